@@ -1,0 +1,27 @@
+//! Decides. Every decision of Rerail is a pure function here, with time as an argument and the
+//! reasons as part of the result; nothing here does I/O. The operator crate observes and acts.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`facts`] | what is known about a node, and since when |
+//! | [`priority`] | how urgent is this message |
+//! | [`policy`] | what a valid policy says |
+//! | [`trigger`] | is a trigger true on this node, or clear, or unknown |
+//! | [`plan`] | who is next, and why not the others |
+//! | [`step`], [`run`] | where a run can stand, and where this one does |
+//! | [`remediation`] | what a run does next |
+//! | [`drain`] | which pods go, and what an eviction's answer means |
+//! | [`reboot_check`] | may this Pod reboot this machine now |
+//! | [`reason`] | why, in one word |
+
+pub mod drain;
+pub mod facts;
+pub mod plan;
+pub mod policy;
+pub mod priority;
+pub mod reason;
+pub mod reboot_check;
+pub mod remediation;
+pub mod run;
+pub mod step;
+pub mod trigger;

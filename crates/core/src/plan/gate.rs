@@ -1,0 +1,105 @@
+//! The gates between a candidate and its start, in order. The first failing one is the reason shown.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Candidate, Wait, WaitReason, World};
+use crate::{
+    facts::NodeFacts,
+    policy::{Mode, Policy},
+    step::Step,
+    trigger::add,
+};
+
+pub(super) struct Question<'a> {
+    pub world: &'a World,
+    pub policy: &'a Policy,
+    pub node: &'a NodeFacts,
+    pub candidate: &'a Candidate,
+    /// What this plan admits already.
+    pub admitted: Option<&'a Candidate>,
+}
+
+type Gate = fn(&Question<'_>) -> Option<Wait>;
+
+/// planner.md, Gates; the ones of later features take their places between these.
+const GATES: [Gate; 5] = [paused, hold, attempts, backoff, one_at_a_time];
+
+pub(super) fn first_failing(question: &Question<'_>) -> Option<Wait> {
+    GATES.iter().find_map(|gate| gate(question))
+}
+
+fn paused(question: &Question<'_>) -> Option<Wait> {
+    let Some(pauses) = &question.world.pauses else {
+        let message = "the ConfigMap rerail-pause cannot be read, which counts as paused";
+        return Some(Wait::new(WaitReason::Paused, message));
+    };
+    let pause = pauses.in_force(&question.node.name, &question.policy.name, question.world.now)?;
+    let wait = Wait::new(WaitReason::Paused, pause.text.clone());
+    Some(Wait { recheck_at: pause.until, ..wait })
+}
+
+fn hold(question: &Question<'_>) -> Option<Wait> {
+    question
+        .node
+        .hold
+        .then(|| Wait::new(WaitReason::HoldLabel, "the node bears the label rerail.dev/hold"))
+}
+
+/// An attempt is a disruptive effect on the machine, counted per node over all runs (SAFE-14).
+fn attempts(question: &Question<'_>) -> Option<Wait> {
+    let allowed = question.policy.contract.attempts;
+    let window = question.world.now.saturating_sub(allowed.per).unwrap_or(Timestamp::MIN);
+    let times = &question.node.last_remediation.attempts;
+    let mut recent: Vec<_> = times.iter().filter(|time| **time > window).collect();
+    recent.sort();
+    if recent.len() < allowed.max as usize {
+        return None;
+    }
+    let message = format!("{} attempts within the policy's window; none is left", recent.len());
+    let wait = Wait::new(WaitReason::AttemptsExhausted, message);
+    // The window frees an attempt when its `max`-th youngest leaves it.
+    let leaves = recent.len().checked_sub(allowed.max as usize).and_then(|index| recent.get(index));
+    Some(match leaves {
+        Some(time) => wait.until(add(**time, allowed.per)),
+        None => wait,
+    })
+}
+
+/// Longest rest between runs, whatever the number of blocked drains (planner.md, rule 4).
+const BACKOFF_LIMIT: SignedDuration = SignedDuration::from_hours(6);
+
+fn backoff(question: &Question<'_>) -> Option<Wait> {
+    let memory = &question.node.last_remediation;
+    let last = memory.last.as_ref().filter(|last| last.result != Step::Succeeded.name())?;
+    let base = question.policy.contract.attempts.backoff;
+    // A trigger that is true only since after the last end was clear in between.
+    let causes = &question.candidate.causes;
+    let cleared = !causes.is_empty() && causes.iter().all(|cause| cause.since > last.end_time);
+    let doublings = if cleared { 0 } else { memory.roll_backs.saturating_sub(1).min(16) };
+    let rest = base.saturating_mul(1 << doublings).min(BACKOFF_LIMIT.max(base));
+    let until = add(last.end_time, rest);
+    (until > question.world.now).then(|| {
+        let message =
+            format!("the last run ended {} ({}); the node rests", last.result, last.reason);
+        Wait::new(WaitReason::Backoff, message).until(until)
+    })
+}
+
+fn one_at_a_time(question: &Question<'_>) -> Option<Wait> {
+    // A DryRun policy shows what it would start, beside what really runs.
+    if question.policy.mode == Mode::DryRun {
+        return None;
+    }
+    if let Some(admitted) = question.admitted {
+        if admitted.node == question.node.name {
+            let message = format!("policy {} takes this node first", admitted.policy);
+            return Some(Wait::new(WaitReason::ActiveRun, message));
+        }
+        let message = format!("node {} ({}) is taken first", admitted.node, admitted.priority);
+        return Some(Wait::new(WaitReason::OneAtATime, message));
+    }
+    let under_way = question.world.open_runs.iter().filter(|run| run.step.holds_slot());
+    let run = under_way.min_by_key(|run| &run.name)?;
+    let message = format!("run {} is under way; one at a time", run.name);
+    Some(Wait::new(WaitReason::OneAtATime, message))
+}

@@ -1,0 +1,243 @@
+//! A policy that has been validated: what `rerail-api` makes of a RemediationPolicy's spec.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use crate::{drain::filter::DrainOptions, priority::PriorityRange};
+
+/// What a policy may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide and report, touch nothing (SAFE-23).
+    DryRun,
+    /// Decide and act.
+    Enforce,
+}
+
+/// A validated policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Name of the RemediationPolicy.
+    pub name: String,
+    /// `metadata.generation` of the spec that this was made of.
+    pub generation: i64,
+    /// What it may do.
+    pub mode: Mode,
+    /// Switched off from Git.
+    pub suspended: bool,
+    /// Which nodes it selects.
+    pub selector: NodeSelector,
+    /// How messages become priorities.
+    pub priority: PriorityRange,
+    /// What a run of it promises; frozen into the run at admission.
+    pub contract: Contract,
+}
+
+/// The part of a policy that a run freezes: later edits concern new runs only (SAFE-15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// Any of these being true makes a node a candidate.
+    pub triggers: Vec<Trigger>,
+    /// How the node is drained.
+    pub drain: DrainContract,
+    /// The ladder, first rung first; at least one.
+    pub remedies: Vec<Remedy>,
+    /// When the machine counts as healed.
+    pub verify: VerifyContract,
+    /// How often a machine may be disrupted.
+    pub attempts: Attempts,
+}
+
+/// A condition that calls for a remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// Which condition types it looks at.
+    pub condition_type: TypePattern,
+    /// The statuses that make it true.
+    pub statuses: Vec<String>,
+    /// The reason it must have; `None` = any.
+    pub reason: Option<String>,
+    /// How long the status must have lasted.
+    pub hold_for: SignedDuration,
+    /// How long an unchanged report counts; zero = for ever.
+    pub stale_after: SignedDuration,
+    /// True when it must have cleared before the uncordon.
+    pub must_clear: bool,
+    /// For how long it must have been clear without a break.
+    pub clear_for: SignedDuration,
+}
+
+/// A condition type, or all that begin with a prefix (`AlertManager_*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TypePattern {
+    /// Exactly this type.
+    Exact(String),
+    /// Every type that begins so.
+    Prefix(String),
+}
+
+impl TypePattern {
+    /// Reads `Type` or `Prefix*`; a star anywhere else is an ordinary character and matches nothing,
+    /// since condition types have none.
+    pub fn parse(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) => TypePattern::Prefix(prefix.to_owned()),
+            None => TypePattern::Exact(text.to_owned()),
+        }
+    }
+
+    /// True when a condition type fits.
+    pub fn matches(&self, condition_type: &str) -> bool {
+        match self {
+            TypePattern::Exact(exact) => exact == condition_type,
+            TypePattern::Prefix(prefix) => condition_type.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// How a node is drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainContract {
+    /// When a drain that is not done rolls back.
+    pub timeout: SignedDuration,
+    /// Which pods go, stay, or stop the drain.
+    pub options: DrainOptions,
+}
+
+/// One rung of the ladder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    /// What is done.
+    pub action: Action,
+    /// How long the machine may take to report a new boot ID.
+    pub timeout: SignedDuration,
+}
+
+/// What a remedy does to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A Pod on the node runs the reboot command that the operator is configured with.
+    RebootByCommand,
+}
+
+impl Action {
+    /// True when it works on a node that is not Ready; a Pod needs a living kubelet.
+    pub fn reaches_not_ready(self) -> bool {
+        match self {
+            Action::RebootByCommand => false,
+        }
+    }
+}
+
+/// When a machine counts as healed (SAFE-19).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyContract {
+    /// How long the node must have been Ready without a break.
+    pub ready: SignedDuration,
+    /// True when the DaemonSet pods that were Ready at admission must be Ready again.
+    pub daemon_sets: bool,
+    /// True when a small Pod must have run on the node.
+    pub probe_pod: bool,
+    /// When verification gives up.
+    pub timeout: SignedDuration,
+    /// What happens to a machine that booted and is not cured.
+    pub on_not_cured: OnNotCured,
+    /// How long the run keeps its place after the uncordon.
+    pub settle: SignedDuration,
+}
+
+/// What happens to a machine that booted, is Ready, and still shows the trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNotCured {
+    /// It stays cordoned until a person decides.
+    Hold,
+    /// It is put back to work, with the failure on record.
+    Uncordon,
+}
+
+/// How often a machine may be disrupted, over all its runs (SAFE-14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempts {
+    /// At most this many attempts …
+    pub max: u32,
+    /// … in a window of this length.
+    pub per: SignedDuration,
+    /// How long a node rests after a run that did not succeed; doubled per blocked drain in a row.
+    pub backoff: SignedDuration,
+}
+
+/// Which nodes a policy selects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeSelector {
+    /// Every node.
+    All,
+    /// The nodes whose labels meet every requirement; at least one is given.
+    Labels(Vec<Requirement>),
+}
+
+/// One requirement of a label selector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requirement {
+    /// The label is one of these values.
+    In(String, Vec<String>),
+    /// The label is absent, or none of these values.
+    NotIn(String, Vec<String>),
+    /// The label is there.
+    Exists(String),
+    /// The label is not there.
+    DoesNotExist(String),
+}
+
+impl Requirement {
+    fn met_by(&self, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Requirement::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
+            Requirement::NotIn(key, values) => !labels.get(key).is_some_and(|v| values.contains(v)),
+            Requirement::Exists(key) => labels.contains_key(key),
+            Requirement::DoesNotExist(key) => !labels.contains_key(key),
+        }
+    }
+}
+
+impl NodeSelector {
+    /// True when a node with these labels is selected. A selector without requirements selects
+    /// nothing: an empty one must never mean every machine of a company (hazard H10).
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            NodeSelector::All => true,
+            NodeSelector::Labels(requirements) => {
+                !requirements.is_empty() && requirements.iter().all(|r| r.met_by(labels))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_match_as_kubernetes_does_and_empty_is_nothing() {
+        let labels = BTreeMap::from([("pool".to_owned(), "a".to_owned())]);
+        let key = || "pool".to_owned();
+        let matches = |r: Requirement| NodeSelector::Labels(vec![r]).matches(&labels);
+        assert!(matches(Requirement::In(key(), vec!["a".into(), "b".into()])));
+        assert!(!matches(Requirement::In("other".into(), vec!["a".into()])));
+        assert!(!matches(Requirement::NotIn(key(), vec!["a".into()])));
+        assert!(matches(Requirement::NotIn("other".into(), vec!["a".into()])));
+        assert!(matches(Requirement::Exists(key())));
+        assert!(!matches(Requirement::DoesNotExist(key())));
+        assert!(!NodeSelector::Labels(vec![]).matches(&labels));
+        assert!(NodeSelector::All.matches(&labels));
+    }
+
+    #[test]
+    fn a_star_at_the_end_is_a_prefix() {
+        assert!(TypePattern::parse("AlertManager_*").matches("AlertManager_X"));
+        assert!(!TypePattern::parse("AlertManager_*").matches("Ready"));
+        assert!(TypePattern::parse("Ready").matches("Ready"));
+        assert!(!TypePattern::parse("Ready").matches("Ready2"));
+        assert!(!TypePattern::parse("*Ready").matches("NotReady"));
+    }
+}

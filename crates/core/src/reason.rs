@@ -1,0 +1,139 @@
+//! Why a run is where it is: one CamelCase word for machines, with the sentence for people built
+//! where the decision is made.
+
+use std::{fmt, str::FromStr};
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why a run is where it is, or why it ended.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The word as it stands in status, Events and metrics.
+            pub fn name(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name),)+ }
+            }
+
+            /// What it means, for `docs/reference/reasons.md`.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Created, and not admitted yet.
+    Pending,
+    /// Admitted; the node is about to be cordoned.
+    Admitted,
+    /// The node is cordoned with our mark.
+    Cordoned,
+    /// Pods are being evicted.
+    DrainInProgress,
+    /// An eviction is refused by a PodDisruptionBudget; the message names the pod and the budget.
+    DrainBlocked,
+    /// Every pod that has to go is gone.
+    Drained,
+    /// The drain did not end within `drain.timeout`.
+    DrainTimeout,
+    /// A pod must not be evicted by this policy; the message names it and the setting.
+    DrainRefused,
+    /// The operator is not allowed to evict a pod; the message names it.
+    DrainForbidden,
+    /// The reboot Pod has been asked for and has not started yet.
+    RebootPodPending,
+    /// The reboot was started; the machine has not reported a new boot ID yet.
+    WaitingForBoot,
+    /// The reboot Pod refused to act; the message says why.
+    RebootRefused,
+    /// The reboot command failed; the message has its words.
+    RebootFailed,
+    /// The machine did not report a new boot ID within the remedy's timeout.
+    RebootTimeout,
+    /// It is not certain yet that nothing of the withdrawn attempt can still act.
+    Withdrawing,
+    /// It cannot be found out whether the withdrawn attempt can still act: the node does not report.
+    EffectUnresolved,
+    /// The machine reported a new boot ID.
+    Booted,
+    /// The node is not Ready, or not for long enough.
+    WaitingForReady,
+    /// The kubelet has not reported since the boot was seen.
+    WaitingForReport,
+    /// DaemonSet pods that were Ready at admission are not Ready again; the message names them.
+    WaitingForDaemonSets,
+    /// The probe Pod has not run yet.
+    WaitingForProbePod,
+    /// A trigger has not cleared, or not for long enough.
+    WaitingForClear,
+    /// The machine is healthy.
+    Verified,
+    /// The run keeps its place for `verify.settle`.
+    Settling,
+    /// The machine was healed and given back.
+    Healed,
+    /// The machine booted, is Ready, and a trigger is true on new evidence.
+    NotCured,
+    /// The machine booted, and there is no new evidence about its triggers, or it is not healthy.
+    VerificationUnknown,
+    /// Every remedy was tried, and the machine did not report a new boot ID.
+    NoBoot,
+    /// Attempts are used up; the next remedy may not be tried.
+    AttemptsExhausted,
+    /// The node is not Ready, so that it cannot be given back safely.
+    Unreachable,
+    /// A person set the label `rerail.dev/hold`.
+    HoldLabel,
+    /// The hold label was taken off; the run is undone.
+    HoldLifted,
+    /// Somebody asked for the end of the run.
+    CancelRequested,
+    /// No trigger is true any more, on new evidence.
+    TriggerCleared,
+    /// The node is no candidate any more.
+    NoCandidate,
+    /// The policy was deleted.
+    PolicyDeleted,
+    /// The policy was suspended.
+    PolicySuspended,
+    /// The policy's mode is not Enforce any more.
+    PolicyNotEnforcing,
+    /// Somebody else has cordoned the node.
+    CordonedByOther,
+    /// Somebody lifted our cordon.
+    CordonLifted,
+    /// The Node object is gone, or another has its name.
+    NodeReplaced,
+    /// The node is being deleted.
+    NodeDeleting,
+    /// Paused by the ConfigMap `rerail-pause`; the message says by whom and until when.
+    Paused,
+}
+
+/// A text that names no reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no reason of a NodeRemediation; a newer operator may have written it")]
+pub struct UnknownReason(pub String);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Reason::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.name() == text)
+            .ok_or_else(|| UnknownReason(text.to_owned()))
+    }
+}

@@ -1,0 +1,67 @@
+//! What the closing write leaves on the node (protocol R4): its memory of the runs (SAFE-14).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    facts::{ATTEMPTS_KEPT, LastRemediation, LastRun, NodeFacts},
+    reason::Reason,
+    run::Run,
+    step::Step,
+    trigger,
+};
+
+/// The node's `last-remediation` after the end of a run.
+///
+/// The reports of the trigger conditions are recorded only by a run that tried something on the
+/// machine. They keep an alert that lags behind a repair from starting a second run; where nothing
+/// was tried there is nothing to lag behind, and a condition that is reported only when it changes
+/// would otherwise never call again after a blocked drain.
+pub fn record(
+    run: &Run,
+    node: &NodeFacts,
+    result: Step,
+    reason: Reason,
+    now: Timestamp,
+) -> LastRemediation {
+    let before = &node.last_remediation;
+    let last = LastRun {
+        uid: run.uid.clone(),
+        name: run.name.clone(),
+        result: result.name().to_owned(),
+        reason: reason.name().to_owned(),
+        end_time: now,
+    };
+    let evidence = match &run.contract {
+        Some(contract) if run.past_no_return() => trigger::evidence(&contract.triggers, node, now),
+        Some(_) | None => before.evidence.clone(),
+    };
+    LastRemediation {
+        sequence: before.sequence.saturating_add(1),
+        attempts: attempts(run, before),
+        roll_backs: roll_backs(before.roll_backs, result, reason),
+        last: Some(last),
+        evidence,
+    }
+}
+
+/// Both memories, each attempt once, the youngest kept.
+fn attempts(run: &Run, before: &LastRemediation) -> Vec<Timestamp> {
+    let known = before.attempts.iter().chain(&run.attempt_times);
+    let by_second: BTreeMap<i64, Timestamp> = known.map(|time| (time.as_second(), *time)).collect();
+    let surplus = by_second.len().saturating_sub(ATTEMPTS_KEPT);
+    by_second.into_values().skip(surplus).collect()
+}
+
+/// Drains in a row that were blocked; success and a cleared trigger start anew (planner.md, rule 4).
+fn roll_backs(before: u32, result: Step, reason: Reason) -> u32 {
+    let blocked = [Reason::DrainTimeout, Reason::DrainRefused, Reason::DrainForbidden];
+    if blocked.contains(&reason) {
+        before.saturating_add(1)
+    } else if result == Step::Succeeded || reason == Reason::TriggerCleared {
+        0
+    } else {
+        before
+    }
+}

@@ -1,0 +1,625 @@
+//! Step by step: what a run does in each situation.
+
+use super::*;
+use crate::{
+    drain::{
+        filter::RefuseReason,
+        progress::{Blocked, DrainPlan},
+    },
+    policy::OnNotCured,
+    reboot_check::{EXIT_COMMAND_FAILED, EXIT_REFUSED},
+};
+
+fn pod(name: &str) -> PodRef {
+    PodRef { namespace: "shop".into(), name: name.into(), uid: format!("uid-{name}") }
+}
+
+fn drained() -> Option<DrainPlan> {
+    Some(DrainPlan { done: true, ..DrainPlan::default() })
+}
+
+fn healthy_after_boot() -> Scene {
+    let mut scene = scene(Step::Verifying);
+    set(&mut scene.node, condition("Sick", "False", 5));
+    scene.run.evidence = trigger::evidence(&contract().triggers, &scene.node, at(0));
+    scene.look();
+    scene.now = at(100);
+    set(&mut scene.node, condition("Ready", "True", 90));
+    set(&mut scene.node, condition("Sick", "False", 90));
+    scene.look();
+    scene.now = at(110);
+    scene.probe_pod = ended(0, 100, None);
+    scene
+}
+
+#[test]
+fn admission_freezes_the_contract_and_commits_the_intent_to_cordon() {
+    let run = run(Step::Cordoning);
+    assert_eq!(run.contract, Some(contract()));
+    assert_eq!(run.intent.as_ref().map(|i| (i.effect, i.attempt)), Some((IntentEffect::Cordon, 0)));
+    assert_eq!(run.evidence, vec![node().conditions["Sick"].evidence.clone()]);
+    assert_eq!(run.deadline, Some(at(600)));
+}
+
+#[test]
+fn pending_waits_until_it_is_admitted_or_cancelled() {
+    let mut scene = scene(Step::Pending);
+    assert_eq!(scene.waits(), Reason::Pending);
+    scene.run.cancel = true;
+    assert_eq!(scene.goes_to(), (Step::Cancelled, Reason::CancelRequested));
+}
+
+#[test]
+fn cordoning_cordons_a_free_node_and_then_drains() {
+    let mut scene = scene(Step::Cordoning);
+    assert_eq!(scene.effect(), Effect::Cordon);
+    cordon(&mut scene.node);
+    let next = scene.changed();
+    assert_eq!((next.step, next.deadline), (Step::Draining, Some(at(10 + 1800))));
+    assert_eq!(next.intent.unwrap().effect, IntentEffect::Drain);
+}
+
+#[test]
+fn cordoning_leaves_a_node_that_somebody_else_has_taken() {
+    type Case = (fn(&mut NodeFacts), Reason);
+    let cases: [Case; 3] = [
+        (|n| n.unschedulable = true, Reason::CordonedByOther),
+        (|n| n.cordoned_by = Some("run-1".into()), Reason::CordonLifted),
+        (
+            |n| {
+                cordon(n);
+                n.cordon_field_ours = false;
+            },
+            Reason::CordonedByOther,
+        ),
+    ];
+    for (change, reason) in cases {
+        let mut scene = scene(Step::Cordoning);
+        change(&mut scene.node);
+        assert_eq!(scene.goes_to(), (Step::RollingBack, reason));
+    }
+    let mut scene = scene(Step::Cordoning);
+    scene.node.cordoned_by = Some("run-0".into());
+    assert_eq!(scene.waits(), Reason::CordonedByOther, "that run's mark comes off first");
+    scene.now = at(600);
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::CordonedByOther));
+}
+
+#[test]
+fn before_the_point_of_no_return_a_run_turns_back_for_each_of_these() {
+    type Case = (fn(&mut Scene), Reason);
+    let cases: [Case; 6] = [
+        (|s| s.run.cancel = true, Reason::CancelRequested),
+        (|s| s.policy = PolicyStanding::Deleted, Reason::PolicyDeleted),
+        (|s| s.policy = PolicyStanding::Suspended, Reason::PolicySuspended),
+        (|s| s.policy = PolicyStanding::NotEnforcing, Reason::PolicyNotEnforcing),
+        (|s| s.node.deleting = true, Reason::NodeDeleting),
+        (|s| set(&mut s.node, condition("Sick", "False", 9)), Reason::TriggerCleared),
+    ];
+    for (change, reason) in cases {
+        for step in [Step::Cordoning, Step::Draining] {
+            let mut scene = scene(step);
+            change(&mut scene);
+            assert_eq!(scene.goes_to(), (Step::RollingBack, reason), "{step}");
+        }
+    }
+}
+
+#[test]
+fn an_absent_or_stale_trigger_turns_nothing_back() {
+    let mut scene = scene(Step::Cordoning);
+    scene.node.conditions.remove("Sick");
+    assert_eq!(scene.effect(), Effect::Cordon);
+    let mut stale = condition("Sick", "False", 9);
+    stale.changed_at = at(-3600);
+    set(&mut scene.node, stale);
+    assert_eq!(scene.effect(), Effect::Cordon);
+}
+
+#[test]
+fn a_run_made_by_a_person_is_not_undone_by_clear_triggers() {
+    let mut scene = scene(Step::Draining);
+    scene.run.causes.clear();
+    set(&mut scene.node, condition("Sick", "False", 9));
+    scene.drain = drained();
+    assert_eq!(scene.goes_to(), (Step::Rebooting, Reason::RebootPodPending));
+}
+
+#[test]
+fn the_hold_label_holds_a_run_in_every_step_where_it_could_still_act_on_the_node() {
+    for step in
+        [Step::Cordoning, Step::Draining, Step::Verifying, Step::Uncordoning, Step::RollingBack]
+    {
+        let mut scene = scene(step);
+        scene.node.hold = true;
+        assert_eq!(scene.goes_to(), (Step::Held, Reason::HoldLabel), "{step}");
+    }
+    let mut scene = scene(Step::Rebooting);
+    scene.node.hold = true;
+    assert_eq!(scene.goes_to(), (Step::Withdrawing, Reason::HoldLabel));
+}
+
+#[test]
+fn draining_ends_when_somebody_lifts_or_takes_the_cordon() {
+    type Case = (fn(&mut NodeFacts), Reason);
+    let cases: [Case; 5] = [
+        (|n| n.unschedulable = false, Reason::CordonLifted),
+        (
+            |n| {
+                n.unschedulable = false;
+                n.cordoned_by = None;
+            },
+            Reason::CordonLifted,
+        ),
+        (|n| n.cordoned_by = None, Reason::CordonedByOther),
+        (|n| n.cordoned_by = Some("run-0".into()), Reason::CordonedByOther),
+        (|n| n.cordon_field_ours = false, Reason::CordonedByOther),
+    ];
+    for (change, reason) in cases {
+        let mut scene = scene(Step::Draining);
+        change(&mut scene.node);
+        assert_eq!(scene.goes_to(), (Step::RollingBack, reason));
+    }
+}
+
+#[test]
+fn draining_evicts_waits_and_says_who_waits_for_whom() {
+    let mut scene = scene(Step::Draining);
+    assert_eq!(scene.waits(), Reason::DrainInProgress, "no list of pods yet");
+    let evict = DrainPlan { evict: vec![pod("web-1")], total: 1, ..DrainPlan::default() };
+    scene.drain = Some(evict);
+    assert_eq!(scene.effect(), Effect::Evict(vec![pod("web-1")]));
+    let budget = Some("web".to_owned());
+    let blocked = Blocked { pod: pod("web-1"), budget, since: at(0), message: String::new() };
+    let recheck_at = Some(at(15));
+    scene.drain = Some(DrainPlan { blocked: vec![blocked], recheck_at, ..DrainPlan::default() });
+    let decision = scene.look();
+    assert_eq!(decision.reason, Reason::DrainBlocked);
+    assert_eq!(decision.message, "pod shop/web-1 waits for budget web");
+    assert_eq!(decision.recheck_at, Some(at(15)));
+}
+
+#[test]
+fn draining_rolls_back_on_refusal_on_forbidden_and_in_the_end_by_time() {
+    let refused = vec![(pod("db-0"), RefuseReason::DaemonSet)];
+    let failed = vec![(pod("db-0"), "forbidden".to_owned())];
+    let terminating = vec![pod("db-0")];
+    let cases = [
+        (DrainPlan { refused, ..DrainPlan::default() }, 10, Reason::DrainRefused),
+        (DrainPlan { failed, ..DrainPlan::default() }, 10, Reason::DrainForbidden),
+        (DrainPlan { terminating, ..DrainPlan::default() }, 1800, Reason::DrainTimeout),
+    ];
+    for (plan, now, reason) in cases {
+        let mut scene = scene(Step::Draining);
+        scene.drain = Some(plan);
+        scene.now = at(now);
+        assert_eq!(scene.goes_to(), (Step::RollingBack, reason));
+    }
+    let mut scene = scene(Step::Draining);
+    scene.now = at(1800);
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::DrainTimeout), "pods never listed");
+}
+
+#[test]
+fn a_daemon_set_that_cannot_be_read_just_now_is_asked_for_again() {
+    let why = RefuseReason::DaemonSetLookupFailed { name: "x".into(), message: "500".into() };
+    let mut scene = scene(Step::Draining);
+    scene.drain = Some(DrainPlan { refused: vec![(pod("x-1"), why)], ..DrainPlan::default() });
+    let decision = scene.look();
+    assert_eq!((decision.action, decision.recheck_at), (Action::Wait, Some(at(40))));
+}
+
+#[test]
+fn a_refusal_after_evictions_have_begun_is_named_until_the_deadline() {
+    let mut scene = scene(Step::Draining);
+    let refused = vec![(pod("db-0"), RefuseReason::DaemonSet)];
+    scene.drain = Some(DrainPlan { refused, evicted: 3, ..DrainPlan::default() });
+    let decision = scene.look();
+    assert_eq!(decision.action, Action::Wait);
+    assert!(decision.message.contains("shop/db-0"), "{}", decision.message);
+}
+
+#[test]
+fn the_point_of_no_return_is_one_write_with_attempt_intent_and_boot_id() {
+    let mut scene = scene(Step::Draining);
+    scene.drain = drained();
+    let next = scene.changed();
+    assert_eq!(next.step, Step::Rebooting);
+    assert_eq!((next.attempt, next.attempt_times.as_slice()), (1, [at(10)].as_slice()));
+    assert_eq!(next.boot_id_before.as_deref(), Some("boot-1"));
+    assert_eq!(next.deadline, Some(at(910)));
+    let intent = next.intent.unwrap();
+    assert_eq!((intent.effect, intent.attempt), (IntentEffect::Reboot, 1));
+    assert_eq!((intent.node_uid.as_str(), intent.boot_id_before.as_str()), ("node-1", "boot-1"));
+}
+
+#[test]
+fn a_drained_node_is_not_rebooted_while_it_is_not_ready_or_names_no_boot() {
+    type Case = fn(&mut NodeFacts);
+    let cases: [Case; 2] =
+        [|n| set(n, condition("Ready", "Unknown", 5)), |n| n.boot_id = String::new()];
+    for change in cases {
+        let mut scene = scene(Step::Draining);
+        scene.drain = drained();
+        change(&mut scene.node);
+        assert_eq!(scene.waits(), Reason::WaitingForReady);
+        scene.now = at(1800);
+        assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::DrainTimeout));
+    }
+}
+
+#[test]
+fn an_attempt_on_record_twice_counts_once_and_old_ones_do_not_count() {
+    let mut scene = scene(Step::Draining);
+    scene.drain = drained();
+    let day = 24 * 3600;
+    scene.node.last_remediation.attempts = vec![at(10 - day), at(-300), at(-200)];
+    assert_eq!(scene.goes_to(), (Step::Rebooting, Reason::RebootPodPending));
+    scene.run.attempt_times = vec![at(-200)];
+    assert_eq!(scene.goes_to(), (Step::Rebooting, Reason::RebootPodPending));
+    scene.node.last_remediation.attempts.push(at(-100));
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::AttemptsExhausted));
+}
+
+#[test]
+fn rebooting_creates_its_pod_once_and_waits_for_a_new_boot_id() {
+    let mut scene = scene(Step::Rebooting);
+    assert_eq!(scene.effect(), Effect::CreateRebootPod);
+    let waiting = PodSeen::Waiting { why: "ContainerCreating".into(), deleting: false };
+    let killed = ended(143, 5, None);
+    let cases = [
+        (PodSeen::Unknown, Reason::RebootPodPending),
+        (waiting, Reason::RebootPodPending),
+        (PodSeen::Running { deleting: false }, Reason::WaitingForBoot),
+        (ended(0, 5, None), Reason::WaitingForBoot),
+        (killed, Reason::WaitingForBoot),
+        (PodSeen::Lost, Reason::WaitingForBoot),
+    ];
+    for (pod, reason) in cases {
+        scene.reboot_pod = pod;
+        assert_eq!(scene.waits(), reason);
+    }
+    scene.node.boot_id = String::new();
+    assert_eq!(scene.waits(), Reason::WaitingForBoot, "an empty boot ID is no boot");
+    scene.node.boot_id = "boot-2".into();
+    let next = scene.changed();
+    assert_eq!((next.step, next.reason), (Step::Verifying, Reason::Booted));
+    assert_eq!((next.deadline, next.intent), (Some(at(10 + 1200)), None));
+}
+
+#[test]
+fn rebooting_without_a_matching_intent_or_cordon_is_withdrawn_before_a_pod_is_made() {
+    type Case = fn(&mut Scene);
+    let cases: [Case; 6] = [
+        |s| s.run.intent = None,
+        |s| s.run.intent.as_mut().unwrap().attempt = 2,
+        |s| s.run.intent.as_mut().unwrap().node_uid = "node-2".into(),
+        |s| s.run.intent.as_mut().unwrap().boot_id_before = "boot-0".into(),
+        |s| s.run.intent.as_mut().unwrap().effect = IntentEffect::Drain,
+        |s| s.node.unschedulable = false,
+    ];
+    for change in cases {
+        let mut scene = scene(Step::Rebooting);
+        change(&mut scene);
+        assert_eq!(scene.changed().step, Step::Withdrawing);
+    }
+}
+
+#[test]
+fn a_reboot_that_cannot_work_is_withdrawn_with_its_reason() {
+    type Case = (fn(&mut Scene), Reason);
+    let cases: [Case; 5] = [
+        (|s| s.run.cancel = true, Reason::CancelRequested),
+        (|s| s.now = at(900), Reason::RebootTimeout),
+        (
+            |s| s.reboot_pod = ended(EXIT_REFUSED, 5, Some(Refusal::NotCordonedByRun)),
+            Reason::RebootRefused,
+        ),
+        (|s| s.reboot_pod = ended(EXIT_COMMAND_FAILED, 5, None), Reason::RebootFailed),
+        (|s| s.reboot_pod = ended(1, 5, None), Reason::RebootFailed),
+    ];
+    for (change, reason) in cases {
+        let mut scene = scene(Step::Rebooting);
+        change(&mut scene);
+        let next = scene.changed();
+        assert_eq!((next.step, next.reason, next.intent), (Step::Withdrawing, reason, None));
+    }
+}
+
+#[test]
+fn withdrawing_stops_the_pod_first() {
+    let mut scene = scene(Step::Withdrawing);
+    scene.reboot_pod = PodSeen::Running { deleting: false };
+    assert_eq!(scene.effect(), Effect::DeleteRebootPod);
+    scene.reboot_pod = PodSeen::Running { deleting: true };
+    assert_eq!(scene.waits(), Reason::Withdrawing);
+    scene.now = at(600);
+    assert_eq!(scene.waits(), Reason::EffectUnresolved);
+}
+
+/// A withdrawn attempt of which nothing can act any more.
+fn resolved() -> Scene {
+    let mut scene = scene(Step::Withdrawing);
+    scene.reboot_pod = ended(1, 5, None);
+    set(&mut scene.node, condition("Ready", "True", 9));
+    scene
+}
+
+#[test]
+fn a_resolved_attempt_is_followed_by_what_fits_its_reason() {
+    type Case = (fn(&mut Scene), (Step, Reason));
+    let cases: [Case; 10] = [
+        (|_| {}, (Step::Held, Reason::NoBoot)),
+        (|s| s.run.reason = Reason::HoldLabel, (Step::Held, Reason::HoldLabel)),
+        (|s| s.node.hold = true, (Step::Held, Reason::HoldLabel)),
+        (|s| s.run.reason = Reason::CancelRequested, (Step::RollingBack, Reason::CancelRequested)),
+        (|s| s.run.cancel = true, (Step::RollingBack, Reason::CancelRequested)),
+        (|s| s.node.unschedulable = false, (Step::RollingBack, Reason::CordonLifted)),
+        (|s| s.node.cordoned_by = None, (Step::RollingBack, Reason::CordonedByOther)),
+        (|s| set(&mut s.node, condition("Ready", "False", 9)), (Step::Held, Reason::NoBoot)),
+        (|s| two_rungs(&mut s.run), (Step::Rebooting, Reason::RebootPodPending)),
+        (
+            |s| {
+                two_rungs(&mut s.run);
+                s.node.last_remediation.attempts = vec![at(-300), at(-200)];
+            },
+            (Step::Held, Reason::AttemptsExhausted),
+        ),
+    ];
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        let mut scene = resolved();
+        change(&mut scene);
+        assert_eq!(scene.goes_to(), expected, "case {number}");
+    }
+}
+
+fn two_rungs(run: &mut Run) {
+    let contract = run.contract.as_mut().unwrap();
+    contract.remedies.push(contract.remedies[0].clone());
+}
+
+#[test]
+fn no_further_attempt_begins_once_something_would_have_turned_the_run_back() {
+    type Case = fn(&mut Scene);
+    let cases: [Case; 5] = [
+        |s| s.policy = PolicyStanding::Suspended,
+        |s| s.policy = PolicyStanding::Deleted,
+        |s| s.policy = PolicyStanding::NotEnforcing,
+        |s| s.node.deleting = true,
+        |s| set(&mut s.node, condition("Sick", "False", 9)),
+    ];
+    for change in cases {
+        let mut scene = resolved();
+        two_rungs(&mut scene.run);
+        change(&mut scene);
+        assert_eq!(scene.goes_to(), (Step::Held, Reason::NoBoot));
+    }
+}
+
+#[test]
+fn a_machine_that_is_healthy_after_its_boot_is_given_back() {
+    let mut scene = healthy_after_boot();
+    let next = scene.changed();
+    assert_eq!((next.step, next.reason), (Step::Uncordoning, Reason::Verified));
+    assert_eq!(next.intent.unwrap().effect, IntentEffect::Uncordon);
+}
+
+#[test]
+fn verification_names_what_is_missing() {
+    type Case = (fn(&mut Scene), Reason);
+    let cases: [Case; 8] = [
+        (|s| s.node.boot_id = "boot-1".into(), Reason::WaitingForReady),
+        (|s| set(&mut s.node, condition("Ready", "False", 90)), Reason::WaitingForReady),
+        (|s| s.memory.ready_since = Some(at(60)), Reason::WaitingForReady),
+        (|s| s.memory.report_at_boot = Some(at(90)), Reason::WaitingForReport),
+        (
+            |s| s.daemon_sets_missing = Some(vec!["kube-system/calico-node".into()]),
+            Reason::WaitingForDaemonSets,
+        ),
+        (|s| s.daemon_sets_missing = None, Reason::WaitingForDaemonSets),
+        (|s| s.probe_pod = PodSeen::Running { deleting: false }, Reason::WaitingForProbePod),
+        (|s| set(&mut s.node, condition("Sick", "True", 90)), Reason::WaitingForClear),
+    ];
+    for (change, reason) in cases {
+        let mut scene = healthy_after_boot();
+        change(&mut scene);
+        assert_eq!(scene.waits(), reason);
+    }
+}
+
+#[test]
+fn the_probe_pod_is_made_and_made_again_after_a_failure() {
+    let mut scene = healthy_after_boot();
+    scene.probe_pod = PodSeen::Absent;
+    assert_eq!(scene.effect(), Effect::CreateProbePod);
+    for failed in [PodSeen::Lost, ended(1, 100, None)] {
+        scene.probe_pod = failed;
+        assert_eq!(scene.effect(), Effect::DeleteProbePod);
+    }
+}
+
+#[test]
+fn verification_gives_up_with_the_reason_that_fits() {
+    let mut scene = healthy_after_boot();
+    scene.now = at(1200);
+    scene.probe_pod = PodSeen::Absent;
+    assert_eq!(scene.goes_to(), (Step::Held, Reason::VerificationUnknown));
+    set(&mut scene.node, condition("Sick", "True", 1100));
+    assert_eq!(scene.goes_to(), (Step::Held, Reason::NotCured));
+    scene.run.contract.as_mut().unwrap().verify.on_not_cured = OnNotCured::Uncordon;
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::NotCured));
+    set(&mut scene.node, condition("Ready", "Unknown", 1100));
+    assert_eq!(scene.goes_to(), (Step::Held, Reason::Unreachable));
+}
+
+#[test]
+fn a_machine_that_booted_and_is_ready_is_never_rebooted_again() {
+    let mut scene = healthy_after_boot();
+    two_rungs(&mut scene.run);
+    scene.now = at(1200);
+    set(&mut scene.node, condition("Sick", "True", 1100));
+    assert_eq!(scene.goes_to(), (Step::Held, Reason::NotCured));
+}
+
+#[test]
+fn uncordoning_is_one_closing_write_and_ends_when_the_node_shows_it() {
+    let mut scene = scene(Step::Uncordoning);
+    let effect = scene.effect();
+    let close_of =
+        |uncordon| Effect::Close { uncordon, result: Step::Succeeded, reason: Reason::Healed };
+    assert_eq!(effect, close_of(true));
+    scene.node.unschedulable = false;
+    assert_eq!(scene.effect(), close_of(false), "somebody was faster");
+    close(&mut scene.node, &scene.run, Step::Succeeded);
+    assert_eq!(scene.goes_to(), (Step::Succeeded, Reason::Healed));
+    scene.run.contract.as_mut().unwrap().verify.settle = secs(60);
+    let next = scene.changed();
+    assert_eq!((next.step, next.deadline), (Step::Settling, Some(at(70))));
+}
+
+#[test]
+fn a_node_that_is_not_ready_is_not_given_back() {
+    for step in [Step::Uncordoning, Step::RollingBack] {
+        let mut scene = scene(step);
+        set(&mut scene.node, condition("Ready", "False", 9));
+        assert_eq!(scene.goes_to(), (Step::Held, Reason::Unreachable), "{step}");
+    }
+}
+
+#[test]
+fn settling_ends_by_time() {
+    let mut scene = scene(Step::Settling);
+    assert_eq!(scene.waits(), Reason::Settling);
+    scene.now = at(300);
+    assert_eq!(scene.goes_to(), (Step::Succeeded, Reason::Healed));
+}
+
+#[test]
+fn a_roll_back_ends_as_its_reason_says() {
+    let cases = [
+        (Reason::DrainTimeout, Step::Failed),
+        (Reason::DrainRefused, Step::Failed),
+        (Reason::DrainForbidden, Step::Failed),
+        (Reason::NotCured, Step::Failed),
+        (Reason::CancelRequested, Step::Cancelled),
+        (Reason::TriggerCleared, Step::Cancelled),
+        (Reason::CordonLifted, Step::Cancelled),
+        (Reason::CordonedByOther, Step::Cancelled),
+        (Reason::PolicySuspended, Step::Cancelled),
+        (Reason::HoldLifted, Step::Cancelled),
+    ];
+    for (reason, result) in cases {
+        let mut scene = scene(Step::RollingBack);
+        scene.run.reason = reason;
+        assert_eq!(scene.effect(), Effect::Close { uncordon: true, result, reason });
+        close(&mut scene.node, &scene.run, result);
+        assert_eq!(scene.goes_to(), (result, reason));
+    }
+}
+
+#[test]
+fn held_is_left_by_the_evidence_that_fits_its_reason() {
+    let booted: fn(&mut Scene) = |s| s.node.boot_id = "boot-2".into();
+    let nothing: fn(&mut Scene) = |_| {};
+    let not_ready: fn(&mut Scene) = |s| set(&mut s.node, condition("Ready", "False", 9));
+    let cases = [
+        (Reason::NoBoot, nothing, None),
+        (Reason::NoBoot, booted, Some((Step::Verifying, Reason::Booted))),
+        (Reason::Unreachable, not_ready, None),
+        (Reason::Unreachable, booted, Some((Step::Verifying, Reason::Booted))),
+        (Reason::Unreachable, nothing, Some((Step::RollingBack, Reason::Unreachable))),
+        (Reason::HoldLabel, nothing, Some((Step::RollingBack, Reason::HoldLifted))),
+        (Reason::HoldLabel, booted, Some((Step::Verifying, Reason::Booted))),
+        (Reason::NotCured, booted, None),
+        (Reason::VerificationUnknown, booted, None),
+        (Reason::AttemptsExhausted, booted, None),
+    ];
+    for (reason, change, expected) in cases {
+        let mut scene = scene(Step::Held);
+        scene.run.reason = reason;
+        change(&mut scene);
+        match expected {
+            Some(expected) => assert_eq!(scene.goes_to(), expected, "{reason}"),
+            None => assert_eq!(scene.waits(), reason),
+        }
+    }
+}
+
+#[test]
+fn a_held_roll_back_goes_on_for_the_reason_that_it_had() {
+    for reason in [Reason::Unreachable, Reason::HoldLabel] {
+        let mut scene = scene(Step::Held);
+        scene.run.reason = reason;
+        scene.run.ending = Some(Reason::DrainTimeout);
+        assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::DrainTimeout));
+    }
+}
+
+#[test]
+fn a_person_ends_any_held_run_by_uncordon_or_cancel() {
+    for reason in Reason::ALL {
+        let mut held = scene(Step::Held);
+        held.run.reason = *reason;
+        let mut uncordoned = held.clone();
+        uncordoned.node.unschedulable = false;
+        assert_eq!(uncordoned.goes_to(), (Step::RollingBack, Reason::CordonLifted), "{reason}");
+        held.run.cancel = true;
+        assert_eq!(held.goes_to(), (Step::RollingBack, Reason::CancelRequested), "{reason}");
+    }
+}
+
+#[test]
+fn a_held_node_under_a_hold_label_or_not_ready_is_not_given_back_by_a_cancel() {
+    type Case = fn(&mut NodeFacts);
+    let cases: [Case; 2] = [|n| n.hold = true, |n| set(n, condition("Ready", "False", 9))];
+    for change in cases {
+        let mut scene = scene(Step::Held);
+        scene.run.cancel = true;
+        change(&mut scene.node);
+        assert_eq!(scene.waits(), Reason::NoBoot);
+        scene.node.cordoned_by = None;
+        assert_eq!(scene.changed().step, Step::RollingBack, "nothing of ours to give back");
+    }
+}
+
+#[test]
+fn a_run_held_before_its_cordon_waits_for_the_label_and_then_ends() {
+    let mut scene = scene(Step::Cordoning);
+    scene.node.hold = true;
+    scene.run = scene.changed();
+    assert_eq!(scene.waits(), Reason::HoldLabel, "no cordon of ours was lifted");
+    scene.node.hold = false;
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::HoldLifted));
+}
+
+#[test]
+fn lifting_the_cordon_under_a_hold_label_ends_the_run_without_a_loop() {
+    let mut scene = scene(Step::Draining);
+    scene.node.hold = true;
+    scene.node.unschedulable = false;
+    scene.run = scene.changed();
+    assert_eq!(scene.run.step, Step::Held);
+    scene.run = scene.changed();
+    assert_eq!(scene.run.step, Step::RollingBack);
+    assert!(matches!(scene.effect(), Effect::Close { uncordon: false, .. }));
+}
+
+#[test]
+fn terminal_is_final() {
+    for step in [Step::Succeeded, Step::Cancelled, Step::Failed] {
+        for node_is in [NodeIs::There, NodeIs::Gone, NodeIs::Replaced] {
+            let mut scene = scene(step);
+            scene.node_is = node_is;
+            scene.run.cancel = true;
+            assert_eq!(scene.decide().action, Action::Wait);
+        }
+    }
+}
+
+#[test]
+fn a_run_without_its_frozen_plan_does_nothing() {
+    let mut scene = scene(Step::Draining);
+    scene.run.contract = None;
+    scene.drain = drained();
+    assert_eq!(scene.decide().action, Action::Wait);
+}

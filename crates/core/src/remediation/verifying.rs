@@ -1,0 +1,150 @@
+//! Verifying: the uncordon is earned (SAFE-19).
+
+use jiff::Timestamp;
+
+use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen};
+use crate::{
+    facts::Ready,
+    policy::OnNotCured,
+    reason::Reason,
+    run::IntentEffect,
+    step::Step,
+    trigger::{Standing, add},
+};
+
+/// One thing that is not yet as it must be.
+struct Missing {
+    reason: Reason,
+    message: String,
+    recheck_at: Option<Timestamp>,
+    effect: Option<Effect>,
+}
+
+impl Missing {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Missing { reason, message: message.into(), recheck_at: None, effect: None }
+    }
+}
+
+pub(super) fn step(look: &Look<'_>) -> Decision {
+    if look.node.hold {
+        return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
+    }
+    let checks = [ready, report, daemon_sets, probe_pod, clear];
+    let Some(missing) = checks.iter().find_map(|check| check(look)) else {
+        let mut next = look.enter(Step::Uncordoning, Reason::Verified, "the machine is healthy");
+        next.deadline = Some(add(look.seen.now, NODE_WRITE_TIMEOUT));
+        next.intent = Some(look.intent(IntentEffect::Uncordon, look.run.attempt));
+        return Decision::change(next);
+    };
+    if look.deadline_passed() {
+        return give_up(look, &missing);
+    }
+    if let Some(effect) = missing.effect {
+        return Decision::act(effect, missing.reason, missing.message);
+    }
+    let recheck = [missing.recheck_at, look.run.deadline].into_iter().flatten().min();
+    Decision::wait(missing.reason, missing.message, recheck)
+}
+
+/// `verify.timeout` has passed. A machine that booted and is Ready is never rebooted again.
+fn give_up(look: &Look<'_>, missing: &Missing) -> Decision {
+    if look.node.ready != Ready::True {
+        return match look.next_attempt() {
+            Ok(next) => Decision::change(next),
+            Err(_) => {
+                look.hold(Reason::Unreachable, "the machine booted, and the node is not Ready")
+            }
+        };
+    }
+    let made_by_person = look.run.causes.is_empty();
+    let cured = look.standing(|trigger| trigger.must_clear);
+    if !made_by_person && cured == Standing::TrueOnNewEvidence {
+        let message = "the machine booted and is Ready, and its trigger is true on new evidence";
+        return match look.contract.verify.on_not_cured {
+            OnNotCured::Hold => look.hold(Reason::NotCured, message),
+            OnNotCured::Uncordon => look.roll_back(Reason::NotCured, message),
+        };
+    }
+    let message = format!("not verified within verify.timeout: {}", missing.message);
+    look.hold(Reason::VerificationUnknown, message)
+}
+
+fn ready(look: &Look<'_>) -> Option<Missing> {
+    if !look.booted() {
+        return Some(Missing::new(Reason::WaitingForReady, "the node shows no new boot ID"));
+    }
+    let Some(since) = look.seen.memory.ready_since else {
+        return Some(Missing::new(Reason::WaitingForReady, "the node is not Ready"));
+    };
+    let until = add(since, look.contract.verify.ready);
+    (until > look.seen.now).then(|| Missing {
+        recheck_at: Some(until),
+        ..Missing::new(Reason::WaitingForReady, "the node is Ready, and not yet for verify.ready")
+    })
+}
+
+/// A report later than the one in which the boot was first seen: the kubelet lives on after it.
+fn report(look: &Look<'_>) -> Option<Missing> {
+    let at_boot = look.seen.memory.report_at_boot;
+    // Other, not later: a machine's clock may be wrong until some time after its boot.
+    let later =
+        at_boot.is_some_and(|at_boot| look.node.heartbeat().is_some_and(|now| now != at_boot));
+    (!later).then(|| {
+        Missing::new(Reason::WaitingForReport, "no kubelet report since the boot was seen")
+    })
+}
+
+fn daemon_sets(look: &Look<'_>) -> Option<Missing> {
+    if !look.contract.verify.daemon_sets || look.run.daemon_sets.is_empty() {
+        return None;
+    }
+    match look.seen.daemon_sets_missing.as_deref() {
+        Some([]) => None,
+        Some(missing) => {
+            let message = format!("no Ready pod here of DaemonSets {}", missing.join(", "));
+            Some(Missing::new(Reason::WaitingForDaemonSets, message))
+        }
+        None => Some(Missing::new(Reason::WaitingForDaemonSets, "listing the DaemonSet pods")),
+    }
+}
+
+fn probe_pod(look: &Look<'_>) -> Option<Missing> {
+    if !look.contract.verify.probe_pod {
+        return None;
+    }
+    let missing = |message: String| Missing::new(Reason::WaitingForProbePod, message);
+    match &look.seen.probe_pod {
+        PodSeen::Ended { exit_code: 0, .. } => None,
+        PodSeen::Unknown => Some(missing("looking for the probe Pod".into())),
+        PodSeen::Absent => Some(Missing {
+            effect: Some(Effect::CreateProbePod),
+            ..missing("a probe Pod will show whether Pods start here".into())
+        }),
+        PodSeen::Waiting { why, .. } => {
+            Some(missing(format!("the probe Pod has not started: {why}")))
+        }
+        PodSeen::Running { .. } => Some(missing("the probe Pod runs".into())),
+        PodSeen::Lost | PodSeen::Ended { .. } => Some(Missing {
+            effect: Some(Effect::DeleteProbePod),
+            ..missing("the probe Pod failed and will be tried again".into())
+        }),
+    }
+}
+
+/// Triggers that must clear are clear on new evidence, for `clearFor` from post-boot Ready on.
+fn clear(look: &Look<'_>) -> Option<Missing> {
+    if look.run.causes.is_empty() {
+        return None;
+    }
+    let needed = look.contract.triggers.iter().filter(|trigger| trigger.must_clear);
+    let longest = needed.map(|trigger| trigger.clear_for).max()?;
+    let Some(since) = look.seen.memory.clear_since else {
+        return Some(Missing::new(Reason::WaitingForClear, "a trigger has not cleared"));
+    };
+    let until = add(since, longest);
+    (until > look.seen.now).then(|| Missing {
+        recheck_at: Some(until),
+        ..Missing::new(Reason::WaitingForClear, "the triggers are clear, and not yet for clearFor")
+    })
+}

@@ -1,0 +1,100 @@
+//! Withdrawing: the intent is off the record; now wait until nothing can act on it any more
+//! (protocol R2, R2c). Until then the run keeps its slot.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Decision, Effect, Look, PodSeen};
+use crate::{
+    facts::Cordon,
+    reason::Reason,
+    reboot_check::{self, Refusal},
+    run::Run,
+    trigger::add,
+};
+
+/// Added to the reboot Pod's own deadline before a Pod whose object vanished counts as harmless: the
+/// kubelet starts counting when it starts the Pod, and its clock is not ours.
+const LOST_POD_MARGIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// When no Pod of the withdrawn attempt can act any more, even one whose object vanished. The one
+/// timing assumption of the protocol (R2c).
+pub(super) fn lost_pod_harmless_at(run: &Run) -> Timestamp {
+    let deadline = SignedDuration::from_secs(reboot_check::POD_DEADLINE_SECONDS);
+    add(add(run.since, deadline), LOST_POD_MARGIN)
+}
+
+pub(super) fn step(look: &Look<'_>) -> Decision {
+    if look.booted() {
+        return look.verify();
+    }
+    let unresolved = |message: &str, recheck| {
+        if look.deadline_passed() {
+            let message = format!("cannot tell whether the machine will still reboot: {message}");
+            return Decision::wait(Reason::EffectUnresolved, message, recheck);
+        }
+        Decision::wait(
+            Reason::Withdrawing,
+            message,
+            recheck.min(look.run.deadline).or(look.run.deadline),
+        )
+    };
+    let harmless_at = lost_pod_harmless_at(look.run);
+    match &look.seen.reboot_pod {
+        PodSeen::Unknown => return unresolved("looking for the reboot Pod", None),
+        PodSeen::Waiting { deleting: false, .. } | PodSeen::Running { deleting: false } => {
+            let message = "stopping the reboot Pod";
+            return Decision::act(Effect::DeleteRebootPod, Reason::Withdrawing, message);
+        }
+        PodSeen::Waiting { .. } | PodSeen::Running { .. } => {
+            return unresolved("the kubelet has not stopped the reboot Pod yet", None);
+        }
+        PodSeen::Absent | PodSeen::Lost if look.seen.now < harmless_at => {
+            let message = "the reboot Pod's object is gone; its process may live a little longer";
+            return Decision::wait(Reason::Withdrawing, message, Some(harmless_at));
+        }
+        // It has booted, whatever the node object still says (protocol R2, W12).
+        PodSeen::Ended { report: Some(report), .. }
+            if report.refusal == Some(Refusal::BootIDDiffers) =>
+        {
+            return unresolved("the machine has booted; awaiting its report", None);
+        }
+        PodSeen::Absent | PodSeen::Lost | PodSeen::Ended { .. } => {}
+    }
+    if !reported_since(look) {
+        return unresolved("the node has not reported since the reboot Pod ended", None);
+    }
+    resolved(look)
+}
+
+/// The kubelet has reported later than the Pod's end: by the node's own clock where the kubelet said
+/// when the Pod ended, else by a report that differs from the one seen when the Pod was first over.
+fn reported_since(look: &Look<'_>) -> bool {
+    let Some(report) = look.node.heartbeat() else { return false };
+    if let PodSeen::Ended { finished_at: Some(finished_at), .. } = look.seen.reboot_pod {
+        return report > finished_at;
+    }
+    look.seen.memory.report_at_pod_end.is_some_and(|at_end| at_end != report)
+}
+
+/// Nothing of the attempt can act any more, and the machine has not booted.
+fn resolved(look: &Look<'_>) -> Decision {
+    let why = look.run.message.clone();
+    match (look.run.reason, look.cordon()) {
+        (Reason::HoldLabel, _) => look.hold(Reason::HoldLabel, why),
+        (Reason::CancelRequested, _) => look.roll_back(Reason::CancelRequested, why),
+        _ if look.run.cancel => look.roll_back(Reason::CancelRequested, "the run was cancelled"),
+        (_, Cordon::None | Cordon::OursLifted) => {
+            look.roll_back(Reason::CordonLifted, "somebody lifted our cordon")
+        }
+        (_, Cordon::OursTakenOver | Cordon::Other | Cordon::OtherRun) => {
+            look.roll_back(Reason::CordonedByOther, "somebody else has cordoned the node")
+        }
+        (_, Cordon::Ours) => match look.next_attempt() {
+            Ok(next) => Decision::change(next),
+            Err((Reason::Unreachable, message)) => {
+                look.hold(Reason::NoBoot, format!("{why}; {message}"))
+            }
+            Err((reason, message)) => look.hold(reason, format!("{why}; {message}")),
+        },
+    }
+}

@@ -1,0 +1,134 @@
+//! One run: the part of a NodeRemediation that decisions read and change.
+
+use jiff::Timestamp;
+
+use crate::{facts::Evidence, policy::Contract, reason::Reason, step::Step};
+
+/// One remediation of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// UID of the NodeRemediation.
+    pub uid: String,
+    /// Name of the NodeRemediation.
+    pub name: String,
+    /// The node.
+    pub node_name: String,
+    /// UID of the node; another one ends the run (SAFE-13).
+    pub node_uid: String,
+    /// Name of the policy.
+    pub policy: String,
+    /// Condition types that called for the run; empty for a run made by a person.
+    pub causes: Vec<String>,
+    /// `spec.cancel`, or a deletion was asked for.
+    pub cancel: bool,
+    /// The frozen contract; absent while Pending.
+    pub contract: Option<Contract>,
+    /// Where the run stands.
+    pub step: Step,
+    /// Why it came to this step.
+    pub reason: Reason,
+    /// The sentence that goes with the reason.
+    pub message: String,
+    /// Since when it is in this step.
+    pub since: Timestamp,
+    /// When this step must have ended; `None` only in Pending, Held and the terminal steps.
+    pub deadline: Option<Timestamp>,
+    /// Since when the deadline stands still.
+    pub paused_at: Option<Timestamp>,
+    /// The intent in force.
+    pub intent: Option<Intent>,
+    /// Reboot attempts begun, counted over the whole ladder.
+    pub attempt: u32,
+    /// When each of them began.
+    pub attempt_times: Vec<Timestamp>,
+    /// The boot ID before the latest attempt.
+    pub boot_id_before: Option<String>,
+    /// Reports of the trigger conditions: at admission, then when the new boot ID was first seen.
+    pub evidence: Vec<Evidence>,
+    /// DaemonSets (`namespace/name`) whose pod on this node was Ready at admission.
+    pub daemon_sets: Vec<String>,
+    /// Why the run is being undone; kept while Held waits for the node or for the hold label.
+    pub ending: Option<Reason>,
+}
+
+impl Run {
+    /// True once the first reboot intent is committed: the point of no return.
+    pub fn past_no_return(&self) -> bool {
+        self.attempt > 0
+    }
+
+    /// This run in another step. The deadline is `None` unless set afterwards; an intent does not
+    /// survive its step, and neither does a pause.
+    pub fn enter(&self, step: Step, reason: Reason, message: String, now: Timestamp) -> Run {
+        Run {
+            step,
+            reason,
+            message,
+            since: now,
+            deadline: None,
+            paused_at: None,
+            intent: None,
+            ending: match step {
+                Step::RollingBack => Some(reason),
+                // It booted and is looked at anew: why it was being undone counts no more.
+                Step::Verifying => None,
+                Step::Pending
+                | Step::Cordoning
+                | Step::Draining
+                | Step::Rebooting
+                | Step::Withdrawing
+                | Step::Uncordoning
+                | Step::Settling
+                | Step::Held
+                | Step::Succeeded
+                | Step::Cancelled
+                | Step::Failed => self.ending,
+            },
+            ..self.clone()
+        }
+    }
+}
+
+/// What the operator is about to do, committed before it is done (SAFE-3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// What.
+    pub effect: IntentEffect,
+    /// The attempt that it belongs to; 0 before the first reboot.
+    pub attempt: u32,
+    /// The node that it is meant for.
+    pub node_uid: String,
+    /// The machine's boot ID when the intent was written.
+    pub boot_id_before: String,
+    /// When it was written.
+    pub time: Timestamp,
+}
+
+/// The effects that an intent announces, one per step attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IntentEffect {
+    /// Set `unschedulable` and our mark.
+    Cordon,
+    /// Evict the pods that have to go.
+    Drain,
+    /// Reboot the machine.
+    Reboot,
+    /// Take our marks off and give the node back.
+    Uncordon,
+}
+
+impl IntentEffect {
+    /// Every effect.
+    pub const ALL: [IntentEffect; 4] =
+        [IntentEffect::Cordon, IntentEffect::Drain, IntentEffect::Reboot, IntentEffect::Uncordon];
+
+    /// The name as it stands in `status.intent.effect`.
+    pub fn name(self) -> &'static str {
+        match self {
+            IntentEffect::Cordon => "Cordon",
+            IntentEffect::Drain => "Drain",
+            IntentEffect::Reboot => "Reboot",
+            IntentEffect::Uncordon => "Uncordon",
+        }
+    }
+}
