@@ -1,0 +1,139 @@
+//! Nodes to [`NodeFacts`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use rerail_core::facts::{ConditionFact, Evidence, NodeFacts, Ready, cut_message};
+
+use super::last_remediation;
+use crate::names;
+
+/// Labels and taints that make a node part of the control plane, whatever its value.
+const CONTROL_PLANE_ROLES: [&str; 3] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/etcd",
+];
+
+/// How many conditions of a node are looked at; nodes seen in production have up to 40.
+const CONDITIONS_KEPT: usize = 256;
+
+/// When a node was looked at, and whether the operator could have seen it before.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The operator's clock.
+    pub now: Timestamp,
+    /// What was known of the node before; `None` at first sight.
+    pub earlier: Option<&'a NodeFacts>,
+    /// True during the operator's first list: conditions are then as old as they say, not new.
+    pub first_list: bool,
+}
+
+/// What is known of a node now. A condition keeps its times while its report stays the same, so that
+/// durations are the operator's own observation and nobody's clock is trusted (hazard H05).
+pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
+    let metadata = &node.metadata;
+    let spec = node.spec.as_ref();
+    let status = node.status.as_ref();
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let annotation = |name: &str| metadata.annotations.as_ref()?.get(name);
+    let uid = metadata.uid.clone().unwrap_or_default();
+    let earlier = look.earlier.filter(|earlier| earlier.uid == uid);
+    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let conditions: BTreeMap<_, _> = conditions
+        .iter()
+        .take(CONDITIONS_KEPT)
+        .map(|condition| (condition.type_.clone(), fact(condition, earlier, &look)))
+        .collect();
+    NodeFacts {
+        name: metadata.name.clone().unwrap_or_default(),
+        uid,
+        control_plane: is_control_plane(node, &labels),
+        deleting: metadata.deletion_timestamp.is_some(),
+        unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        cordoned_by: annotation(names::CORDONED_BY).cloned(),
+        cordon_field_ours: cordon_field_ours(node),
+        ready: ready(&conditions),
+        boot_id: status
+            .and_then(|s| s.node_info.as_ref())
+            .map(|i| i.boot_id.clone())
+            .unwrap_or_default(),
+        conditions,
+        last_remediation: annotation(names::LAST_REMEDIATION)
+            .and_then(|text| last_remediation::parse(text).ok())
+            .unwrap_or_default(),
+        hold: labels.contains_key(names::HOLD),
+        ignore: labels.contains_key(names::IGNORE),
+        labels,
+    }
+}
+
+fn is_control_plane(node: &Node, labels: &BTreeMap<String, String>) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    CONTROL_PLANE_ROLES.iter().any(|role| labels.contains_key(*role))
+        || taints.iter().any(|taint| CONTROL_PLANE_ROLES.contains(&taint.key.as_str()))
+}
+
+fn ready(conditions: &BTreeMap<String, ConditionFact>) -> Ready {
+    match conditions.get("Ready").map(ConditionFact::status) {
+        Some("True") => Ready::True,
+        Some("False") => Ready::False,
+        _ => Ready::Unknown,
+    }
+}
+
+fn fact(condition: &NodeCondition, earlier: Option<&NodeFacts>, look: &Look<'_>) -> ConditionFact {
+    let evidence = Evidence {
+        condition_type: condition.type_.clone(),
+        status: condition.status.clone(),
+        last_transition_time: condition.last_transition_time.as_ref().map(|time| time.0),
+        last_heartbeat_time: condition.last_heartbeat_time.as_ref().map(|time| time.0),
+    };
+    let before = earlier.and_then(|earlier| earlier.conditions.get(&condition.type_));
+    let status_since = match before {
+        Some(before) if before.evidence.status == evidence.status => before.status_since,
+        None if look.first_list => {
+            evidence.last_transition_time.map_or(look.now, |time| time.min(look.now))
+        }
+        Some(_) | None => look.now,
+    };
+    let changed_at = match before {
+        Some(before) if before.evidence == evidence => before.changed_at,
+        Some(_) | None => look.now,
+    };
+    ConditionFact {
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: cut_message(condition.message.as_deref().unwrap_or_default()).to_owned(),
+        evidence,
+        status_since,
+        changed_at,
+    }
+}
+
+/// True when our field manager owns `spec.unschedulable` (protocol R9). A person's uncordon and
+/// cordon moves the field to the person's manager, though our mark is still there.
+fn cordon_field_ours(node: &Node) -> bool {
+    let managers = node.metadata.managed_fields.as_deref().unwrap_or_default();
+    managers.iter().any(|entry| {
+        entry.manager.as_deref() == Some(names::FIELD_MANAGER)
+            && entry
+                .fields_v1
+                .as_ref()
+                .is_some_and(|fields| fields.0.pointer("/f:spec/f:unschedulable").is_some())
+    })
+}
+
+/// True when two versions of a node differ in something that a decision could see, heartbeats
+/// aside: a heartbeat that changes nothing must cost nothing.
+pub fn differs(a: &NodeFacts, b: &NodeFacts) -> bool {
+    let quiet = |facts: &NodeFacts| {
+        let mut facts = facts.clone();
+        for condition in facts.conditions.values_mut() {
+            condition.evidence.last_heartbeat_time = None;
+            condition.changed_at = Timestamp::UNIX_EPOCH;
+        }
+        facts
+    };
+    quiet(a) != quiet(b)
+}

@@ -1,0 +1,32 @@
+//! Names. The custom resources of Rerail, its labels, annotations and reasons, and the way from a
+//! spec to validated core types (parse, don't validate).
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`policy`], [`remediation`] | the custom resources |
+//! | [`convert`] | custom resources and Nodes to core types and back |
+//! | [`names`] | labels, annotations, namespaces |
+//! | [`duration`] | Go-style durations |
+
+pub mod convert;
+pub mod duration;
+pub mod names;
+#[allow(
+    missing_docs,
+    reason = "variants are described at the fields, and kube derives fields; a test wants a description of every schema property"
+)]
+pub mod policy;
+#[allow(missing_docs, reason = "as for `policy`")]
+pub mod remediation;
+mod schema;
+
+pub use policy::RemediationPolicy;
+pub use remediation::NodeRemediation;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// Every CustomResourceDefinition of this version.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![RemediationPolicy::crd(), NodeRemediation::crd()]
+}
