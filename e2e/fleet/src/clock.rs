@@ -1,0 +1,34 @@
+//! The one place of the fleet that reads the clock.
+
+use jiff::Timestamp;
+
+/// The time now. A fake machine stamps heartbeats and the truth log with the world's own time.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a fixture that plays kubelets is the world, not a decision about it"
+)]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// `metav1.Time`: whole seconds.
+pub(crate) fn seconds(t: Timestamp) -> String {
+    format!("{t:.0}")
+}
+
+/// `metav1.MicroTime`: six places, always.
+pub(crate) fn micros(t: Timestamp) -> String {
+    format!("{t:.6}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_as_the_api_server_writes_it() {
+        let t: Timestamp = "2026-11-23T14:00:05.9876543Z".parse().unwrap();
+        assert_eq!(seconds(t), "2026-11-23T14:00:05Z");
+        assert_eq!(micros(t), "2026-11-23T14:00:05.987654Z");
+    }
+}

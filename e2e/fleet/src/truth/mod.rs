@@ -1,0 +1,9 @@
+//! What really happened, apart from what anybody believes.
+
+mod check;
+mod event;
+mod log;
+
+pub use check::{Limits, RunSummary, Violation, check};
+pub use event::{Cause, EventKind, TruthEvent};
+pub(crate) use log::TruthLog;
