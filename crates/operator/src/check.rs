@@ -1,0 +1,97 @@
+//! CHECK: the last look. Fresh reads, not the cache, immediately before something is done (SAFE-5,
+//! SAFE-9, SAFE-13). A read that fails means that nothing is done.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use kube::{Api, Client, api::ListParams};
+use rerail_api::{NodeRemediation, RemediationPolicy, convert::pause, names, policy::Mode};
+use rerail_core::{facts::NodeFacts, facts::Pauses, remediation::PolicyStanding};
+
+use crate::{
+    client::{CallError, call},
+    context::Context,
+};
+
+/// A node by a fresh read.
+pub struct FreshNode {
+    /// The object, for a patch that tests its resourceVersion.
+    pub object: Node,
+    /// What is known of it.
+    pub facts: Arc<NodeFacts>,
+}
+
+/// Reads a node.
+pub async fn node(context: &Context, name: &str) -> Result<Option<FreshNode>, CallError> {
+    let nodes: Api<Node> = Api::all(context.clients.read.clone());
+    let found = call(|| format!("get node {name}"), nodes.get_opt(name)).await?;
+    Ok(match found {
+        Some(object) => {
+            let facts = context.nodes.fold(&object, context.now(), &context.wakers);
+            Some(FreshNode { object, facts })
+        }
+        None => {
+            context.nodes.gone(name);
+            None
+        }
+    })
+}
+
+/// Reads a run.
+pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation>, CallError> {
+    let runs: Api<NodeRemediation> = Api::all(context.clients.read.clone());
+    let found = call(|| format!("get NodeRemediation {name}"), runs.get_opt(name)).await?;
+    match &found {
+        Some(object) => context.runs.put(object.clone()),
+        None => context.runs.gone(name),
+    }
+    Ok(found)
+}
+
+/// Reads a policy.
+pub async fn policy(client: &Client, name: &str) -> Result<Option<RemediationPolicy>, CallError> {
+    let policies: Api<RemediationPolicy> = Api::all(client.clone());
+    call(|| format!("get RemediationPolicy {name}"), policies.get_opt(name)).await
+}
+
+/// How a policy stands for a run under way.
+pub fn standing(policy: Option<&RemediationPolicy>) -> PolicyStanding {
+    match policy {
+        None => PolicyStanding::Deleted,
+        Some(policy) if policy.metadata.deletion_timestamp.is_some() => PolicyStanding::Deleted,
+        Some(policy) if policy.spec.suspended => PolicyStanding::Suspended,
+        Some(policy) if policy.spec.mode != Mode::Enforce => PolicyStanding::NotEnforcing,
+        Some(_) => PolicyStanding::InForce,
+    }
+}
+
+/// Reads the kill switch.
+pub async fn pauses(client: &Client) -> Result<Pauses, CallError> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let name = names::PAUSE_CONFIG_MAP;
+    let found = call(|| format!("get ConfigMap {name}"), config_maps.get_opt(name)).await?;
+    Ok(pause::pauses(found.as_ref()))
+}
+
+/// Reads the pods of a node, completely.
+pub async fn pods(client: &Client, node: &str) -> Result<Vec<Pod>, CallError> {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    Ok(call(|| format!("list the pods of node {node}"), pods.list(&params)).await?.items)
+}
+
+/// Reads one of our Pods.
+pub async fn own_pod(client: &Client, name: &str) -> Result<Option<Pod>, CallError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), names::NODE_NAMESPACE);
+    call(|| format!("get Pod {name}"), pods.get_opt(name)).await
+}
+
+/// DaemonSets (`namespace/name`) with a Ready pod among these, sorted.
+pub fn ready_daemon_sets(pods: &[Pod]) -> Vec<String> {
+    use rerail_api::convert::pod;
+    let ready = pods.iter().filter(|p| pod::is_ready(p) && p.metadata.deletion_timestamp.is_none());
+    let mut names: Vec<_> = ready.filter_map(pod::daemon_set).collect();
+    names.sort();
+    names.dedup();
+    names
+}

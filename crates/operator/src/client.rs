@@ -1,0 +1,192 @@
+//! The two clients. `read` retries what the API server throttles; `act` never retries by itself,
+//! since kube would repeat an eviction 15 times inside one call. Every call has a deadline.
+
+use std::{future::Future, time::Duration};
+
+use kube::{Client, Config, client::ClientBuilder};
+use tower::{Layer, Service};
+
+use crate::record::metrics::Metrics;
+
+/// The longest that one call may take. Later than this the answer would be about another time.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a call has no useful answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The API server answered with an error, or could not be reached.
+    #[error("{what}: {source}")]
+    Api {
+        /// What was asked.
+        what: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// No answer in time. Whether it was done is unknown, and is looked up before anything else.
+    #[error("{what}: no answer within {} s; it will be looked up whether it was done", CALL_DEADLINE.as_secs())]
+    Deadline {
+        /// What was asked.
+        what: String,
+    },
+}
+
+impl CallError {
+    /// The HTTP status of the API server's answer, if there was one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            CallError::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            CallError::Deadline { .. } => None,
+        }
+    }
+
+    /// The object has changed since it was read.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// The object is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+}
+
+/// Awaits a call within [`CALL_DEADLINE`]. The one place where calls get their deadline.
+pub async fn call<T>(
+    what: impl FnOnce() -> String,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(CALL_DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(CallError::Api { what: what(), source: Box::new(source) }),
+        Err(_) => Err(CallError::Deadline { what: what() }),
+    }
+}
+
+/// The operator's connections to the API server.
+#[derive(Clone)]
+pub struct Clients {
+    /// For GET, LIST and WATCH.
+    pub read: Client,
+    /// For every write: evictions, patches, status.
+    pub act: Client,
+}
+
+impl Clients {
+    /// Both clients of one configuration, with every request counted.
+    pub fn new(config: Config, metrics: &Metrics) -> Result<Self, kube::Error> {
+        let counter = CountRequests { metrics: metrics.clone() };
+        let (mut read, mut act) = (config.clone(), config);
+        read.default_retry = true;
+        act.default_retry = false;
+        Ok(Clients {
+            read: ClientBuilder::try_from(read)?.with_layer(&counter).build(),
+            act: ClientBuilder::try_from(act)?.with_layer(&counter).build(),
+        })
+    }
+}
+
+/// Counts requests by verb and resource.
+#[derive(Clone)]
+struct CountRequests {
+    metrics: Metrics,
+}
+
+impl<S> Layer<S> for CountRequests {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, metrics: self.metrics.clone() }
+    }
+}
+
+/// A service whose requests are counted.
+#[derive(Clone)]
+struct Counted<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S, B> Service<http::Request<B>> for Counted<S>
+where
+    S: Service<http::Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let (verb, resource) = describe(request.method(), request.uri());
+        self.metrics.api_request(verb, &resource);
+        self.inner.call(request)
+    }
+}
+
+/// The Kubernetes verb and resource of a request, such as `("create", "pods/eviction")`.
+fn describe(method: &http::Method, uri: &http::Uri) -> (&'static str, String) {
+    let mut parts =
+        uri.path().trim_matches('/').split('/').skip_while(|p| *p != "api" && *p != "apis");
+    // `api/v1/…` or `apis/group/version/…`
+    let skip = if parts.next() == Some("api") { 1 } else { 2 };
+    let mut rest: Vec<_> = parts.skip(skip).collect();
+    if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+        rest.drain(..2);
+    }
+    let named = rest.len() > 1;
+    let resource = match rest.as_slice() {
+        [] => "other".to_owned(),
+        [resource] | [resource, _] => (*resource).to_owned(),
+        [resource, _, subresource, ..] => format!("{resource}/{subresource}"),
+    };
+    let watch = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+    let verb = match *method {
+        http::Method::GET if watch => "watch",
+        http::Method::GET if named => "get",
+        http::Method::GET => "list",
+        http::Method::POST => "create",
+        http::Method::PUT => "update",
+        http::Method::PATCH => "patch",
+        http::Method::DELETE => "delete",
+        _ => "other",
+    };
+    (verb, resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_named_as_kubernetes_names_them() {
+        let cases = [
+            ("GET", "/api/v1/nodes?&limit=500", ("list", "nodes")),
+            ("GET", "/api/v1/nodes/n1?", ("get", "nodes")),
+            ("GET", "/api/v1/nodes?&watch=true&timeoutSeconds=290", ("watch", "nodes")),
+            ("PATCH", "/api/v1/nodes/n1?&fieldManager=rerail", ("patch", "nodes")),
+            ("POST", "/api/v1/namespaces/web/pods/a/eviction?", ("create", "pods/eviction")),
+            ("POST", "/api/v1/namespaces/rerail-node/pods?", ("create", "pods")),
+            (
+                "PUT",
+                "/apis/rerail.dev/v1alpha1/noderemediations/r/status?",
+                ("update", "noderemediations/status"),
+            ),
+            ("GET", "/apis/rerail.dev/v1alpha1/noderemediations", ("list", "noderemediations")),
+            ("DELETE", "/prefix/api/v1/namespaces/a/pods/b", ("delete", "pods")),
+            ("GET", "/version", ("list", "other")),
+        ];
+        for (method, uri, (verb, resource)) in cases {
+            let method = method.parse().unwrap();
+            let uri: http::Uri = uri.parse().unwrap();
+            assert_eq!(describe(&method, &uri), (verb, resource.to_owned()), "{uri}");
+        }
+    }
+}

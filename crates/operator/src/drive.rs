@@ -1,0 +1,287 @@
+//! Drives one run: look, decide, check, act, record; then wait for the next thing to happen. All
+//! deciding is `rerail_core::remediation::step`.
+
+mod look;
+mod perform;
+mod report;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rerail_api::{
+    NodeRemediation,
+    convert::{self, run::RunError, status},
+    remediation::NodeRemediationStatus,
+};
+use rerail_core::{
+    drain::progress::{DrainPlan, DrainProgress},
+    remediation::{Action, Decision, Effect, Memory, step},
+    run::Run,
+    step::Step,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    act, act::node::NodeWriteError, check, client::CallError, context::Context,
+    observe::pods::NodePods,
+};
+
+/// A last look counts for this long while a drain goes on (planner.md, Last look).
+const LOOK_LASTS: Duration = Duration::from_secs(5);
+
+/// Why a look at a run led to nothing; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The API server did not answer as hoped.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The node was not written.
+    #[error(transparent)]
+    Node(#[from] NodeWriteError),
+    /// The run cannot be read; it stays as it is.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Our own annotation could not be written as JSON.
+    #[error("the annotation rerail.dev/last-remediation could not be written: {0}")]
+    Annotation(#[from] serde_json::Error),
+}
+
+/// What to do after one pass.
+enum Next {
+    /// Look again at once.
+    Again,
+    /// Wait for the bell, at most until then.
+    Wait(Option<Timestamp>),
+    /// The run has ended.
+    Ended,
+}
+
+/// The driver of one run. It dies with its task; whoever starts another carries on by observation.
+pub struct Driver {
+    context: Arc<Context>,
+    name: String,
+    bell: Arc<Notify>,
+    memory: Memory,
+    progress: Option<DrainProgress>,
+    pods: Option<NodePods>,
+    looked_at: Option<Timestamp>,
+    noted_at: Option<Timestamp>,
+}
+
+impl Driver {
+    /// A driver for the run with this name on this node.
+    pub fn new(context: Arc<Context>, name: &str, node: &str) -> Self {
+        let bell = context.wakers.register(name, node);
+        Driver {
+            context,
+            name: name.to_owned(),
+            bell,
+            memory: Memory::default(),
+            progress: None,
+            pods: None,
+            looked_at: None,
+            noted_at: None,
+        }
+    }
+
+    /// Drives until the run has ended or the operator stops. A stop lets the pass under way finish:
+    /// its calls have deadlines, and what it did is on record.
+    pub async fn drive(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut failures = 0u32;
+        while !*shutdown.borrow() {
+            let until = match self.pass().await {
+                Ok(Next::Ended) => break,
+                Ok(Next::Again) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(Next::Wait(until)) => {
+                    failures = 0;
+                    until
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.failed(&error, failures)
+                }
+            };
+            self.rest(until, failures > 0, &mut shutdown).await;
+        }
+        self.context.wakers.forget(&self.name);
+    }
+
+    fn failed(&self, error: &DriveError, failures: u32) -> Option<Timestamp> {
+        let step =
+            self.context.runs.get(&self.name).map_or("Unknown", |object| match object.status {
+                Some(NodeRemediationStatus {
+                    step: rerail_api::remediation::StepName::Known(step),
+                    ..
+                }) => step.name(),
+                _ => "Unknown",
+            });
+        self.context.deps.metrics.run_error(step);
+        tracing::warn!(remediation = %self.name, step, failures, %error, "a look at the run failed; trying again");
+        let pause = Duration::from_millis(250 << failures.min(7)).min(Duration::from_secs(30));
+        self.context.now().saturating_add(pause).ok()
+    }
+
+    /// After an error the pause is kept, whatever rings: the API server may be the one in trouble.
+    async fn rest(
+        &self,
+        until: Option<Timestamp>,
+        deaf: bool,
+        shutdown: &mut watch::Receiver<bool>,
+    ) {
+        let now = self.context.now();
+        let pause =
+            until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
+        let timer = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = shutdown.changed() => {}
+            () = self.bell.notified(), if !deaf => {}
+            () = timer => {}
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Next, DriveError> {
+        let Some(object) = self.context.runs.get(&self.name) else {
+            return Ok(Next::Ended);
+        };
+        let run = convert::run::run(&object)?;
+        if run.step.is_terminal() {
+            let written = act::run::set_finalizer(&self.context.clients.act, &object, false).await;
+            return match written {
+                Ok(object) => {
+                    self.context.runs.put(object);
+                    Ok(Next::Ended)
+                }
+                Err(error) => self.refresh(error).await,
+            };
+        }
+        if !self.context.is_adopted(&object) && object.status.is_some() {
+            return self.write(&object, &run, &run, None).await;
+        }
+        self.watch_pods(&run);
+        let cached = self.look_cached(&run);
+        let decision = step(&run, &cached.observation(&self.memory));
+        match &decision.action {
+            Action::Wait => self.wait(&object, &run, &decision, cached.drain.as_ref()).await,
+            // During a drain the last look counts for a while, and the UID protects each eviction.
+            Action::Do(Effect::Evict(_)) if self.looked_lately() => {
+                let Action::Do(effect) = decision.action else { return Ok(Next::Again) };
+                self.perform(&object, &run, effect, None).await
+            }
+            Action::Change(_) => self.checked(object, &decision).await,
+            Action::Do(_) => match check::run(&self.context, &self.name).await? {
+                Some(object) => self.checked(object, &decision).await,
+                None => Ok(Next::Ended),
+            },
+        }
+    }
+
+    fn looked_lately(&self) -> bool {
+        let lasts = jiff::SignedDuration::try_from(LOOK_LASTS).unwrap_or_default();
+        self.looked_at.is_some_and(|at| self.context.now().duration_since(at) < lasts)
+    }
+
+    /// Decides again on fresh reads, and does what comes out now, if it is still of the same kind.
+    async fn checked(
+        &mut self,
+        object: NodeRemediation,
+        planned: &Decision,
+    ) -> Result<Next, DriveError> {
+        let run = convert::run::run(&object)?;
+        if run.step.is_terminal() || !self.context.is_adopted(&object) && object.status.is_some() {
+            return Ok(Next::Again);
+        }
+        let fresh = self.look_fresh(&run, planned).await?;
+        self.looked_at = Some(self.context.now());
+        let decision = step(&run, &fresh.observation(&self.memory));
+        match (decision.action.clone(), &planned.action) {
+            (Action::Wait, _) => self.wait(&object, &run, &decision, fresh.drain.as_ref()).await,
+            (Action::Change(next), Action::Change(_)) => {
+                self.change(&object, &run, &next, &decision, fresh.drain.as_ref()).await
+            }
+            (Action::Do(effect), Action::Do(_)) => {
+                self.perform(&object, &run, effect, fresh.node.as_ref()).await
+            }
+            (Action::Change(_) | Action::Do(_), _) => Ok(Next::Again),
+        }
+    }
+
+    async fn change(
+        &mut self,
+        object: &NodeRemediation,
+        run: &Run,
+        next: &Run,
+        decision: &Decision,
+        drain: Option<&DrainPlan>,
+    ) -> Result<Next, DriveError> {
+        let result = self.write(object, run, next, Some((decision, drain))).await?;
+        if run.step != next.step || run.attempt != next.attempt {
+            self.announce(object, run, next).await;
+        }
+        Ok(result)
+    }
+
+    /// Writes the run's status: the one place where a run moves.
+    async fn write(
+        &mut self,
+        object: &NodeRemediation,
+        run: &Run,
+        next: &Run,
+        said: Option<(&Decision, Option<&DrainPlan>)>,
+    ) -> Result<Next, DriveError> {
+        let before = object.status.clone().unwrap_or_default();
+        let message = said.map_or(run.message.as_str(), |(decision, _)| decision.message.as_str());
+        let reason = said.map_or(run.reason, |(decision, _)| decision.reason);
+        let generation = object.metadata.generation.unwrap_or_default();
+        let note = status::Note { reason, message };
+        let now = self.context.now();
+        let mut status = status::status(&before, next, generation, self.context.term(), note, now);
+        if let Some((_, Some(plan))) = said {
+            status.drain = Some(status::drain(plan));
+        }
+        match act::run::replace_status(&self.context.clients.act, object, status).await {
+            Ok(written) => {
+                self.context.learn(&written);
+                Ok(Next::Again)
+            }
+            Err(error) => self.refresh(error).await,
+        }
+    }
+
+    /// After a write that may or may not have been done: look, before anything else.
+    async fn refresh(&self, error: CallError) -> Result<Next, DriveError> {
+        let found = check::run(&self.context, &self.name).await?;
+        match found {
+            None => Ok(Next::Ended),
+            Some(_) if error.is_conflict() => Ok(Next::Again),
+            Some(_) => Err(error.into()),
+        }
+    }
+
+    fn watch_pods(&mut self, run: &Run) {
+        if run.step == Step::Pending {
+            return;
+        }
+        let client = &self.context.clients.read;
+        let pods = self
+            .pods
+            .get_or_insert_with(|| NodePods::watch(client, &run.node_name, self.bell.clone()));
+        if run.step == Step::Draining {
+            pods.watch_budgets();
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.context.wakers.forget(&self.name);
+    }
+}

@@ -1,0 +1,187 @@
+//! Looks: what a run sees from the caches, and by fresh reads.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use rerail_api::{convert::pod, names};
+use rerail_core::{
+    drain::progress::{DrainPlan, DrainProgress},
+    facts::NodeFacts,
+    remediation::{Action, Decision, Memory, NodeSeen, Observation, PodSeen, PolicyStanding},
+    run::Run,
+    step::Step,
+};
+
+use super::{DriveError, Driver};
+use crate::{
+    check::{self, FreshNode},
+    observe::objects::Entry,
+};
+
+/// One look, owned.
+pub(super) struct Look {
+    now: Timestamp,
+    facts: Option<Arc<NodeFacts>>,
+    run_node_uid: String,
+    /// The node, if it was read freshly.
+    pub node: Option<FreshNode>,
+    policy: PolicyStanding,
+    paused: Option<String>,
+    pub drain: Option<DrainPlan>,
+    reboot_pod: PodSeen,
+    probe_pod: PodSeen,
+    daemon_sets_missing: Option<Vec<String>>,
+}
+
+impl Look {
+    pub(super) fn observation<'a>(&'a self, memory: &'a Memory) -> Observation<'a> {
+        Observation {
+            now: self.now,
+            node: match self.facts.as_deref() {
+                None => NodeSeen::Gone,
+                Some(facts) if facts.uid != self.run_node_uid => NodeSeen::Replaced,
+                Some(facts) => NodeSeen::Present(facts),
+            },
+            policy: self.policy,
+            paused: self.paused.clone(),
+            drain: self.drain.as_ref(),
+            reboot_pod: self.reboot_pod.clone(),
+            probe_pod: self.probe_pod.clone(),
+            daemon_sets_missing: self.daemon_sets_missing.clone(),
+            memory,
+        }
+    }
+}
+
+impl Driver {
+    /// What the caches show. Good enough to wait on, never to act on.
+    pub(super) fn look_cached(&mut self, run: &Run) -> Look {
+        let now = self.context.now();
+        let facts = self.context.nodes.get(&run.node_name);
+        let policy = self.policy_cached(&run.policy);
+        let paused = self.paused_cached(run, now);
+        let drain = self.drain_cached(run, now);
+        let mut look = Look {
+            now,
+            facts,
+            run_node_uid: run.node_uid.clone(),
+            node: None,
+            policy,
+            paused,
+            drain,
+            reboot_pod: self.own_pod(&names::reboot_pod_name(&run.uid, run.attempt)),
+            probe_pod: self.own_pod(&names::probe_pod_name(&run.uid, run.attempt)),
+            daemon_sets_missing: self.daemon_sets_missing(run),
+        };
+        self.remember(run, &mut look);
+        look
+    }
+
+    /// Fresh reads before something is done: the node always; policy and kill switch as long as they
+    /// have a say; the pods before the point of no return; the withdrawn Pod before it is given up.
+    pub(super) async fn look_fresh(
+        &mut self,
+        run: &Run,
+        planned: &Decision,
+    ) -> Result<Look, DriveError> {
+        let context = self.context.clone();
+        let client = &context.clients.read;
+        let mut look = self.look_cached(run);
+        look.node = check::node(&context, &run.node_name).await?;
+        look.facts = look.node.as_ref().map(|node| node.facts.clone());
+        if !run.past_no_return() {
+            look.policy = check::standing(check::policy(client, &run.policy).await?.as_ref());
+            let pauses = check::pauses(client).await?;
+            let in_force = pauses.in_force(&run.node_name, &run.policy, context.now());
+            look.paused = in_force.map(|pause| pause.text.clone());
+        }
+        let leaves = matches!(planned.action, Action::Change(_));
+        if run.step == Step::Draining && leaves && look.drain.is_some() {
+            let pods = check::pods(client, &run.node_name).await?;
+            look.drain = self.drain_plan(run, &pods, context.now());
+        }
+        if run.step == Step::Withdrawing && leaves {
+            let name = names::reboot_pod_name(&run.uid, run.attempt);
+            look.reboot_pod = pod::seen(check::own_pod(client, &name).await?.as_ref());
+        }
+        look.now = context.now();
+        self.remember(run, &mut look);
+        Ok(look)
+    }
+
+    fn remember(&mut self, run: &Run, look: &mut Look) {
+        if let Some(facts) = look.facts.as_deref().filter(|facts| facts.uid == run.node_uid) {
+            self.memory.observe(run, facts, &look.reboot_pod, look.now);
+        }
+    }
+
+    fn policy_cached(&self, name: &str) -> PolicyStanding {
+        let policies = &self.context.policies;
+        if !policies.synced() {
+            return PolicyStanding::InForce;
+        }
+        let unreadable = |entry: &Entry<_>| matches!(entry, Entry::Malformed(m) if m.object.metadata.name.as_deref() == Some(name));
+        match policies.get(name) {
+            None if policies.snapshot().iter().any(unreadable) => PolicyStanding::InForce,
+            found => check::standing(found.as_ref()),
+        }
+    }
+
+    fn paused_cached(&self, run: &Run, now: Timestamp) -> Option<String> {
+        match self.context.pauses() {
+            None => {
+                Some("the ConfigMap rerail-pause cannot be read, which counts as paused".into())
+            }
+            Some(pauses) => {
+                let pause = pauses.in_force(&run.node_name, &run.policy, now)?;
+                Some(pause.text.clone())
+            }
+        }
+    }
+
+    fn own_pod(&self, name: &str) -> PodSeen {
+        match self.pods.as_ref().and_then(|pods| pods.pod(names::NODE_NAMESPACE, name)) {
+            None => PodSeen::Unknown,
+            Some(found) => pod::seen(found.as_ref()),
+        }
+    }
+
+    fn daemon_sets_missing(&self, run: &Run) -> Option<Vec<String>> {
+        let ready = check::ready_daemon_sets(&self.pods.as_ref()?.pods()?);
+        Some(run.daemon_sets.iter().filter(|name| !ready.contains(name)).cloned().collect())
+    }
+
+    fn drain_cached(&mut self, run: &Run, now: Timestamp) -> Option<DrainPlan> {
+        if run.step != Step::Draining {
+            self.progress = None;
+            return None;
+        }
+        let pods = self.pods.as_ref()?.pods()?;
+        let changed = self.pods.as_ref()?.take_budget_changes();
+        let plan = self.drain_plan(run, &pods, now);
+        let progress = self.progress.as_mut()?;
+        if changed.is_empty() {
+            return plan;
+        }
+        for namespace in changed {
+            progress.budget_changed(&namespace, now);
+        }
+        self.drain_plan(run, &pods, now)
+    }
+
+    fn drain_plan(&mut self, run: &Run, pods: &[Pod], now: Timestamp) -> Option<DrainPlan> {
+        let contract = run.contract.as_ref()?;
+        let own = self.context.deps.settings.own_pod();
+        let facts: Vec<_> = pods.iter().map(|pod| pod::facts(pod, own.as_deref())).collect();
+        let evicted = self.evicted_before(run);
+        let progress = self.progress.get_or_insert_with(|| DrainProgress::resumed(evicted));
+        Some(progress.plan(&run.node_name, &facts, &contract.drain.options, now))
+    }
+
+    /// Evictions on record, so that a new operator goes on with a drain instead of judging it anew.
+    fn evicted_before(&self, run: &Run) -> u32 {
+        let object = self.context.runs.get(&run.name);
+        object.and_then(|object| Some(object.status?.drain?.evicted)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,146 @@
+//! Performs one effect that was decided on and checked.
+
+use futures::{StreamExt, stream};
+use rerail_api::{NodeRemediation, convert::last_remediation, names};
+use rerail_core::{
+    drain::progress::PodRef, reason::Reason, remediation::Effect, run::Run, step::Step, trigger,
+};
+
+use super::{DriveError, Driver, Next};
+use crate::{
+    act::{self, node::NodeWriteError},
+    check::FreshNode,
+};
+
+/// Evictions of one run that are under way at once.
+const EVICTIONS_AT_ONCE: usize = 16;
+
+impl Driver {
+    pub(super) async fn perform(
+        &mut self,
+        object: &NodeRemediation,
+        run: &Run,
+        effect: Effect,
+        node: Option<&FreshNode>,
+    ) -> Result<Next, DriveError> {
+        let context = self.context.clone();
+        let client = &context.clients.act;
+        let settings = &context.deps.settings;
+        tracing::info!(remediation = %run.name, node = %run.node_name, step = %run.step, attempt = run.attempt,
+            epoch = context.epoch, effect = effect_name(&effect), "acting");
+        match effect {
+            Effect::Evict(pods) => self.evict(run, pods).await,
+            Effect::Cordon => {
+                let Some(node) = node else { return Ok(Next::Again) };
+                let patch =
+                    act::node::cordon(client, &node.object, &run.uid, &run.name, context.now());
+                return self.node_written(patch.await);
+            }
+            Effect::CreateRebootPod => {
+                act::pods::create_reboot(client, object, run, settings).await?
+            }
+            Effect::CreateProbePod => {
+                act::pods::create_probe(client, object, run, settings).await?
+            }
+            Effect::DeleteRebootPod => {
+                act::pods::delete(client, &names::reboot_pod_name(&run.uid, run.attempt)).await?;
+            }
+            Effect::DeleteProbePod => {
+                act::pods::delete(client, &names::probe_pod_name(&run.uid, run.attempt)).await?;
+            }
+            Effect::Close { uncordon, result, reason } => {
+                let Some(node) = node else { return Ok(Next::Again) };
+                return self.close(run, node, uncordon, result, reason).await;
+            }
+        }
+        // The answer to an effect is what the watches show of it; look again soon in any case.
+        Ok(Next::Wait(context.now().saturating_add(std::time::Duration::from_secs(1)).ok()))
+    }
+
+    /// The closing write, then our Pods; those go with the run in any case, so their deletion is not
+    /// waited for.
+    async fn close(
+        &mut self,
+        run: &Run,
+        node: &FreshNode,
+        uncordon: bool,
+        result: Step,
+        reason: Reason,
+    ) -> Result<Next, DriveError> {
+        let client = &self.context.clients.act;
+        let now = self.context.now();
+        let triggers = run.contract.as_ref().map(|c| c.triggers.as_slice()).unwrap_or_default();
+        let evidence = trigger::evidence(triggers, &node.facts, now);
+        let memory = last_remediation::after_run(
+            &node.facts.last_remediation,
+            run,
+            result,
+            reason,
+            evidence,
+            now,
+        );
+        let text = last_remediation::encode(&memory)?;
+        let written = act::node::close(client, &node.object, &run.uid, uncordon, text).await;
+        if written.is_ok() && run.past_no_return() {
+            for name in [
+                names::reboot_pod_name(&run.uid, run.attempt),
+                names::probe_pod_name(&run.uid, run.attempt),
+            ] {
+                if let Err(error) = act::pods::delete(client, &name).await {
+                    tracing::warn!(remediation = %run.name, %error, "a Pod of the run stays until the run is deleted");
+                }
+            }
+        }
+        self.node_written(written)
+    }
+
+    fn node_written(
+        &self,
+        written: Result<k8s_openapi::api::core::v1::Node, NodeWriteError>,
+    ) -> Result<Next, DriveError> {
+        match written {
+            Ok(node) => {
+                self.context.nodes.fold(&node, self.context.now(), &self.context.wakers);
+                Ok(Next::Again)
+            }
+            // Somebody wrote the node in between, most often its kubelet: look again.
+            Err(NodeWriteError::Changed(_)) => Ok(Next::Again),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn evict(&mut self, run: &Run, pods: Vec<PodRef>) {
+        let client = self.context.clients.act.clone();
+        let grace = run.contract.as_ref().and_then(|c| c.drain.options.grace_period_seconds);
+        let outcomes: Vec<_> = stream::iter(pods)
+            .map(|pod| {
+                let client = client.clone();
+                async move {
+                    let outcome = act::evict::evict(&client, &pod, grace, false).await;
+                    (pod, outcome)
+                }
+            })
+            .buffer_unordered(EVICTIONS_AT_ONCE)
+            .collect()
+            .await;
+        let now = self.context.now();
+        if let Some(progress) = self.progress.as_mut() {
+            for (pod, outcome) in outcomes {
+                tracing::debug!(remediation = %run.name, pod = %format!("{}/{}", pod.namespace, pod.name), ?outcome, "eviction");
+                progress.record(&pod, outcome, now);
+            }
+        }
+    }
+}
+
+fn effect_name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Cordon => "Cordon",
+        Effect::Evict(_) => "Evict",
+        Effect::CreateRebootPod => "CreateRebootPod",
+        Effect::DeleteRebootPod => "DeleteRebootPod",
+        Effect::CreateProbePod => "CreateProbePod",
+        Effect::DeleteProbePod => "DeleteProbePod",
+        Effect::Close { .. } => "Close",
+    }
+}

@@ -1,0 +1,8 @@
+//! OBSERVE: watches, folded into small indexes. Whoever needs to know is woken; nothing is decided
+//! here. Pods are watched only on nodes under remediation.
+
+pub mod nodes;
+pub mod objects;
+pub mod pods;
+pub mod wake;
+pub mod watch;

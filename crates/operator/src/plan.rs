@@ -1,0 +1,157 @@
+//! PLAN: the planner's loop. It builds a world from the caches, asks the core who is next, looks
+//! again at what matters, and admits. One loop, at its own pace: admission is one decision.
+
+mod admit;
+pub mod world;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{Resource, runtime::events::EventType};
+use rerail_core::plan::{Plan, WaitReason, plan};
+use tokio::sync::watch;
+
+use crate::{
+    act,
+    context::Context,
+    observe::objects::Entry,
+    record::policy_status::{self, Statuses},
+};
+
+/// Events of a busy moment are planned together.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// The planner looks at least this often, whatever the watches say.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// The planner's own memory: what it has told already.
+pub struct Planner {
+    context: Arc<Context>,
+    statuses: Statuses,
+    announced: BTreeSet<String>,
+}
+
+impl Planner {
+    /// A planner that has told nothing yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        Planner { context, statuses: Statuses::default(), announced: BTreeSet::new() }
+    }
+
+    /// Plans until the operator stops.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        while !*shutdown.borrow() {
+            let recheck = self.turn().await;
+            let now = self.context.now();
+            let pause = recheck.map_or(AT_LEAST_EVERY, |at| {
+                Duration::try_from(at.duration_since(now)).unwrap_or_default().min(AT_LEAST_EVERY)
+            });
+            tokio::select! {
+                biased;
+                _ = shutdown.changed() => break,
+                () = self.context.wakers.planner.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+    }
+
+    /// One turn: plan, admit, tell. Returns when to plan again at the latest.
+    async fn turn(&mut self) -> Option<Timestamp> {
+        let context = self.context.clone();
+        let now = context.now();
+        let world = world::from_caches(&context, now);
+        let decided = plan(&world);
+        context.metrics_of(&decided);
+        let soon = || now.saturating_add(Duration::from_secs(1)).ok();
+        let mut recheck = decided.recheck_at;
+        for name in &decided.discard {
+            self.discard(name).await;
+        }
+        if let Some(candidate) = &decided.admit
+            && let Err(error) = admit::admit(&context, candidate).await
+        {
+            tracing::warn!(node = %candidate.node, policy = %candidate.policy, %error, "not admitted; trying again");
+            recheck = soon();
+        }
+        self.announce(&decided).await;
+        if policy_status::write(&context, &mut self.statuses, &world, &decided).await.is_err() {
+            recheck = recheck.min(soon()).or_else(soon);
+        }
+        context.deps.metrics.planned(now);
+        recheck
+    }
+
+    /// Deletes a Pending run of ours whose node is no candidate any more.
+    async fn discard(&self, name: &str) {
+        let Some(object) = self.context.runs.get(name) else { return };
+        tracing::info!(
+            remediation = name,
+            "the node is no candidate any more; its pending run is deleted"
+        );
+        let client = &self.context.clients.act;
+        let deleted = match act::run::set_finalizer(client, &object, false).await {
+            Ok(object) => act::run::delete(client, &object).await,
+            Err(error) => Err(error),
+        };
+        match deleted {
+            Ok(()) => self.context.runs.gone(name),
+            Err(error) => {
+                tracing::warn!(remediation = name, %error, "the pending run was not deleted; trying again")
+            }
+        }
+    }
+
+    /// Used-up attempts are announced once; DryRun's choices once for each node and policy.
+    async fn announce(&mut self, plan: &Plan) {
+        let exhausted = plan.report.iter().filter_map(|pair| {
+            let wait =
+                pair.wait.as_ref().filter(|wait| wait.reason == WaitReason::AttemptsExhausted)?;
+            Some((pair.node.clone(), pair.policy.clone(), wait.reason.name(), wait.message.clone()))
+        });
+        let would = plan.would_start.values().flatten().map(|candidate| {
+            let message = format!(
+                "would be remediated now, {}; the policy's mode is DryRun",
+                candidate.priority
+            );
+            (candidate.node.clone(), candidate.policy.clone(), "WouldStart", message)
+        });
+        let current: Vec<_> = exhausted.chain(would).collect();
+        let keys =
+            current.iter().map(|(node, policy, reason, _)| format!("{reason}/{policy}/{node}"));
+        let keys: BTreeSet<String> = keys.collect();
+        for (node, policy, reason, message) in current {
+            if self.announced.contains(&format!("{reason}/{policy}/{node}")) {
+                continue;
+            }
+            if let Some(object) = self.context.policies.get(&policy) {
+                let message = format!("node {node}: {message}");
+                let kind =
+                    if reason == "WouldStart" { EventType::Normal } else { EventType::Warning };
+                let about = object.object_ref(&());
+                self.context.events.publish(kind, "Plan", reason, &message, &about, None).await;
+            }
+        }
+        self.announced = keys;
+    }
+}
+
+impl Context {
+    /// The gauges of what waits.
+    fn metrics_of(&self, plan: &Plan) {
+        let metrics = &self.deps.metrics;
+        metrics.reset_waiting();
+        for pair in &plan.report {
+            if let Some(wait) = &pair.wait {
+                metrics.waiting(&pair.policy, wait.reason.name());
+            }
+        }
+    }
+}
+
+/// The readable objects of a snapshot.
+pub(crate) fn good<K>(entries: Vec<Entry<K>>) -> impl Iterator<Item = K> {
+    entries.into_iter().filter_map(|entry| match entry {
+        Entry::Good(object) => Some(*object),
+        Entry::Malformed(_) => None,
+    })
+}

@@ -1,0 +1,238 @@
+//! Admission: the run exists first, Pending and harmless; then one status write makes it Cordoning,
+//! with its contract frozen and its intent on record (SAFE-3, SAFE-15). Before that, everything that
+//! the decision rests on is read afresh and decided again (SAFE-5, SAFE-22).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject};
+use rerail_api::{
+    NodeRemediation, RemediationPolicy,
+    convert::{self, policy::PolicyError, run::RunError, status},
+    names,
+    remediation::{CauseSpec, FrozenPlan, NodeRemediationSpec},
+};
+use rerail_core::{
+    facts::{NodeFacts, cut_message},
+    plan::{Candidate, Cause, plan},
+    remediation,
+    step::Step,
+};
+use sha2::{Digest, Sha256};
+
+use super::world;
+use crate::{
+    act, check,
+    client::{CallError, call},
+    context::Context,
+    observe::objects,
+};
+
+/// How many sequence numbers are tried when names are taken by ended runs: a node whose annotation
+/// was lost has as many runs as the history keeps.
+const SEQUENCES_TRIED: u64 = 64;
+
+/// Why a candidate was not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// The API server did not answer as hoped.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The policy has become invalid.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The run cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The frozen plan could not be hashed.
+    #[error("the policy could not be frozen: {0}")]
+    Freeze(#[from] serde_json::Error),
+    /// Too many ended runs of the node, and no number in its annotation.
+    #[error(
+        "the first {SEQUENCES_TRIED} names for a run of node {0} are taken by ended runs; delete old NodeRemediations of this node"
+    )]
+    NoName(String),
+}
+
+/// Looks again, and admits the candidate if it is still the one. Otherwise nothing is done, and the
+/// next turn of the planner sees what has changed.
+pub async fn admit(context: &Context, candidate: &Candidate) -> Result<(), AdmitError> {
+    let client = &context.clients.read;
+    let Some(node) = check::node(context, &candidate.node).await? else { return Ok(()) };
+    let Some(policy_object) = check::policy(client, &candidate.policy).await? else {
+        return Ok(());
+    };
+    let pauses = check::pauses(client).await?;
+    let runs = list_runs(context).await?;
+    let policy = convert::policy::policy(&policy_object)?;
+
+    let mut world = world::from_caches(context, context.now());
+    world.nodes.insert(candidate.node.clone(), NodeFacts::clone(&node.facts));
+    world.policies.insert(candidate.policy.clone(), policy.clone());
+    world.pauses = Some(pauses);
+    world.open_runs = world::open_runs(&runs);
+    let again = plan(&world).admit;
+    let Some(candidate) =
+        again.filter(|c| (&c.node, &c.policy) == (&candidate.node, &candidate.policy))
+    else {
+        return Ok(());
+    };
+
+    let pods = check::pods(client, &candidate.node).await?;
+    let object = pending_run(context, &candidate, &node.facts).await?;
+    let object = act::run::set_finalizer(&context.clients.act, &object, true).await?;
+    let run = convert::run::run(&object)?;
+    if run.step != Step::Pending || run.cancel {
+        context.learn(&object);
+        return Ok(());
+    }
+    let now = context.now();
+    let daemon_sets = check::ready_daemon_sets(&pods).into_iter().take(64).collect();
+    let next = remediation::admit(&run, &node.facts, &policy.contract, daemon_sets, now);
+    let note = status::Note { reason: next.reason, message: &next.message };
+    let generation = object.metadata.generation.unwrap_or_default();
+    let before = object.status.clone().unwrap_or_default();
+    let mut status = status::status(&before, &next, generation, context.term(), note, now);
+    status.plan = Some(freeze(&policy_object, next.daemon_sets.clone())?);
+    status.priority = Some(i32::from(candidate.priority.0));
+    status.causes = candidate.causes.iter().take(16).map(cause).collect();
+    let written = act::run::replace_status(&context.clients.act, &object, status).await?;
+    context.learn(&written);
+    context.events_admitted(&written).await;
+    Ok(())
+}
+
+impl Context {
+    async fn events_admitted(&self, object: &NodeRemediation) {
+        let message = match &object.spec.cause {
+            Some(cause) => {
+                format!("{}: {} is {}", object.name_any(), cause.condition_type, cause.message)
+            }
+            None => format!(
+                "{}: asked for by {}",
+                object.name_any(),
+                object.spec.requested_by.as_deref().unwrap_or("a person")
+            ),
+        };
+        tracing::info!(remediation = %object.name_any(), node = %object.spec.node_name, policy = %object.spec.policy_name, "admitted");
+        self.events
+            .run(
+                object,
+                kube::runtime::events::EventType::Normal,
+                "Cordoning",
+                "Admitted",
+                &message,
+            )
+            .await;
+    }
+}
+
+/// Every run, by a consistent read, untyped so that one that cannot be read is not overlooked.
+async fn list_runs(context: &Context) -> Result<Vec<DynamicObject>, CallError> {
+    let resource = objects::resource::<NodeRemediation>();
+    let api: Api<DynamicObject> = Api::all_with(context.clients.read.clone(), &resource);
+    Ok(call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?.items)
+}
+
+/// The candidate's run: the one that exists, or a new one under a name that makes it the only one
+/// (hazard H06).
+async fn pending_run(
+    context: &Context,
+    candidate: &Candidate,
+    node: &NodeFacts,
+) -> Result<NodeRemediation, AdmitError> {
+    if let Some(name) = &candidate.run
+        && let Some(object) = check::run(context, name).await?
+    {
+        return Ok(object);
+    }
+    let first = node.last_remediation.sequence;
+    for sequence in first..first.saturating_add(SEQUENCES_TRIED) {
+        let object = new_run(candidate, node, sequence);
+        match act::run::create(&context.clients.act, &object).await {
+            Ok(created) => return Ok(created),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Taken: by our own lost reply, or by an ended run that the annotation does not know.
+        if let Some(found) = check::run(context, &object.name_any()).await?
+            && !convert::run::run(&found)?.step.is_terminal()
+        {
+            return Ok(found);
+        }
+    }
+    Err(AdmitError::NoName(node.name.clone()))
+}
+
+fn new_run(candidate: &Candidate, node: &NodeFacts, sequence: u64) -> NodeRemediation {
+    let spec = NodeRemediationSpec {
+        node_name: node.name.clone(),
+        node_uid: node.uid.clone(),
+        policy_name: candidate.policy.clone(),
+        cause: candidate.causes.first().map(cause),
+        requested_by: None,
+        cancel: false,
+    };
+    NodeRemediation {
+        metadata: ObjectMeta {
+            name: Some(run_name(&node.name, &node.uid, sequence)),
+            finalizers: Some(vec![names::FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}
+
+/// `<node, at most 200>-<8 hex of hash(node UID, sequence)>`: the same for whoever creates it.
+pub fn run_name(node: &str, node_uid: &str, sequence: u64) -> String {
+    let digest = Sha256::digest(format!("{node_uid}/{sequence}"));
+    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let node: String = node.chars().take(200).collect();
+    format!("{}-{hex}", node.trim_end_matches(['.', '-']))
+}
+
+fn cause(cause: &Cause) -> CauseSpec {
+    CauseSpec {
+        condition_type: cause.condition_type.clone(),
+        reason: cut_message(&cause.reason).to_owned(),
+        message: cut_message(&cause.message).to_owned(),
+        priority: i32::from(cause.priority.0),
+        since: cause.since,
+    }
+}
+
+fn freeze(
+    policy: &RemediationPolicy,
+    daemon_sets: Vec<String>,
+) -> Result<FrozenPlan, serde_json::Error> {
+    let spec = &policy.spec;
+    let mut plan = FrozenPlan {
+        policy_generation: policy.metadata.generation.unwrap_or_default(),
+        hash: String::new(),
+        triggers: spec.triggers.clone(),
+        drain: spec.drain.clone(),
+        remedies: spec.remedies.clone(),
+        verify: spec.verify.clone(),
+        attempts: spec.attempts.clone(),
+        daemon_sets: Vec::new(),
+    };
+    let digest = Sha256::digest(serde_json::to_vec(&plan)?);
+    plan.hash = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    plan.daemon_sets = daemon_sets;
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_by_node_uid_and_sequence_and_stay_legal() {
+        let name = run_name("worker1a", "uid-1", 0);
+        assert_eq!(name, run_name("worker1a", "uid-1", 0));
+        assert_ne!(name, run_name("worker1a", "uid-1", 1));
+        assert_ne!(name, run_name("worker1a", "uid-2", 0));
+        assert!(name.starts_with("worker1a-") && name.len() == "worker1a-".len() + 8);
+        let long = run_name(&format!("{}.{}", "a".repeat(199), "b".repeat(50)), "uid", 0);
+        assert!(long.len() <= 209 && !long.contains(".-"), "{long}");
+    }
+}

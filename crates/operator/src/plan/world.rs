@@ -1,0 +1,92 @@
+//! The planner's world, from caches and from fresh reads.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use rerail_api::{
+    NodeRemediation, RemediationPolicy,
+    convert::{policy, run},
+};
+use rerail_core::{plan::World, policy::Policy, run::Run, step::Step};
+
+use super::good;
+use crate::{
+    context::Context,
+    observe::objects::{self, Entry},
+};
+
+/// What the caches show.
+pub fn from_caches(context: &Context, now: Timestamp) -> World {
+    World {
+        now,
+        nodes: context.nodes.snapshot(),
+        policies: policies(good(context.policies.snapshot())),
+        open_runs: context.runs.snapshot().into_iter().filter_map(open_run).collect(),
+        pauses: context.pauses(),
+    }
+}
+
+/// The valid policies by name; an invalid one is isolated and told of in its status.
+fn policies(objects: impl Iterator<Item = RemediationPolicy>) -> BTreeMap<String, Policy> {
+    objects
+        .filter(|object| object.metadata.deletion_timestamp.is_none())
+        .filter_map(|object| policy::policy(&object).ok())
+        .map(|policy| (policy.name.clone(), policy))
+        .collect()
+}
+
+/// The open runs of a fresh list.
+pub fn open_runs(objects: &[DynamicObject]) -> Vec<Run> {
+    objects.iter().filter_map(|object| open_run(objects::read::<NodeRemediation>(object))).collect()
+}
+
+/// A run that has not ended. One that cannot be read still stands for its node and, unless its
+/// status says that it has ended, for a slot: in doubt it may be acting.
+fn open_run(entry: Entry<NodeRemediation>) -> Option<Run> {
+    match entry {
+        Entry::Good(object) => match run::run(&object) {
+            Ok(run) => (!run.step.is_terminal()).then_some(run),
+            Err(_) => unreadable(&serde_json::to_value(&*object).ok()?),
+        },
+        Entry::Malformed(malformed) => unreadable(&serde_json::to_value(&malformed.object).ok()?),
+    }
+}
+
+fn unreadable(object: &serde_json::Value) -> Option<Run> {
+    let text = |pointer: &str| {
+        object.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default().to_owned()
+    };
+    let step = match text("/status/step").as_str() {
+        "" => Step::Pending,
+        name => name.parse().unwrap_or(Step::Withdrawing),
+    };
+    if step.is_terminal() {
+        return None;
+    }
+    Some(Run {
+        uid: text("/metadata/uid"),
+        name: text("/metadata/name"),
+        node_name: text("/spec/nodeName"),
+        node_uid: text("/spec/nodeUID"),
+        policy: text("/spec/policyName"),
+        // A cause nobody has: not taken for a run made by a person, and never admitted.
+        causes: vec!["Unreadable".to_owned()],
+        cancel: false,
+        contract: None,
+        // Pending runs of the operator are discarded when nobody wants them; this one must not be.
+        step: if step == Step::Pending { Step::Held } else { step },
+        reason: rerail_core::reason::Reason::Pending,
+        message: String::new(),
+        since: Timestamp::UNIX_EPOCH,
+        deadline: None,
+        paused_at: None,
+        intent: None,
+        attempt: 0,
+        attempt_times: Vec::new(),
+        boot_id_before: None,
+        evidence: Vec::new(),
+        daemon_sets: Vec::new(),
+        ending: None,
+    })
+}

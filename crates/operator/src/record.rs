@@ -1,0 +1,5 @@
+//! RECORD: what people see of it: status, Events and metrics.
+
+pub mod events;
+pub mod metrics;
+pub mod policy_status;

@@ -1,0 +1,188 @@
+//! The metrics, in OpenMetrics. No label holds the name of a node: their number is bounded.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Labels of API requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    verb: &'static str,
+    resource: String,
+}
+
+/// Labels of what happens to runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    policy: String,
+    result: &'static str,
+    reason: &'static str,
+}
+
+/// Labels of steps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
+}
+
+/// Labels of policies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabel {
+    policy: String,
+}
+
+/// Labels of what waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitLabel {
+    policy: String,
+    reason: &'static str,
+}
+
+/// Upper bounds in seconds, from a quick cordon to an hour's drain.
+const SECONDS: [f64; 12] =
+    [0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0];
+
+struct Inner {
+    registry: Registry,
+    api_requests: Family<Request, Counter>,
+    remediations: Family<Outcome, Counter>,
+    steps: Family<StepLabel, Histogram>,
+    active: Family<PolicyLabel, Gauge>,
+    held: Family<PolicyLabel, Gauge>,
+    waiting: Family<WaitLabel, Gauge>,
+    errors: Family<StepLabel, Counter>,
+    malformed: Family<StepLabel, Counter>,
+    ready: AtomicBool,
+    last_plan: AtomicI64,
+}
+
+/// All metrics of an operator; clones are the same metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("rerail");
+        let api_requests = Family::default();
+        registry.register("api_requests", "Requests to the API server", api_requests.clone());
+        let remediations = Family::default();
+        registry.register("remediations", "Runs that ended, or were held", remediations.clone());
+        let steps =
+            Family::<StepLabel, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        registry.register("step_duration_seconds", "How long runs stayed in a step", steps.clone());
+        let active = Family::default();
+        registry.register("remediations_active", "Runs that hold a slot", active.clone());
+        let held = Family::default();
+        registry.register("remediations_held", "Runs that wait for a person", held.clone());
+        let waiting = Family::default();
+        registry.register(
+            "waiting_nodes",
+            "Nodes with a trigger that do not start now",
+            waiting.clone(),
+        );
+        let errors = Family::default();
+        registry.register(
+            "run_errors",
+            "Looks at a run that failed and are tried again",
+            errors.clone(),
+        );
+        let malformed = Family::default();
+        registry.register(
+            "malformed_objects",
+            "Objects that could not be read and are left alone",
+            malformed.clone(),
+        );
+        Metrics(Arc::new(Inner {
+            registry,
+            api_requests,
+            remediations,
+            steps,
+            active,
+            held,
+            waiting,
+            errors,
+            malformed,
+            ready: AtomicBool::new(false),
+            last_plan: AtomicI64::new(0),
+        }))
+    }
+}
+
+impl Metrics {
+    /// The page that `/metrics` serves, in OpenMetrics text.
+    pub fn page(&self) -> Result<String, std::fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.0.registry)?;
+        Ok(page)
+    }
+
+    pub(crate) fn api_request(&self, verb: &'static str, resource: &str) {
+        let labels = Request { verb, resource: resource.to_owned() };
+        self.0.api_requests.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn step_ended(&self, step: &'static str, lasted: SignedDuration) {
+        self.0.steps.get_or_create(&StepLabel { step }).observe(lasted.as_secs_f64());
+    }
+
+    pub(crate) fn outcome(&self, policy: &str, result: &'static str, reason: &'static str) {
+        let labels = Outcome { policy: policy.to_owned(), result, reason };
+        self.0.remediations.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn run_error(&self, step: &'static str) {
+        self.0.errors.get_or_create(&StepLabel { step }).inc();
+    }
+
+    pub(crate) fn malformed(&self, kind: &'static str) {
+        self.0.malformed.get_or_create(&StepLabel { step: kind }).inc();
+    }
+
+    pub(crate) fn policy_runs(&self, policy: &str, active: i64, held: i64) {
+        let label = PolicyLabel { policy: policy.to_owned() };
+        self.0.active.get_or_create(&label).set(active);
+        self.0.held.get_or_create(&label).set(held);
+    }
+
+    pub(crate) fn reset_waiting(&self) {
+        self.0.waiting.clear();
+    }
+
+    pub(crate) fn waiting(&self, policy: &str, reason: &'static str) {
+        self.0.waiting.get_or_create(&WaitLabel { policy: policy.to_owned(), reason }).inc();
+    }
+
+    pub(crate) fn forget_policy(&self, policy: &str) {
+        let label = PolicyLabel { policy: policy.to_owned() };
+        self.0.active.remove(&label);
+        self.0.held.remove(&label);
+    }
+
+    /// True once every watch has synced and open runs are adopted: what `/readyz` says.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.0.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn planned(&self, now: Timestamp) {
+        self.0.last_plan.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// False when the planner has not run for two minutes, though it runs at least every 30 s: what
+    /// `/healthz` says. Before the first plan the process counts as alive.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        let last = self.0.last_plan.load(Ordering::Relaxed);
+        last == 0 || now.as_second() - last < 120
+    }
+}

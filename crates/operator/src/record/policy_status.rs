@@ -1,0 +1,288 @@
+//! The status of policies: what waits and why, what a DryRun policy would start. Written when it says
+//! something new, at most once a second for each policy.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use rerail_api::{
+    RemediationPolicy,
+    convert::policy::{self, PolicyError},
+    names,
+    policy::{Counts, RemediationPolicyStatus, WaitingNode},
+};
+use rerail_core::{
+    plan::{PairReport, Plan, World},
+    step::Step,
+};
+use serde_json::json;
+
+use crate::{
+    client::{CallError, call},
+    context::Context,
+    observe::objects::{self, Entry, Malformed},
+};
+
+/// How many nodes a status names.
+const NAMED: usize = 20;
+
+/// A policy's status is written at most this often.
+const EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// When each policy's status was written last, and what was said of those that cannot be read.
+#[derive(Default)]
+pub struct Statuses {
+    written: BTreeMap<String, Timestamp>,
+    malformed: BTreeMap<String, String>,
+}
+
+/// Some status was not written; it is tried again.
+#[derive(Debug)]
+pub struct NotYet;
+
+/// Writes the statuses that have something new to say.
+pub async fn write(
+    context: &Context,
+    statuses: &mut Statuses,
+    world: &World,
+    plan: &Plan,
+) -> Result<(), NotYet> {
+    let mut all = Ok(());
+    let entries = context.policies.snapshot();
+    forget(context, statuses, &entries);
+    for entry in entries {
+        let done = match entry {
+            Entry::Good(object) => one(context, statuses, world, plan, &object).await,
+            Entry::Malformed(malformed) => unreadable(context, statuses, &malformed).await,
+        };
+        all = all.and(done);
+    }
+    all
+}
+
+/// Forgets policies that are gone, in memory and in the metrics.
+fn forget(context: &Context, statuses: &mut Statuses, entries: &[Entry<RemediationPolicy>]) {
+    let names: Vec<_> = entries
+        .iter()
+        .map(|entry| match entry {
+            Entry::Good(object) => object.name_any(),
+            Entry::Malformed(malformed) => malformed.object.name_any(),
+        })
+        .collect();
+    statuses.malformed.retain(|name, _| names.contains(name));
+    statuses.written.retain(|name, _| {
+        let stays = names.contains(name);
+        if !stays {
+            context.deps.metrics.forget_policy(name);
+        }
+        stays
+    });
+}
+
+async fn one(
+    context: &Context,
+    statuses: &mut Statuses,
+    world: &World,
+    plan: &Plan,
+    object: &RemediationPolicy,
+) -> Result<(), NotYet> {
+    let name = object.name_any();
+    let wanted = status(object, world, plan);
+    context.deps.metrics.policy_runs(&name, wanted.counts.active.into(), wanted.counts.held.into());
+    if object.status.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let now = context.now();
+    if statuses.written.get(&name).is_some_and(|at| now.duration_since(*at) < EVERY) {
+        return Err(NotYet);
+    }
+    statuses.written.insert(name.clone(), now);
+    // The version makes it a compare-and-swap: what is said belongs to the spec that was read.
+    let patch =
+        json!({ "metadata": { "resourceVersion": object.resource_version() }, "status": wanted });
+    let api: Api<RemediationPolicy> = Api::all(context.clients.act.clone());
+    match call(
+        || format!("write the status of RemediationPolicy {name}"),
+        api.patch_status(&name, &params(), &Patch::Merge(patch)),
+    )
+    .await
+    {
+        Ok(written) => {
+            context.policies.put(written);
+            Ok(())
+        }
+        Err(error) => failed(&name, &error),
+    }
+}
+
+fn failed(name: &str, error: &CallError) -> Result<(), NotYet> {
+    if !error.is_conflict() && !error.is_not_found() {
+        tracing::warn!(policy = name, %error, "the status was not written; trying again");
+    }
+    Err(NotYet)
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+/// A policy that cannot be read is Stalled, with the reason on record; the others go on (SAFE-17).
+async fn unreadable(
+    context: &Context,
+    statuses: &mut Statuses,
+    malformed: &Malformed,
+) -> Result<(), NotYet> {
+    let name = malformed.object.name_any();
+    if statuses.malformed.get(&name) == Some(&malformed.error) {
+        return Ok(());
+    }
+    context.deps.metrics.malformed("RemediationPolicy");
+    tracing::error!(policy = %name, error = %malformed.error, "the policy cannot be read and starts nothing");
+    let message = format!("the policy cannot be read and starts nothing: {}", malformed.error);
+    let generation = malformed.object.metadata.generation.unwrap_or_default();
+    let conditions = spec_conditions(&[], generation, Err(&message), context.now());
+    let status = RemediationPolicyStatus {
+        observed_generation: generation,
+        conditions,
+        ..RemediationPolicyStatus::default()
+    };
+    let api: Api<DynamicObject> =
+        Api::all_with(context.clients.act.clone(), &objects::resource::<RemediationPolicy>());
+    let patch = Patch::Merge(json!({ "status": status }));
+    let written = call(
+        || format!("write the status of RemediationPolicy {name}"),
+        api.patch_status(&name, &params(), &patch),
+    )
+    .await;
+    // Told once, even if the status cannot be written: the schema may refuse the whole object.
+    statuses.malformed.insert(name.clone(), malformed.error.clone());
+    written.map(|_| ()).or_else(|error| failed(&name, &error)).or(Ok(()))
+}
+
+/// What is to be said of a policy now.
+pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> RemediationPolicyStatus {
+    let name = object.name_any();
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let valid = policy::policy(object).map_err(|error: PolicyError| error.to_string());
+    let mut conditions = spec_conditions(
+        &before.conditions,
+        generation,
+        valid.as_ref().map(|_| ()).map_err(String::as_str),
+        world.now,
+    );
+    conditions.push(paused(&before.conditions, &name, generation, world));
+    let runs = || world.open_runs.iter().filter(|run| run.policy == name);
+    let waiting: Vec<_> =
+        plan.report.iter().filter(|pair| pair.policy == name && pair.wait.is_some()).collect();
+    let would = plan.would_start.get(&name).map(Vec::as_slice).unwrap_or_default();
+    RemediationPolicyStatus {
+        observed_generation: generation,
+        conditions,
+        counts: Counts {
+            matched: count(plan.matched.get(&name).copied().unwrap_or_default()),
+            waiting: count(waiting.len()),
+            active: count(runs().filter(|run| run.step.holds_slot()).count()),
+            held: count(runs().filter(|run| run.step == Step::Held).count()),
+        },
+        would_start: would
+            .iter()
+            .take(NAMED)
+            .map(|candidate| WaitingNode {
+                node: candidate.node.clone(),
+                priority: Some(candidate.priority.0.into()),
+                reason: "WouldStart".into(),
+                message: candidate
+                    .causes
+                    .first()
+                    .map(|cause| cause.message.clone())
+                    .unwrap_or_default(),
+                until: None,
+            })
+            .collect(),
+        waiting: waiting.into_iter().take(NAMED).map(waiting_node).collect(),
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn waiting_node(pair: &PairReport) -> WaitingNode {
+    let wait = pair.wait.as_ref();
+    WaitingNode {
+        node: pair.node.clone(),
+        priority: pair.priority.map(|priority| priority.0.into()),
+        reason: wait.map(|wait| wait.reason.name().to_owned()).unwrap_or_default(),
+        message: wait.map(|wait| wait.message.clone()).unwrap_or_default(),
+        until: wait.and_then(|wait| wait.recheck_at),
+    }
+}
+
+/// Ready, Reconciling and Stalled speak of the spec only, so that GitOps waits stay green while
+/// machines are repaired.
+fn spec_conditions(
+    before: &[Condition],
+    generation: i64,
+    valid: Result<(), &str>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let (ready, stalled, reason, message) = match valid {
+        Ok(()) => ("True", "False", "Valid", "the policy is valid and in force"),
+        Err(message) => ("False", "True", "Invalid", message),
+    };
+    vec![
+        condition(before, "Ready", ready, reason, message, generation, now),
+        condition(before, "Reconciling", "False", reason, "", generation, now),
+        condition(
+            before,
+            "Stalled",
+            stalled,
+            reason,
+            if stalled == "True" { message } else { "" },
+            generation,
+            now,
+        ),
+    ]
+}
+
+fn paused(before: &[Condition], policy: &str, generation: i64, world: &World) -> Condition {
+    let now = world.now;
+    // No node has an empty name, so that pauses of single nodes do not count here.
+    let found = world.pauses.as_ref().map(|pauses| pauses.in_force("", policy, now));
+    match found {
+        None => {
+            let message = "the ConfigMap rerail-pause cannot be read, which counts as paused";
+            condition(before, "Paused", "True", "Unreadable", message, generation, now)
+        }
+        Some(None) => condition(before, "Paused", "False", "NotPaused", "", generation, now),
+        Some(Some(pause)) => {
+            condition(before, "Paused", "True", "Paused", &pause.text, generation, now)
+        }
+    }
+}
+
+fn condition(
+    before: &[Condition],
+    name: &str,
+    value: &str,
+    reason: &str,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let same = before.iter().find(|condition| condition.type_ == name && condition.status == value);
+    Condition {
+        type_: name.to_owned(),
+        status: value.to_owned(),
+        reason: reason.to_owned(),
+        message: message.chars().take(1000).collect(),
+        last_transition_time: same.map_or(Time(now), |same| same.last_transition_time.clone()),
+        observed_generation: Some(generation),
+    }
+}

@@ -1,0 +1,243 @@
+//! The operator's entry: observe, adopt, plan and drive until told to stop.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, runtime::watcher};
+use rerail_api::{
+    NodeRemediation, RemediationPolicy,
+    convert::{self, status},
+    names,
+};
+use rerail_core::step::Step;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    act,
+    client::{CallError, Clients, call},
+    context::Context,
+    deps::Deps,
+    drive::Driver,
+    observe::{
+        nodes::Nodes,
+        objects::{self, Entry, Objects},
+        wake::Wakers,
+        watch::follow,
+    },
+    plan::Planner,
+    record::events::Events,
+};
+
+/// Why the operator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API server did not answer, or the CRDs are not there.
+    #[error("{0}; is the cluster reachable, and are crds/ and config/ applied?")]
+    Call(#[from] CallError),
+}
+
+/// Runs the operator until `shutdown` resolves: then nothing new is begun, calls under way finish,
+/// and everything that was done is on record.
+pub async fn run(
+    clients: Clients,
+    deps: Arc<Deps>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let epoch = next_epoch(&clients.read).await?;
+    let events = Events::new(clients.act.clone(), &deps.identity);
+    let context = Arc::new(Context {
+        clients,
+        deps,
+        epoch,
+        nodes: Nodes::default(),
+        runs: Objects::default(),
+        policies: Objects::default(),
+        pause: Objects::default(),
+        wakers: Wakers::default(),
+        events,
+    });
+    tracing::info!(epoch, identity = %context.deps.identity, "starting");
+    let (stop, stopping) = watch::channel(false);
+    let mut watches = JoinSet::new();
+    spawn_watches(&context, &mut watches);
+    let work = work(context.clone(), stopping);
+    tokio::pin!(shutdown, work);
+    tokio::select! {
+        biased;
+        () = &mut shutdown => {}
+        () = &mut work => return Ok(()),
+    }
+    tracing::info!("stopping: nothing new is begun");
+    let _ = stop.send(true);
+    work.await;
+    Ok(())
+}
+
+/// The highest epoch of any run, plus one: what an older operator still writes is refused (R6).
+async fn next_epoch(client: &Client) -> Result<i64, CallError> {
+    let resource = objects::resource::<NodeRemediation>();
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let runs = call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?;
+    let epochs = runs.items.iter().filter_map(|run| run.data.pointer("/status/epoch")?.as_i64());
+    Ok(epochs.max().unwrap_or(0).saturating_add(1))
+}
+
+fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
+    let client = context.clients.read.clone();
+    let all = watcher::Config::default;
+    let shared = context.clone();
+    watches.spawn(follow(Api::<Node>::all(client.clone()), all(), "nodes".into(), move |event| {
+        shared.nodes.event(event, shared.now(), &shared.wakers);
+    }));
+    let shared = context.clone();
+    let runs: Api<DynamicObject> =
+        Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
+    watches.spawn(follow(runs, all(), "NodeRemediations".into(), move |event| {
+        match shared.runs.event(event) {
+            Some(name) => shared.wakers.run(&name),
+            None => shared.wakers.all(),
+        }
+        shared.wakers.supervisor.notify_one();
+        shared.wakers.planner.notify_one();
+    }));
+    let shared = context.clone();
+    let policies: Api<DynamicObject> =
+        Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
+    watches.spawn(follow(policies, all(), "RemediationPolicies".into(), move |event| {
+        shared.policies.event(event);
+        shared.wakers.all();
+        shared.wakers.planner.notify_one();
+    }));
+    let shared = context.clone();
+    let resource = objects::resource::<ConfigMap>();
+    let pause: Api<DynamicObject> =
+        Api::namespaced_with(client, names::SYSTEM_NAMESPACE, &resource);
+    let only = all().fields(&format!("metadata.name={}", names::PAUSE_CONFIG_MAP));
+    watches.spawn(follow(pause, only, "the ConfigMap rerail-pause".into(), move |event| {
+        shared.pause.event(event);
+        shared.wakers.all();
+        shared.wakers.planner.notify_one();
+    }));
+}
+
+/// Waits until everything is known, adopts what is open, then plans and drives.
+async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>) {
+    if !synced(&context, stopping.clone()).await {
+        return;
+    }
+    adopt(&context, stopping.clone()).await;
+    context.deps.metrics.set_ready();
+    tracing::info!("ready");
+    let planner = Planner::new(context.clone()).run(stopping.clone());
+    let drivers = supervise(context, stopping);
+    tokio::join!(planner, drivers);
+}
+
+async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool {
+    loop {
+        let all = context.nodes.synced()
+            && context.runs.synced()
+            && context.policies.synced()
+            && context.pause.synced();
+        if all {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => return false,
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    }
+}
+
+/// Writes this term into every open run (protocol R5, R6), so that no older operator can move one.
+/// Nothing is admitted before; what cannot be written now is tried again until it can.
+async fn adopt(context: &Context, stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        let mut left = 0;
+        for entry in context.runs.snapshot() {
+            let Entry::Good(object) = entry else { continue };
+            let Ok(run) = convert::run::run(&object) else { continue };
+            if object.status.is_none() || run.step.is_terminal() || context.is_adopted(&object) {
+                continue;
+            }
+            let before = object.status.clone().unwrap_or_default();
+            let said = before.conditions.iter().find(|condition| condition.type_ == "Succeeded");
+            let message = said.map_or(run.message.clone(), |said| said.message.clone());
+            let reason = said.and_then(|said| said.reason.parse().ok()).unwrap_or(run.reason);
+            let note = status::Note { reason, message: &message };
+            let generation = object.metadata.generation.unwrap_or_default();
+            let status =
+                status::status(&before, &run, generation, context.term(), note, context.now());
+            match act::run::replace_status(&context.clients.act, &object, status).await {
+                Ok(written) => context.learn(&written),
+                Err(error) => {
+                    left += 1;
+                    tracing::warn!(remediation = %run.name, %error, "not adopted yet");
+                    let _ = crate::check::run(context, &run.name).await;
+                }
+            }
+        }
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Keeps a driver for every open run. One that panics is started anew after a pause; no other run is
+/// concerned (hazard H39).
+async fn supervise(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    let mut driven: BTreeMap<tokio::task::Id, String> = BTreeMap::new();
+    while !*stopping.borrow() {
+        start_missing(&context, &stopping, &mut tasks, &mut driven);
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => break,
+            Some(ended) = tasks.join_next_with_id() => match ended {
+                Ok((id, ())) => {
+                    driven.remove(&id);
+                }
+                Err(error) => {
+                    let name = driven.remove(&error.id());
+                    tracing::error!(remediation = ?name, %error, "the driver of a run broke down; it is started anew");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            },
+            () = context.wakers.supervisor.notified() => {}
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+fn start_missing(
+    context: &Arc<Context>,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+    driven: &mut BTreeMap<tokio::task::Id, String>,
+) {
+    for entry in context.runs.snapshot() {
+        let object = match entry {
+            Entry::Good(object) => *object,
+            Entry::Malformed(_) => continue,
+        };
+        let name = object.name_any();
+        if driven.values().any(|known| *known == name) || !needs_driver(&object) {
+            continue;
+        }
+        let driver = Driver::new(context.clone(), &name, &object.spec.node_name);
+        let handle = tasks.spawn(driver.drive(stopping.clone()));
+        driven.insert(handle.id(), name);
+    }
+}
+
+/// Open runs have a driver; ended ones while our finalizer stands; Pending ones when they are to go.
+fn needs_driver(object: &NodeRemediation) -> bool {
+    let ours = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    match convert::run::run(object) {
+        Ok(run) if run.step.is_terminal() => ours,
+        Ok(run) if run.step == Step::Pending => run.cancel,
+        Ok(_) | Err(_) => true,
+    }
+}
