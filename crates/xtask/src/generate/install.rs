@@ -1,0 +1,190 @@
+//! What is applied to a cluster: namespaces, permissions and the operator's Deployment.
+
+use rerail_api::names;
+use rerail_operator::rbac::{self, Grant};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Files, GenerateError, yaml};
+
+/// Name of the Deployment, and value of its selector's label.
+const OPERATOR: &str = "rerail-operator";
+/// The image without its version; `config/kustomization.yaml` is where a user changes it.
+const IMAGE: &str = "rerail";
+/// Port of `/healthz`, `/readyz` and `/metrics`.
+const PORT: u16 = 8080;
+
+/// All files under `config/`, and the list of the custom resource definitions beside them.
+pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
+    let operator = "config/operator/deployment.yaml";
+    let namespaces = [
+        namespace(names::SYSTEM_NAMESPACE, "restricted"),
+        namespace(names::NODE_NAMESPACE, "privileged"),
+    ];
+    let parts = [
+        "../crds",
+        "namespaces.yaml",
+        "rbac/operator.yaml",
+        "rbac/node.yaml",
+        "rbac/view.yaml",
+        "operator/deployment.yaml",
+    ];
+    let mut files = Files::new();
+    // Without an ending, so that `kubectl apply -f crds` takes it for no object of the cluster.
+    add(&mut files, "crds/Kustomization", &[kustomization(json!(crds))])?;
+    add(&mut files, "config/kustomization.yaml", &[kustomization(json!(parts))])?;
+    add(&mut files, "config/namespaces.yaml", &namespaces)?;
+    add(&mut files, operator, &[deployment()])?;
+    add_texts(&mut files, "config/rbac/operator.yaml", grant(&rbac::operator())?);
+    add_texts(&mut files, "config/rbac/node.yaml", grant(&rbac::node())?);
+    add(&mut files, "config/rbac/view.yaml", &[rbac::view()])?;
+    Ok(files)
+}
+
+fn add(files: &mut Files, path: &str, objects: &[impl Serialize]) -> Result<(), GenerateError> {
+    let texts = objects.iter().map(|object| yaml::object(path, object));
+    add_texts(files, path, texts.collect::<Result<_, _>>()?);
+    Ok(())
+}
+
+fn add_texts(files: &mut Files, path: &str, objects: Vec<String>) {
+    files.insert(path.to_owned(), yaml::document(&objects));
+}
+
+fn grant(grant: &Grant) -> Result<Vec<String>, GenerateError> {
+    // Without `..`: whatever a grant comes to hold must be written, too.
+    let Grant { service_account, cluster_role, cluster_role_binding, roles } = grant;
+    let mut texts = vec![
+        yaml::object("service account", service_account)?,
+        yaml::object("cluster role", cluster_role)?,
+        yaml::object("cluster role binding", cluster_role_binding)?,
+    ];
+    for (role, binding) in roles {
+        texts.push(yaml::object("role", role)?);
+        texts.push(yaml::object("role binding", binding)?);
+    }
+    Ok(texts)
+}
+
+fn kustomization(resources: Value) -> Value {
+    json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": resources,
+    })
+}
+
+fn namespace(name: &str, pod_security: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/name": names::MANAGED_BY_RERAIL,
+                "pod-security.kubernetes.io/enforce": pod_security,
+            },
+        },
+    })
+}
+
+/// One replica, and never two at a time: a new one starts when the old one has ended.
+fn deployment() -> Value {
+    let labels = json!({ "app.kubernetes.io/name": OPERATOR });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": OPERATOR,
+            "namespace": names::SYSTEM_NAMESPACE,
+            "labels": labels,
+        },
+        "spec": {
+            "replicas": 1,
+            "strategy": { "type": "Recreate" },
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": {
+                    "serviceAccountName": names::OPERATOR_SERVICE_ACCOUNT,
+                    "priorityClassName": "system-cluster-critical",
+                    "terminationGracePeriodSeconds": 30,
+                    "nodeSelector": { "kubernetes.io/os": "linux" },
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "containers": [container()],
+                },
+            },
+        },
+    })
+}
+
+fn container() -> Value {
+    let image = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
+    json!({
+        "name": "operator",
+        "image": image,
+        "args": ["operator"],
+        "env": [
+            { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+            // Who changes the image above changes it here, too.
+            { "name": "RERAIL_NODE_IMAGE", "value": image },
+        ],
+        "ports": [{ "name": "http", "containerPort": PORT }],
+        "livenessProbe": probe("/healthz"),
+        "readinessProbe": probe("/readyz"),
+        "resources": {
+            "requests": { "cpu": "50m", "memory": "64Mi" },
+            "limits": { "memory": "256Mi" },
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+        },
+    })
+}
+
+fn probe(path: &str) -> Value {
+    json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 10, "timeoutSeconds": 5 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::Namespace;
+
+    #[test]
+    fn the_json_is_what_kubernetes_understands() {
+        let deployment: Deployment = serde_json::from_value(deployment()).unwrap();
+        let written = serde_json::to_value(&deployment).unwrap();
+        assert_eq!(written, super::deployment(), "a field is misspelt or misplaced");
+        let made = namespace("a", "restricted");
+        let namespace: Namespace = serde_json::from_value(made.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&namespace).unwrap(), made);
+    }
+
+    #[test]
+    fn the_operator_runs_alone_and_restricted() {
+        let deployment = deployment();
+        assert_eq!(deployment["spec"]["replicas"], 1);
+        assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    }
+
+    #[test]
+    fn every_part_of_the_kustomization_exists() {
+        let files = files(&["a.yaml".into()]).unwrap();
+        for name in ["namespaces", "rbac/operator", "rbac/node", "rbac/view", "operator/deployment"]
+        {
+            assert!(files.contains_key(&format!("config/{name}.yaml")), "{name}");
+        }
+        assert!(files["crds/Kustomization"].contains("a.yaml"));
+    }
+}

@@ -1,0 +1,107 @@
+//! `cargo xtask`: generates, checks, tests and shows Rerail.
+
+mod check;
+mod controlplane;
+mod generate;
+mod libtest;
+mod process;
+mod report;
+mod test;
+mod vectors;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+/// Generate, check, test and show Rerail.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write every file that comes from code: crds, config, docs/reference.
+    Gen,
+    /// Check format, lints, generated files, crate layers, house rules and dependencies.
+    Check,
+    /// Check, then run every test, the last ones on a real Kubernetes control plane.
+    Test {
+        /// Run only the scenarios whose name contains this, and nothing else.
+        name: Option<String>,
+    },
+    /// Run recorded behaviour of kubectl and of the Eviction API through the production code.
+    Vectors {
+        /// JSON files; their content says what they are.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Start, list and stop real control planes to work with.
+    #[command(subcommand)]
+    Controlplane(controlplane::ControlplaneCommand),
+}
+
+/// Why a task could not be done.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error("this is not a checkout of Rerail; run `cargo xtask` inside of one")]
+    NoCheckout,
+    #[error(transparent)]
+    Generate(#[from] generate::GenerateError),
+    #[error(transparent)]
+    Vectors(#[from] vectors::VectorsError),
+    #[error(transparent)]
+    Controlplane(#[from] rerail_controlplane::Error),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("\u{1b}[31merror\u{1b}[0m: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does one task. `Ok(false)` when it was done and found faults, which it has printed.
+fn run(task: Task) -> Result<bool, TaskError> {
+    match task {
+        Task::Gen => generate(&root()?),
+        Task::Check => Ok(checked(&root()?)),
+        Task::Test { name } => Ok(test::run(&root()?, name.as_deref())),
+        Task::Vectors { files } => Ok(vectors::run(&files)?),
+        Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),
+    }
+}
+
+fn generate(root: &Path) -> Result<bool, TaskError> {
+    let changes = generate::write(root)?;
+    if changes.is_empty() {
+        anstream::println!("all generated files are up to date");
+    }
+    for change in changes {
+        anstream::println!("{change}");
+    }
+    Ok(true)
+}
+
+fn checked(root: &Path) -> bool {
+    let mut report = Report::default();
+    check::run(root, &mut report);
+    report.print_table();
+    report.success()
+}
+
+/// The root of the checkout that the working directory lies in.
+fn root() -> Result<PathBuf, TaskError> {
+    let here = std::env::current_dir().map_err(|_| TaskError::NoCheckout)?;
+    let root = here.ancestors().find(|folder| folder.join("crates/xtask/Cargo.toml").is_file());
+    root.map(Path::to_owned).ok_or(TaskError::NoCheckout)
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test`: the checks, then every test, the last ones on a real control plane.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::check;
+use crate::libtest::{self, Tally};
+use crate::process::{self, ProcessError};
+use crate::report::{Report, Verdict};
+
+/// The package of the scenarios.
+const SCENARIOS: &str = "rerail-e2e";
+
+/// The package that starts and stops control planes; its tests need one, too.
+const CONTROL_PLANE: &str = "rerail-controlplane";
+
+const WITH_CLUSTER: &str = "tests on a real control plane";
+
+/// Runs everything, or only the scenarios whose name contains `name`. Says whether all is well.
+///
+/// The last line that it prints holds the totals and nothing else.
+pub fn run(root: &Path, name: Option<&str>) -> bool {
+    let mut report = Report::default();
+    if name.is_none() {
+        check::run(root, &mut report);
+        report.counted("tests without a cluster", || unit_tests(root));
+    }
+    report.step("build the programs", || build_programs(root));
+    let built = !report.last_failed();
+    report.step("build the control plane", build_control_plane);
+    if built && !report.last_failed() {
+        report.counted(WITH_CLUSTER, || scenarios(root, name));
+    } else {
+        report.not_run(WITH_CLUSTER, "what they need was not built");
+    }
+    report.print_table();
+    let totals = report.totals();
+    if totals.ignored > 0 {
+        anstream::println!("{} ignored: other tests run them as child processes", totals.ignored);
+    }
+    anstream::println!("\n{} passed, {} failed", totals.passed, totals.failed);
+    report.success()
+}
+
+fn unit_tests(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
+    let mut command = process::cargo();
+    command.current_dir(root).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests(command.args(["--exclude", SCENARIOS, "--exclude", CONTROL_PLANE]))
+}
+
+fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>), ProcessError> {
+    let mut command = process::cargo();
+    command.current_dir(root).args(["test", "--locked", "--no-fail-fast", "--package", SCENARIOS]);
+    match name {
+        Some(name) => command.args(["--", name]),
+        None => command.args(["--package", CONTROL_PLANE]),
+    };
+    let (verdict, tally) = tests(&mut command)?;
+    let ran = tally.map_or(0, |tally| tally.passed + tally.failed);
+    match (&verdict, name) {
+        (Verdict::Passed, Some(name)) if ran == 0 => {
+            let output = format!("no scenario has a name that contains `{name}`");
+            let advice = format!("`cargo test --package {SCENARIOS} -- --list` shows all names");
+            Ok((Verdict::Failed { output, advice }, tally))
+        }
+        _ => Ok((verdict, tally)),
+    }
+}
+
+/// Runs test programs, shows what they print, and adds up their results.
+fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError> {
+    let mut tally = Tally::default();
+    let success = process::stream(command, |line| {
+        anstream::println!("{line}");
+        if let Some(result) = libtest::parse_result(line) {
+            tally.add(result);
+        }
+    })?;
+    let verdict = if success {
+        Verdict::Passed
+    } else {
+        let output = format!("{tally}; the failures are shown above");
+        Verdict::Failed { output, advice: String::new() }
+    };
+    Ok((verdict, Some(tally)))
+}
+
+fn build_control_plane() -> Result<Verdict, rerail_controlplane::Error> {
+    rerail_controlplane::Binaries::ensure().map(|_| Verdict::Passed)
+}
+
+/// The programs that scenarios start: cargo builds them for no test by itself.
+fn build_programs(root: &Path) -> Result<Verdict, ProcessError> {
+    let mut command = process::cargo();
+    command.current_dir(root).args(["build", "--locked", "--bins"]);
+    command.args(["--package", "rerail-cli", "--package", "rerail-fleet"]);
+    let finished = process::watch("building the programs", &mut command)?;
+    Ok(if finished.success {
+        Verdict::Passed
+    } else {
+        Verdict::Failed { output: finished.output, advice: String::new() }
+    })
+}

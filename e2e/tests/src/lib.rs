@@ -1,0 +1,15 @@
+//! What the scenarios and `cargo xtask try` stand on: a real control plane, a fleet of fake machines,
+//! and the operator as a process of its own, each under its own identity and with the RBAC that
+//! `config/` ships.
+
+mod cluster;
+mod error;
+mod judge;
+mod operator;
+mod wait;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use error::Error;
+pub use judge::{Verdict, judge};
+pub use operator::{Operator, OperatorOptions};
+pub use wait::{PATIENCE, wait_for};

@@ -1,0 +1,124 @@
+//! The operator as a process of its own, under the ServiceAccount that `config/` gives it.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use rerail_api::names;
+use rerail_controlplane::{Component, ControlPlane};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{Error, wait_for};
+
+/// How an operator is started.
+#[derive(Debug, Clone)]
+pub struct OperatorOptions {
+    /// Name of its process and log.
+    pub name: String,
+    /// More arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for OperatorOptions {
+    fn default() -> Self {
+        OperatorOptions { name: "rerail-operator".into(), arguments: Vec::new() }
+    }
+}
+
+/// A running operator.
+#[derive(Debug)]
+pub struct Operator {
+    name: String,
+    port: u16,
+}
+
+/// The binary `rerail` of this checkout, built once per process.
+pub fn binary() -> Result<PathBuf, Error> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BUILT.get_or_init(build).clone().map_err(Error::Binary)
+}
+
+fn build() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // With the whole workspace the same features are chosen as for the tests, and nothing is built twice.
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--bins"])
+        .current_dir(&root)
+        .output();
+    let built = built.map_err(|error| error.to_string())?;
+    if !built.status.success() {
+        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("debug/rerail").canonicalize().map_err(|error| error.to_string())
+}
+
+impl Operator {
+    /// Starts an operator and waits until it says that it is ready.
+    pub async fn start(plane: &ControlPlane, options: OperatorOptions) -> Result<Self, Error> {
+        let kubeconfig = plane.kubeconfig_for_service_account(
+            names::SYSTEM_NAMESPACE,
+            names::OPERATOR_SERVICE_ACCOUNT,
+        )?;
+        let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
+        let mut argv = vec![
+            binary()?.display().to_string(),
+            "operator".into(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--listen=127.0.0.1:{port}"),
+        ];
+        argv.extend(options.arguments);
+        let env = vec!["RUST_LOG=info,rerail_operator=debug".to_owned()];
+        plane.run(&Component { name: options.name.clone(), argv, env, guest: true })?;
+        let operator = Operator { name: options.name, port };
+        wait_for("the operator to be ready", Duration::from_secs(60), || async {
+            operator.get("/readyz").await.map(|_| ())
+        })
+        .await?;
+        Ok(operator)
+    }
+
+    /// Name of its process and log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One of its pages, such as `/metrics`; `Err` with what was answered instead of 200.
+    pub async fn get(&self, path: &str) -> Result<String, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut stream =
+            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.map_err(text)?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(text)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(text)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        if head.starts_with("HTTP/1.1 200") { Ok(body.to_owned()) } else { Err(answer) }
+    }
+
+    /// Requests to the API server so far: (verb, resource, count).
+    pub async fn api_requests(&self) -> Result<Vec<(String, String, u64)>, String> {
+        let page = self.get("/metrics").await?;
+        let lines = page.lines().filter_map(|line| {
+            let rest = line.strip_prefix("rerail_api_requests_total{")?;
+            let (labels, count) = rest.split_once("} ")?;
+            let label = |name: &str| {
+                let start = labels.find(&format!("{name}=\""))? + name.len() + 2;
+                labels.get(start..)?.split('"').next().map(str::to_owned)
+            };
+            Some((label("verb")?, label("resource")?, count.trim().parse().ok()?))
+        });
+        Ok(lines.collect())
+    }
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
