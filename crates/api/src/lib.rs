@@ -28,5 +28,12 @@ use kube::CustomResourceExt;
 
 /// Every CustomResourceDefinition of this version.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![RemediationPolicy::crd(), NodeRemediation::crd()]
+    let mut crds = vec![RemediationPolicy::crd(), NodeRemediation::crd()];
+    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        if let Some(schema) = schema {
+            schema::known_formats(schema);
+        }
+    }
+    crds
 }

@@ -201,7 +201,8 @@ pub enum DeleteOrRefuse {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.reboot)").message("set exactly one remedy; `reboot: {method: Command}` is the one there is"))]
 pub struct RemedySpec {
-    /// Reboot through the node's own operating system. Example: `{method: Command}`.
+    /// Reboot through the node's own operating system. Default: none; one remedy must be given.
+    /// Example: `{method: Command}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot: Option<RebootSpec>,
     /// How long the machine may take to report a new boot ID. Default: 15m. Example: `30m`.

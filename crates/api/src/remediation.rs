@@ -199,6 +199,11 @@ pub struct StepRecord {
     #[serde(rename = "bootIDBefore", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub boot_id_before: Option<String>,
+    /// The kubelet's last report before the attempt, as written. Default: none.
+    /// Example: `2026-01-01T00:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::optional_time")]
+    pub heartbeat_time_before: Option<Timestamp>,
     /// Why the run came to this step, in one word. Default: empty. Example: `Drained`.
     #[serde(default)]
     #[schemars(length(max = 64))]
@@ -358,14 +363,15 @@ impl JsonSchema for StepName {
 /// the step that cannot be left so (SAFE-18).
 fn step_rules() -> Vec<serde_json::Value> {
     let rule = |step: &Step| {
-        let allowed: Vec<_> = Step::ALL
-            .iter()
-            .filter(|next| step.may_become(**next))
-            .map(|next| next.name())
-            .collect();
+        let next: Vec<_> = step.successors().iter().map(|next| next.name()).collect();
+        let message = match next.as_slice() {
+            [] => format!("step {step} is final; create another NodeRemediation"),
+            next => format!("from step {step} a run can only go to: {}", next.join(", ")),
+        };
+        let allowed: Vec<_> = std::iter::once(step.name()).chain(next).collect();
         serde_json::json!({
             "rule": format!("oldSelf != '{step}' || self in ['{}']", allowed.join("','")),
-            "message": format!("from step {step} a run can only go to: {}", allowed.join(", ")),
+            "message": message,
         })
     };
     Step::ALL.iter().map(rule).collect()

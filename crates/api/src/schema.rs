@@ -1,6 +1,28 @@
 //! Schemas that neither schemars nor k8s-openapi gives with the bounds and list types wanted here.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Turns the formats that schemars gives to unsigned numbers into one that the API server knows: it
+/// warns of others. The bounds, which say more, are beside them.
+pub fn known_formats(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = Some("int32".into());
+    }
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        known_formats(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => known_formats(items),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(known_formats),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        known_formats(values);
+    }
+}
 
 /// `metav1.Condition` as a list map by type.
 pub fn conditions(_: &mut SchemaGenerator) -> Schema {

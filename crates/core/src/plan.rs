@@ -7,7 +7,7 @@
 mod candidate;
 mod gate;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -15,6 +15,7 @@ use crate::{
     facts::{NodeFacts, Pauses},
     policy::{Mode, Policy},
     priority::Priority,
+    reason::words,
     run::Run,
     step::Step,
 };
@@ -53,8 +54,8 @@ pub struct Candidate {
     pub since: Timestamp,
 }
 
+words! {
 /// Why something does not start now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WaitReason {
     /// A trigger's status has not lasted for its `for` yet.
     NotLongEnough,
@@ -93,37 +94,6 @@ pub enum WaitReason {
     /// The run names a node that does not exist, or whose UID is another.
     NodeMissing,
 }
-
-impl WaitReason {
-    /// The word as it stands in status and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            WaitReason::NotLongEnough => "NotLongEnough",
-            WaitReason::TriggerUnknown => "TriggerUnknown",
-            WaitReason::NoNewEvidence => "NoNewEvidence",
-            WaitReason::Paused => "Paused",
-            WaitReason::HoldLabel => "HoldLabel",
-            WaitReason::Ignored => "Ignored",
-            WaitReason::NodeDeleting => "NodeDeleting",
-            WaitReason::ControlPlane => "ControlPlane",
-            WaitReason::CordonedByOther => "CordonedByOther",
-            WaitReason::NoReachableRemedy => "NoReachableRemedy",
-            WaitReason::AttemptsExhausted => "AttemptsExhausted",
-            WaitReason::Backoff => "Backoff",
-            WaitReason::ActiveRun => "ActiveRun",
-            WaitReason::OneAtATime => "OneAtATime",
-            WaitReason::PolicyMissing => "PolicyMissing",
-            WaitReason::NotSelected => "NotSelected",
-            WaitReason::PolicyNotEnforcing => "PolicyNotEnforcing",
-            WaitReason::NodeMissing => "NodeMissing",
-        }
-    }
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// Why, in a sentence, and when it can change by itself.

@@ -1,32 +1,46 @@
 //! Why a run is where it is: one CamelCase word for machines, with the sentence for people built
 //! where the decision is made.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// Why a run is where it is, or why it ended.
+/// An enum of documented CamelCase words: their names, their meanings for the reference pages, and the
+/// way back from a name.
+macro_rules! words {
+    (
+        $(#[$attribute:meta])*
+        pub enum $Type:ident { $($(#[doc = $doc:literal])+ $Word:ident,)+ }
+    ) => {
+        $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
+        pub enum $Type { $($(#[doc = $doc])+ $Word,)+ }
 
-        impl Reason {
-            /// Every reason.
-            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+        impl $Type {
+            /// Every word.
+            pub const ALL: &'static [$Type] = &[$($Type::$Word,)+];
 
             /// The word as it stands in status, Events and metrics.
             pub fn name(self) -> &'static str {
-                match self { $(Reason::$name => stringify!($name),)+ }
+                match self { $($Type::$Word => stringify!($Word),)+ }
             }
 
-            /// What it means, for `docs/reference/reasons.md`.
+            /// What it means, for the reference pages.
             pub fn meaning(self) -> &'static str {
-                match self { $(Reason::$name => concat!($($doc,)+).trim_ascii(),)+ }
+                match self { $($Type::$Word => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+
+        impl std::fmt::Display for $Type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
             }
         }
     };
 }
+pub(crate) use words;
 
-reasons! {
+words! {
+/// Why a run is where it is, or why it ended.
+pub enum Reason {
     /// Created, and not admitted yet.
     Pending,
     /// Admitted; the node is about to be cordoned.
@@ -114,17 +128,12 @@ reasons! {
     /// Paused by the ConfigMap `rerail-pause`; the message says by whom and until when.
     Paused,
 }
+}
 
 /// A text that names no reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no reason of a NodeRemediation; a newer operator may have written it")]
 pub struct UnknownReason(pub String);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 impl FromStr for Reason {
     type Err = UnknownReason;

@@ -325,6 +325,7 @@ impl Look<'_> {
         next.attempt = attempt;
         next.attempt_times.push(seen.now);
         next.boot_id_before = Some(node.boot_id.clone());
+        next.report_before = node.heartbeat();
         next.intent = Some(self.intent(IntentEffect::Reboot, attempt));
         Ok(next)
     }

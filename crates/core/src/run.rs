@@ -43,6 +43,8 @@ pub struct Run {
     pub attempt_times: Vec<Timestamp>,
     /// The boot ID before the latest attempt.
     pub boot_id_before: Option<String>,
+    /// The kubelet's report before the latest attempt: the heartbeat of `Ready`, as written.
+    pub report_before: Option<Timestamp>,
     /// Reports of the trigger conditions: at admission, then when the new boot ID was first seen.
     pub evidence: Vec<Evidence>,
     /// DaemonSets (`namespace/name`) whose pod on this node was Ready at admission.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::{Api, Client, api::ListParams};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use rerail_api::{NodeRemediation, RemediationPolicy, convert::pause, names, policy::Mode};
 use rerail_core::{facts::NodeFacts, facts::Pauses, remediation::PolicyStanding};
 
 use crate::{
     client::{CallError, call},
     context::Context,
+    observe::objects::{self, Entry},
 };
 
 /// A node by a fresh read.
@@ -52,6 +53,19 @@ pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation
 pub async fn policy(client: &Client, name: &str) -> Result<Option<RemediationPolicy>, CallError> {
     let policies: Api<RemediationPolicy> = Api::all(client.clone());
     call(|| format!("get RemediationPolicy {name}"), policies.get_opt(name)).await
+}
+
+/// Reads how a policy stands for a run under way. One that cannot be read undoes nothing, and the
+/// run's contract is frozen.
+pub async fn standing_now(client: &Client, name: &str) -> Result<PolicyStanding, CallError> {
+    let resource = objects::resource::<RemediationPolicy>();
+    let policies: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let found = call(|| format!("get RemediationPolicy {name}"), policies.get_opt(name)).await?;
+    Ok(match found.as_ref().map(objects::read::<RemediationPolicy>) {
+        Some(Entry::Malformed(_)) => PolicyStanding::InForce,
+        Some(Entry::Good(policy)) => standing(Some(&policy)),
+        None => standing(None),
+    })
 }
 
 /// How a policy stands for a run under way.

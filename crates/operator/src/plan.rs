@@ -2,13 +2,19 @@
 //! again at what matters, and admits. One loop, at its own pace: admission is one decision.
 
 mod admit;
+mod pending;
+mod unreadable;
 pub mod world;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kube::{Resource, runtime::events::EventType};
-use rerail_core::plan::{Plan, WaitReason, plan};
+use rerail_core::plan::{Candidate, Plan, WaitReason, World, plan};
 use tokio::sync::watch;
 
 use crate::{
@@ -24,17 +30,38 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// The planner looks at least this often, whatever the watches say.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
-/// The planner's own memory: what it has told already.
+/// After this many failed admissions in a row a node lets others pass, for up to [`REST_AT_MOST`]:
+/// what is wrong with one node must not keep the others from being helped (SAFE-17).
+const FAILURES_BORNE: u32 = 3;
+
+/// The longest rest of a node whose admission fails.
+const REST_AT_MOST: Duration = Duration::from_secs(60);
+
+/// Failed admissions of a node in a row.
+struct Failures {
+    count: u32,
+    until: Timestamp,
+}
+
+/// The planner's own memory: what it has told already, and what has failed.
 pub struct Planner {
     context: Arc<Context>,
     statuses: Statuses,
     announced: BTreeSet<String>,
+    unreadable: BTreeMap<String, String>,
+    failures: BTreeMap<String, Failures>,
 }
 
 impl Planner {
     /// A planner that has told nothing yet.
     pub fn new(context: Arc<Context>) -> Self {
-        Planner { context, statuses: Statuses::default(), announced: BTreeSet::new() }
+        Planner {
+            context,
+            statuses: Statuses::default(),
+            announced: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        }
     }
 
     /// Plans until the operator stops.
@@ -67,18 +94,54 @@ impl Planner {
         for name in &decided.discard {
             self.discard(name).await;
         }
-        if let Some(candidate) = &decided.admit
-            && let Err(error) = admit::admit(&context, candidate).await
-        {
-            tracing::warn!(node = %candidate.node, policy = %candidate.policy, %error, "not admitted; trying again");
-            recheck = soon();
+        if let Some((candidate, resting)) = self.next(&world, &decided) {
+            match admit::admit(&context, &candidate, &resting).await {
+                Ok(()) => {
+                    self.failures.remove(&candidate.node);
+                }
+                Err(error) => {
+                    tracing::warn!(node = %candidate.node, policy = %candidate.policy, %error, "not admitted; trying again");
+                    self.failed(candidate.node, now);
+                    recheck = soon();
+                }
+            }
         }
+        let resting = self.failures.values().map(|failures| failures.until);
+        recheck = recheck.into_iter().chain(resting.filter(|until| *until > now)).min();
+        self.isolate_unreadable();
         self.announce(&decided).await;
+        if pending::tell(&context, &world, &decided).await.is_err() {
+            recheck = recheck.min(soon()).or_else(soon);
+        }
         if policy_status::write(&context, &mut self.statuses, &world, &decided).await.is_err() {
             recheck = recheck.min(soon()).or_else(soon);
         }
         context.deps.metrics.planned(now);
         recheck
+    }
+
+    /// Whom to admit: the planner's choice, or, while that node rests after failures, the choice
+    /// without the nodes that rest, and which those are.
+    fn next(&self, world: &World, decided: &Plan) -> Option<(Candidate, BTreeSet<String>)> {
+        let rests = |name: &str| {
+            let failures = self.failures.get(name);
+            failures.is_some_and(|f| f.count >= FAILURES_BORNE && f.until > world.now)
+        };
+        let first = decided.admit.as_ref()?;
+        if !rests(&first.node) {
+            return Some((first.clone(), BTreeSet::new()));
+        }
+        let (resting, nodes) =
+            world.nodes.clone().into_iter().partition::<BTreeMap<_, _>, _>(|(name, _)| rests(name));
+        let next = plan(&World { nodes, ..world.clone() }).admit?;
+        Some((next, resting.into_keys().collect()))
+    }
+
+    fn failed(&mut self, node: String, now: Timestamp) {
+        let failures = self.failures.entry(node).or_insert(Failures { count: 0, until: now });
+        failures.count = failures.count.saturating_add(1);
+        let rest = Duration::from_secs(1 << failures.count.min(6)).min(REST_AT_MOST);
+        failures.until = now.saturating_add(rest).unwrap_or(now);
     }
 
     /// Deletes a Pending run of ours whose node is no candidate any more.

@@ -233,11 +233,13 @@ fn start_missing(
 }
 
 /// Open runs have a driver; ended ones while our finalizer stands; Pending ones when they are to go.
+/// One that cannot be read has none: it is left alone until it can be.
 fn needs_driver(object: &NodeRemediation) -> bool {
     let ours = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
     match convert::run::run(object) {
         Ok(run) if run.step.is_terminal() => ours,
         Ok(run) if run.step == Step::Pending => run.cancel,
-        Ok(_) | Err(_) => true,
+        Ok(_) => true,
+        Err(_) => false,
     }
 }

@@ -1,12 +1,12 @@
 //! `cargo xtask controlplane`: a real Kubernetes control plane to look at, with a fleet of fake machines if wanted.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
 use rerail_api::names;
-use rerail_controlplane::{Component, ControlPlane, Error, Instance, Options};
+use rerail_controlplane::{Component, ControlPlane, Instance, Options};
+use rerail_e2e::Error;
 
 /// The name of the control plane that is meant when none is given.
 const DEFAULT_NAME: &str = "default";
@@ -59,7 +59,7 @@ pub fn run(command: ControlplaneCommand) -> Result<(), Error> {
 
 fn up(name: String, nodes: u32, racks: u32, audit: bool) -> Result<(), Error> {
     // Built first: nothing is left half-way if it does not compile.
-    let fleet = if nodes > 0 { Some(build_fleet()?) } else { None };
+    let fleet = if nodes > 0 { Some(rerail_e2e::program("rerail-fleet")?) } else { None };
     let plane = ControlPlane::start(Options { name: Some(name), audit, ..Options::default() })?;
     if let Some(program) = fleet {
         plane.run(&fleet_component(&plane, program, nodes, racks)?)?;
@@ -78,25 +78,10 @@ fn up(name: String, nodes: u32, racks: u32, audit: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// The fleet's binary is next to ours, once cargo has built it.
-fn build_fleet() -> Result<String, Error> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let command = format!("{cargo} build --package rerail-fleet --bin rerail-fleet");
-    let failed = |stderr: String| Error::Command { command: command.clone(), stderr };
-    let mut words = command.split(' ');
-    let status = Command::new(words.next().unwrap_or("cargo")).args(words).status();
-    let status = status.map_err(|error| failed(error.to_string()))?;
-    if !status.success() {
-        return Err(failed("see above".to_owned()));
-    }
-    let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    Ok(own.with_file_name("rerail-fleet").display().to_string())
-}
-
 /// The fleet runs under its own name, with the rights that it says it needs.
 fn fleet_component(
     plane: &ControlPlane,
-    program: String,
+    program: PathBuf,
     nodes: u32,
     racks: u32,
 ) -> Result<Component, Error> {
@@ -105,7 +90,7 @@ fn fleet_component(
     plane.run_kubectl(&["create", "namespace", names::NODE_NAMESPACE])?;
     plane.apply(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/fleet/rbac.yaml"))?;
     let kubeconfig = plane.kubeconfig_for_user("rerail-fleet", &[])?;
-    let mut argv = vec![program];
+    let mut argv = vec![shown(&program)];
     argv.extend(["--kubeconfig".to_owned(), shown(&kubeconfig)]);
     argv.extend(["--nodes".to_owned(), nodes.to_string(), "--racks".to_owned(), racks.to_string()]);
     argv.extend(["--truth-log".to_owned(), shown(&plane.dir().join("truth.jsonl"))]);

@@ -7,6 +7,7 @@ mod libtest;
 mod process;
 mod report;
 mod test;
+mod try_it;
 mod vectors;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ enum Task {
         /// Run only the scenarios whose name contains this, and nothing else.
         name: Option<String>,
     },
+    /// Show the main job: a sick node is healed on a real control plane, live.
+    Try,
     /// Run recorded behaviour of kubectl and of the Eviction API through the production code.
     Vectors {
         /// JSON files; their content says what they are.
@@ -54,9 +57,11 @@ enum TaskError {
     #[error(transparent)]
     Generate(#[from] generate::GenerateError),
     #[error(transparent)]
+    Try(#[from] try_it::TryError),
+    #[error(transparent)]
     Vectors(#[from] vectors::VectorsError),
     #[error(transparent)]
-    Controlplane(#[from] rerail_controlplane::Error),
+    Controlplane(#[from] rerail_e2e::Error),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +81,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Gen => generate(&root()?),
         Task::Check => Ok(checked(&root()?)),
         Task::Test { name } => Ok(test::run(&root()?, name.as_deref())),
+        Task::Try => Ok(try_it::run()?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),
     }

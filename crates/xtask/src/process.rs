@@ -122,7 +122,7 @@ pub fn output(command: &mut Command) -> Result<String, ProcessError> {
 
 /// `cargo` as the caller of this program runs it.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    rerail_e2e::cargo()
 }
 
 fn spawn(command: &mut Command) -> Result<Child, ProcessError> {

@@ -11,8 +11,8 @@ use crate::report::{Report, Verdict};
 /// The package of the scenarios.
 const SCENARIOS: &str = "rerail-e2e";
 
-/// The package that starts and stops control planes; its tests need one, too.
-const CONTROL_PLANE: &str = "rerail-controlplane";
+/// The packages whose own tests need a control plane, too.
+const ON_CLUSTER: [&str; 2] = ["rerail-controlplane", "rerail-fleet"];
 
 const WITH_CLUSTER: &str = "tests on a real control plane";
 
@@ -45,7 +45,11 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
 fn unit_tests(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
     let mut command = process::cargo();
     command.current_dir(root).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests(command.args(["--exclude", SCENARIOS, "--exclude", CONTROL_PLANE]))
+    tests(
+        command
+            .args(["--exclude", SCENARIOS])
+            .args(ON_CLUSTER.map(|name| format!("--exclude={name}"))),
+    )
 }
 
 fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>), ProcessError> {
@@ -53,7 +57,7 @@ fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>)
     command.current_dir(root).args(["test", "--locked", "--no-fail-fast", "--package", SCENARIOS]);
     match name {
         Some(name) => command.args(["--", name]),
-        None => command.args(["--package", CONTROL_PLANE]),
+        None => command.args(ON_CLUSTER.map(|name| format!("--package={name}"))),
     };
     let (verdict, tally) = tests(&mut command)?;
     let ran = tally.map_or(0, |tally| tally.passed + tally.failed);
@@ -92,8 +96,7 @@ fn build_control_plane() -> Result<Verdict, rerail_controlplane::Error> {
 /// The programs that scenarios start: cargo builds them for no test by itself.
 fn build_programs(root: &Path) -> Result<Verdict, ProcessError> {
     let mut command = process::cargo();
-    command.current_dir(root).args(["build", "--locked", "--bins"]);
-    command.args(["--package", "rerail-cli", "--package", "rerail-fleet"]);
+    command.current_dir(root).args(["build", "--locked", "--workspace", "--bins"]);
     let finished = process::watch("building the programs", &mut command)?;
     Ok(if finished.success {
         Verdict::Passed

@@ -1,5 +1,7 @@
 //! Judges a cluster in the end: the truth log of the machines against what the operator did and says.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, ResourceExt, api::ListParams};
 use rerail_api::{NodeRemediation, names, remediation::StepName};
@@ -15,14 +17,17 @@ pub struct Verdict {
     pub violations: Vec<String>,
 }
 
-/// Checks the properties on these events of the truth log, and on the objects as they are now.
+/// Checks the properties on these events of the truth log, and on the objects as they are now. The
+/// events may be those of some nodes only; runs of other nodes are not judged by them.
 pub async fn judge(
     cluster: &Cluster,
     events: &[TruthEvent],
     limits: &Limits,
 ) -> Result<Verdict, Error> {
     let runs = cluster.runs().list(&ListParams::default()).await?.items;
-    let summaries: Vec<_> = runs.iter().filter_map(summary).collect();
+    let nodes: BTreeSet<&str> = events.iter().map(|event| event.node_uid.as_str()).collect();
+    let here = runs.iter().filter(|run| nodes.contains(run.spec.node_uid.as_str()));
+    let summaries: Vec<_> = here.filter_map(summary).collect();
     let mut violations: Vec<String> =
         check(events, &summaries, limits).iter().map(ToString::to_string).collect();
     let nodes: Api<Node> = Api::all(cluster.client.clone());

@@ -2,12 +2,14 @@
 //! and the operator as a process of its own, each under its own identity and with the RBAC that
 //! `config/` ships.
 
+mod cargo;
 mod cluster;
 mod error;
 mod judge;
 mod operator;
 mod wait;
 
+pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::Error;
 pub use judge::{Verdict, judge};

@@ -1,18 +1,12 @@
 //! The operator as a process of its own, under the ServiceAccount that `config/` gives it.
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
 use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Error, wait_for};
+use crate::{Error, program, wait_for};
 
 /// How an operator is started.
 #[derive(Debug, Clone)]
@@ -36,29 +30,6 @@ pub struct Operator {
     port: u16,
 }
 
-/// The binary `rerail` of this checkout, built once per process.
-pub fn binary() -> Result<PathBuf, Error> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT.get_or_init(build).clone().map_err(Error::Binary)
-}
-
-fn build() -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    // With the whole workspace the same features are chosen as for the tests, and nothing is built twice.
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bins"])
-        .current_dir(&root)
-        .output();
-    let built = built.map_err(|error| error.to_string())?;
-    if !built.status.success() {
-        return Err(String::from_utf8_lossy(&built.stderr).into_owned());
-    }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("debug/rerail").canonicalize().map_err(|error| error.to_string())
-}
-
 impl Operator {
     /// Starts an operator and waits until it says that it is ready.
     pub async fn start(plane: &ControlPlane, options: OperatorOptions) -> Result<Self, Error> {
@@ -68,7 +39,7 @@ impl Operator {
         )?;
         let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
         let mut argv = vec![
-            binary()?.display().to_string(),
+            program("rerail")?.display().to_string(),
             "operator".into(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen=127.0.0.1:{port}"),

@@ -1,12 +1,6 @@
 //! The annotation `rerail.dev/last-remediation`: JSON of [`LastRemediation`].
 
-use jiff::Timestamp;
-use rerail_core::{
-    facts::{ATTEMPTS_KEPT, EVIDENCE_KEPT, Evidence, LastRemediation, LastRun},
-    reason::Reason,
-    run::Run,
-    step::Step,
-};
+use rerail_core::facts::{ATTEMPTS_KEPT, EVIDENCE_KEPT, LastRemediation};
 
 /// The longest annotation that is read; ours has about 4 KiB. A kubelet can write any text here.
 const LIMIT: usize = 32 * 1024;
@@ -48,43 +42,6 @@ pub fn parse(text: &str) -> Result<LastRemediation, LastRemediationError> {
     Ok(memory)
 }
 
-/// What the node remembers once `run` has ended: the closing write's part (protocol R4).
-pub fn after_run(
-    before: &LastRemediation,
-    run: &Run,
-    result: Step,
-    reason: Reason,
-    evidence: Vec<Evidence>,
-    now: Timestamp,
-) -> LastRemediation {
-    let mut attempts = before.attempts.clone();
-    attempts.extend(run.attempt_times.iter().copied());
-    attempts.sort();
-    attempts.dedup();
-    let excess = attempts.len().saturating_sub(ATTEMPTS_KEPT);
-    attempts.drain(..excess);
-    let blocked_drain =
-        matches!(reason, Reason::DrainTimeout | Reason::DrainRefused | Reason::DrainForbidden);
-    LastRemediation {
-        sequence: before.sequence.saturating_add(1),
-        attempts,
-        roll_backs: match (result, blocked_drain) {
-            (Step::Succeeded, _) => 0,
-            (_, true) => before.roll_backs.saturating_add(1),
-            _ if reason == Reason::TriggerCleared => 0,
-            _ => before.roll_backs,
-        },
-        last: Some(LastRun {
-            uid: run.uid.clone(),
-            name: run.name.clone(),
-            result: result.name().to_owned(),
-            reason: reason.name().to_owned(),
-            end_time: now,
-        }),
-        evidence,
-    }
-}
-
 /// The annotation's text.
 pub fn encode(memory: &LastRemediation) -> Result<String, serde_json::Error> {
     serde_json::to_string(memory)
@@ -92,6 +49,8 @@ pub fn encode(memory: &LastRemediation) -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]

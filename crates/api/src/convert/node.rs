@@ -19,6 +19,14 @@ const CONTROL_PLANE_ROLES: [&str; 3] = [
 /// How many conditions of a node are looked at; nodes seen in production have up to 40.
 const CONDITIONS_KEPT: usize = 256;
 
+/// The longest type of a condition that is looked at: the longest that a policy can name, and that a
+/// run has a place for. A kubelet can write any text about itself; one that no status could hold
+/// would keep its node, and all that wait behind it, from being admitted (SAFE-17).
+const TYPE_LIMIT: usize = 316;
+
+/// The longest boot ID that is believed; the kernel's have 36 characters.
+const BOOT_ID_LIMIT: usize = 64;
+
 /// When a node was looked at, and whether the operator could have seen it before.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
@@ -43,6 +51,7 @@ pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
     let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let conditions: BTreeMap<_, _> = conditions
         .iter()
+        .filter(|condition| condition.type_.len() <= TYPE_LIMIT)
         .take(CONDITIONS_KEPT)
         .map(|condition| (condition.type_.clone(), fact(condition, earlier, &look)))
         .collect();
@@ -58,6 +67,7 @@ pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
         boot_id: status
             .and_then(|s| s.node_info.as_ref())
             .map(|i| i.boot_id.clone())
+            .filter(|boot_id| boot_id.len() <= BOOT_ID_LIMIT)
             .unwrap_or_default(),
         conditions,
         last_remediation: annotation(names::LAST_REMEDIATION)
@@ -83,10 +93,15 @@ fn ready(conditions: &BTreeMap<String, ConditionFact>) -> Ready {
     }
 }
 
+/// The three statuses of the API; what else a kubelet may write is not known, hence Unknown.
+fn status(text: &str) -> &str {
+    if matches!(text, "True" | "False") { text } else { "Unknown" }
+}
+
 fn fact(condition: &NodeCondition, earlier: Option<&NodeFacts>, look: &Look<'_>) -> ConditionFact {
     let evidence = Evidence {
         condition_type: condition.type_.clone(),
-        status: condition.status.clone(),
+        status: status(&condition.status).to_owned(),
         last_transition_time: condition.last_transition_time.as_ref().map(|time| time.0),
         last_heartbeat_time: condition.last_heartbeat_time.as_ref().map(|time| time.0),
     };

@@ -67,6 +67,7 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
     let current = current_record(status, step);
     let created = object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let reboots = || status.steps.iter().filter(|record| record.name == Step::Rebooting.name());
+    let latest = reboots().max_by_key(|record| record.attempt);
     let rolling_back = status.steps.iter().rfind(|record| record.name == Step::RollingBack.name());
     Ok(Run {
         uid: object.uid().ok_or_else(|| RunError::NoUid { run: name.clone() })?,
@@ -85,7 +86,8 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
         intent: status.intent.as_ref().map(intent),
         attempt: status.attempt,
         attempt_times: reboots().map(|record| record.start_time).collect(),
-        boot_id_before: reboots().max_by_key(|r| r.attempt).and_then(|r| r.boot_id_before.clone()),
+        boot_id_before: latest.and_then(|record| record.boot_id_before.clone()),
+        report_before: latest.and_then(|record| record.heartbeat_time_before),
         evidence: status.evidence.iter().map(evidence).collect(),
         daemon_sets: status.plan.as_ref().map(|plan| plan.daemon_sets.clone()).unwrap_or_default(),
         ending: rolling_back.and_then(|record| record.reason.parse().ok()),

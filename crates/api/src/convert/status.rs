@@ -60,6 +60,26 @@ pub fn status(
     next
 }
 
+/// The status of a run that has not been admitted: why it waits, for the person who made it.
+pub fn pending(
+    before: &NodeRemediationStatus,
+    run: &Run,
+    generation: i64,
+    term: Term<'_>,
+    (reason, message): (&str, &str),
+    now: Timestamp,
+) -> NodeRemediationStatus {
+    let note = Note { reason: Reason::Pending, message };
+    let mut next = status(before, run, generation, term, note, now);
+    let speaks = |condition: &&mut Condition| {
+        condition.type_ == "Succeeded" || condition.type_ == "Reconciling"
+    };
+    for condition in next.conditions.iter_mut().filter(speaks) {
+        condition.reason = reason.to_owned();
+    }
+    next
+}
+
 /// Closes the record of the step that was left, and opens or updates the one of the step now.
 fn record_step(status: &mut NodeRemediationStatus, run: &Run, now: Timestamp) {
     let known = current_record(status, run.step)
@@ -96,6 +116,7 @@ fn record_step(status: &mut NodeRemediationStatus, run: &Run, now: Timestamp) {
             completion_time: ended.then_some(now),
             deadline: run.deadline,
             boot_id_before: run.boot_id_before.clone().filter(|_| run.step == Step::Rebooting),
+            heartbeat_time_before: run.report_before.filter(|_| run.step == Step::Rebooting),
             reason: run.reason.name().to_owned(),
             message: cut(&run.message, 1024),
         },
@@ -111,6 +132,7 @@ fn skipped(name: &str, now: Timestamp) -> StepRecord {
         completion_time: Some(now),
         deadline: None,
         boot_id_before: None,
+        heartbeat_time_before: None,
         reason: "NotConfigured".to_owned(),
         message: String::new(),
     }

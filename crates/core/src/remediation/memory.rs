@@ -17,8 +17,6 @@ pub struct Memory {
     pub ready_since: Option<Timestamp>,
     /// Since when every trigger that must clear has been clear without a break, and the reports.
     pub clear_since: Option<Timestamp>,
-    /// The kubelet's report when the new boot was first seen here.
-    pub report_at_boot: Option<Timestamp>,
     /// The kubelet's report when the withdrawn attempt's Pod was first seen over.
     pub report_at_pod_end: Option<Timestamp>,
     stay: Option<Stay>,
@@ -57,7 +55,6 @@ impl Memory {
     }
 
     fn observe_verifying(&mut self, run: &Run, node: &NodeFacts, now: Timestamp) {
-        self.report_at_boot = self.report_at_boot.or(node.heartbeat());
         let Some(contract) = &run.contract else { return };
         let standing = trigger::standing(
             &contract.triggers,

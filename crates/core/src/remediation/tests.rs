@@ -1,6 +1,7 @@
 //! Tests of what a run does next. Here are the builders; the tests are below.
 
 mod driver;
+mod held;
 mod injections;
 mod memory;
 mod protocol;
@@ -157,6 +158,7 @@ pub(crate) fn pending_run() -> Run {
         attempt: 0,
         attempt_times: vec![],
         boot_id_before: None,
+        report_before: None,
         evidence: vec![],
         daemon_sets: vec![],
         ending: None,
@@ -171,6 +173,7 @@ pub(crate) fn run(step: Step) -> Run {
         attempt: 1,
         attempt_times: vec![at(0)],
         boot_id_before: Some("boot-1".into()),
+        report_before: Some(at(-60)),
         ..admitted.clone()
     };
     let enter = |run: &Run, reason, timeout: i64| Run {

@@ -84,15 +84,15 @@ fn ready(look: &Look<'_>) -> Option<Missing> {
     })
 }
 
-/// A report later than the one in which the boot was first seen: the kubelet lives on after it.
+/// The kubelet has reported since the boot: the report that brought the new boot ID has another
+/// heartbeat than the last one before the attempt. Other, not later: a machine's clock may be wrong
+/// until some time after its boot. An idle kubelet reports only every five minutes, so that waiting
+/// for yet another report would cost each machine that.
 fn report(look: &Look<'_>) -> Option<Missing> {
-    let at_boot = look.seen.memory.report_at_boot;
-    // Other, not later: a machine's clock may be wrong until some time after its boot.
-    let later =
-        at_boot.is_some_and(|at_boot| look.node.heartbeat().is_some_and(|now| now != at_boot));
-    (!later).then(|| {
-        Missing::new(Reason::WaitingForReport, "no kubelet report since the boot was seen")
-    })
+    let report = look.node.heartbeat();
+    let since_boot = report.is_some() && report != look.run.report_before;
+    (!since_boot)
+        .then(|| Missing::new(Reason::WaitingForReport, "no kubelet report since the boot"))
 }
 
 fn daemon_sets(look: &Look<'_>) -> Option<Missing> {

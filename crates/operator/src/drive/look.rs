@@ -91,7 +91,7 @@ impl Driver {
         look.node = check::node(&context, &run.node_name).await?;
         look.facts = look.node.as_ref().map(|node| node.facts.clone());
         if !run.past_no_return() {
-            look.policy = check::standing(check::policy(client, &run.policy).await?.as_ref());
+            look.policy = check::standing_now(client, &run.policy).await?;
             let pauses = check::pauses(client).await?;
             let in_force = pauses.in_force(&run.node_name, &run.policy, context.now());
             look.paused = in_force.map(|pause| pause.text.clone());

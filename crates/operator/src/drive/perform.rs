@@ -3,7 +3,11 @@
 use futures::{StreamExt, stream};
 use rerail_api::{NodeRemediation, convert::last_remediation, names};
 use rerail_core::{
-    drain::progress::PodRef, reason::Reason, remediation::Effect, run::Run, step::Step, trigger,
+    drain::progress::PodRef,
+    reason::Reason,
+    remediation::{self, Effect},
+    run::Run,
+    step::Step,
 };
 
 use super::{DriveError, Driver, Next};
@@ -69,16 +73,7 @@ impl Driver {
     ) -> Result<Next, DriveError> {
         let client = &self.context.clients.act;
         let now = self.context.now();
-        let triggers = run.contract.as_ref().map(|c| c.triggers.as_slice()).unwrap_or_default();
-        let evidence = trigger::evidence(triggers, &node.facts, now);
-        let memory = last_remediation::after_run(
-            &node.facts.last_remediation,
-            run,
-            result,
-            reason,
-            evidence,
-            now,
-        );
+        let memory = remediation::record(run, &node.facts, result, reason, now);
         let text = last_remediation::encode(&memory)?;
         let written = act::node::close(client, &node.object, &run.uid, uncordon, text).await;
         if written.is_ok() && run.past_no_return() {

@@ -21,7 +21,9 @@ impl Driver {
         decision: &Decision,
         drain: Option<&DrainPlan>,
     ) -> Result<Next, DriveError> {
-        if run.step == Step::Pending || !is_news(object, decision, drain) {
+        // A drain that has not been looked at yet has nothing to say.
+        let unlooked = run.step == Step::Draining && drain.is_none();
+        if run.step == Step::Pending || unlooked || !is_news(object, decision, drain) {
             return Ok(Next::Wait(decision.recheck_at));
         }
         let now = self.context.now();

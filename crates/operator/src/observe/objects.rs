@@ -47,9 +47,12 @@ pub fn read<K: DeserializeOwned>(object: &DynamicObject) -> Entry<K> {
     }
 }
 
+/// Objects by name, each with its resource version.
+type Versioned<K> = BTreeMap<String, (Option<String>, Entry<K>)>;
+
 struct Inner<K> {
-    objects: BTreeMap<String, (Option<String>, Entry<K>)>,
-    listing: Option<BTreeMap<String, (Option<String>, Entry<K>)>>,
+    objects: Versioned<K>,
+    listing: Option<Versioned<K>>,
     synced: bool,
 }
 

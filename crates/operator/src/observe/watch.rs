@@ -1,8 +1,8 @@
 //! One way to watch: list, then follow, with back-off, until told to stop.
 
-use std::{fmt::Debug, future::Future};
+use std::fmt::Debug;
 
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Resource,
     runtime::{WatchStreamExt, watcher},
@@ -14,26 +14,15 @@ use serde::de::DeserializeOwned;
 pub const WATCH_SECONDS: u32 = 50;
 
 /// Watches until the returned future is dropped, and hands every event to `handle`.
-pub fn follow<K>(
+pub async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     what: String,
     mut handle: impl FnMut(watcher::Event<K>) + Send,
-) -> impl Future<Output = ()> + Send
-where
+) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    async move {
-        let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
-        hand_over(events, what, &mut handle).await;
-    }
-}
-
-async fn hand_over<K>(
-    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
-    what: String,
-    handle: &mut (impl FnMut(watcher::Event<K>) + Send),
-) {
+    let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

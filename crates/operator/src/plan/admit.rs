@@ -2,6 +2,8 @@
 //! with its contract frozen and its intent on record (SAFE-3, SAFE-15). Before that, everything that
 //! the decision rests on is read afresh and decided again (SAFE-5, SAFE-22).
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject};
 use rerail_api::{
@@ -54,7 +56,12 @@ pub enum AdmitError {
 
 /// Looks again, and admits the candidate if it is still the one. Otherwise nothing is done, and the
 /// next turn of the planner sees what has changed.
-pub async fn admit(context: &Context, candidate: &Candidate) -> Result<(), AdmitError> {
+/// `resting` nodes are looked away from, as they were when the candidate was chosen.
+pub async fn admit(
+    context: &Context,
+    candidate: &Candidate,
+    resting: &BTreeSet<String>,
+) -> Result<(), AdmitError> {
     let client = &context.clients.read;
     let Some(node) = check::node(context, &candidate.node).await? else { return Ok(()) };
     let Some(policy_object) = check::policy(client, &candidate.policy).await? else {
@@ -69,6 +76,7 @@ pub async fn admit(context: &Context, candidate: &Candidate) -> Result<(), Admit
     world.policies.insert(candidate.policy.clone(), policy.clone());
     world.pauses = Some(pauses);
     world.open_runs = world::open_runs(&runs);
+    world.nodes.retain(|name, _| !resting.contains(name));
     let again = plan(&world).admit;
     let Some(candidate) =
         again.filter(|c| (&c.node, &c.policy) == (&candidate.node, &candidate.policy))
@@ -145,7 +153,8 @@ async fn pending_run(
         return Ok(object);
     }
     let first = node.last_remediation.sequence;
-    for sequence in first..first.saturating_add(SEQUENCES_TRIED) {
+    // Wrapping: a kubelet can write any number into the annotation.
+    for sequence in (0..SEQUENCES_TRIED).map(|ahead| first.wrapping_add(ahead)) {
         let object = new_run(candidate, node, sequence);
         match act::run::create(&context.clients.act, &object).await {
             Ok(created) => return Ok(created),

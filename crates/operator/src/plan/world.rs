@@ -85,6 +85,7 @@ fn unreadable(object: &serde_json::Value) -> Option<Run> {
         attempt: 0,
         attempt_times: Vec::new(),
         boot_id_before: None,
+        report_before: None,
         evidence: Vec::new(),
         daemon_sets: Vec::new(),
         ending: None,

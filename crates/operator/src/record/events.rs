@@ -37,7 +37,7 @@ impl Events {
     ) {
         let run = object.object_ref(&());
         let node = node_reference(&object.spec.node_name, &object.spec.node_uid);
-        self.publish(kind.clone(), action, reason, message, &run, Some(node.clone())).await;
+        self.publish(kind, action, reason, message, &run, Some(node.clone())).await;
         self.publish(kind, action, reason, message, &node, Some(run)).await;
     }
 

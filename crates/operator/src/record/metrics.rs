@@ -33,6 +33,12 @@ struct StepLabel {
     step: &'static str,
 }
 
+/// Labels of kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// Labels of policies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabel {
@@ -59,7 +65,7 @@ struct Inner {
     held: Family<PolicyLabel, Gauge>,
     waiting: Family<WaitLabel, Gauge>,
     errors: Family<StepLabel, Counter>,
-    malformed: Family<StepLabel, Counter>,
+    malformed: Family<KindLabel, Counter>,
     ready: AtomicBool,
     last_plan: AtomicI64,
 }
@@ -117,6 +123,19 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Metrics with one sample of each, for the reference page: those without a sample are not served.
+    pub fn example() -> Self {
+        let metrics = Metrics::default();
+        metrics.api_request("get", "nodes");
+        metrics.outcome("example", "Succeeded", "Healed");
+        metrics.step_ended("Draining", SignedDuration::ZERO);
+        metrics.policy_runs("example", 0, 0);
+        metrics.waiting("example", "OneAtATime");
+        metrics.run_error("Draining");
+        metrics.malformed("RemediationPolicy");
+        metrics
+    }
+
     /// The page that `/metrics` serves, in OpenMetrics text.
     pub fn page(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
@@ -143,7 +162,7 @@ impl Metrics {
     }
 
     pub(crate) fn malformed(&self, kind: &'static str) {
-        self.0.malformed.get_or_create(&StepLabel { step: kind }).inc();
+        self.0.malformed.get_or_create(&KindLabel { kind }).inc();
     }
 
     pub(crate) fn policy_runs(&self, policy: &str, active: i64, held: i64) {

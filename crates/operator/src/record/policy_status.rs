@@ -17,6 +17,7 @@ use rerail_api::{
     policy::{Counts, RemediationPolicyStatus, WaitingNode},
 };
 use rerail_core::{
+    facts::cut_message,
     plan::{PairReport, Plan, World},
     step::Step,
 };
@@ -219,7 +220,8 @@ fn waiting_node(pair: &PairReport) -> WaitingNode {
         node: pair.node.clone(),
         priority: pair.priority.map(|priority| priority.0.into()),
         reason: wait.map(|wait| wait.reason.name().to_owned()).unwrap_or_default(),
-        message: wait.map(|wait| wait.message.clone()).unwrap_or_default(),
+        // It may quote an annotation that a kubelet can write.
+        message: wait.map(|wait| cut_message(&wait.message).to_owned()).unwrap_or_default(),
         until: wait.and_then(|wait| wait.recheck_at),
     }
 }

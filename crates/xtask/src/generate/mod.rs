@@ -4,6 +4,7 @@
 //! compares them with what is there.
 
 mod install;
+mod program;
 mod reference;
 mod yaml;
 
@@ -64,6 +65,8 @@ pub fn files() -> Result<Files, GenerateError> {
         ("permissions", reference::permissions()),
         ("reasons", reference::reasons()),
         ("steps", reference::steps()),
+        ("metrics", program::metrics()),
+        ("command-line", program::command_line()),
     ] {
         files.insert(format!("docs/reference/{name}.md"), text);
     }

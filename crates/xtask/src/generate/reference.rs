@@ -7,6 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use rerail_api::duration;
+use rerail_core::plan::WaitReason;
 use rerail_core::reason::Reason;
 use rerail_core::step::Step;
 use rerail_operator::rbac::{self, Holder, Rule, Scope};
@@ -96,6 +97,16 @@ pub fn reasons() -> String {
     for reason in Reason::ALL {
         let _ = writeln!(page, "| `{}` | {} |", reason.name(), cell(reason.meaning()));
     }
+    page.push_str("\n## Why a node waits\n\n");
+    paragraph(
+        &mut page,
+        "Why a node with a trigger is not remediated now: in `status.waiting` of its policy, in the \
+         metric `rerail_waiting_nodes`, and in the conditions of a run that a person made.",
+    );
+    page.push_str("| Reason | Meaning |\n|---|---|\n");
+    for reason in WaitReason::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", reason.name(), cell(reason.meaning()));
+    }
     finish(page)
 }
 
@@ -115,17 +126,17 @@ pub fn steps() -> String {
     finish(page)
 }
 
-fn page(title: &str) -> String {
+pub(super) fn page(title: &str) -> String {
     format!("<!-- {MARK} -->\n\n# {title}\n\n")
 }
 
-fn paragraph(page: &mut String, text: &str) {
+pub(super) fn paragraph(page: &mut String, text: &str) {
     if !text.trim().is_empty() {
         let _ = write!(page, "{}\n\n", text.trim());
     }
 }
 
-fn finish(page: String) -> String {
+pub(super) fn finish(page: String) -> String {
     format!("{}\n", page.trim_end())
 }
 
@@ -274,7 +285,7 @@ fn code(JSON(value): &JSON) -> String {
 }
 
 /// Text that fits into one cell of a table.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 

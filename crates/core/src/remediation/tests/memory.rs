@@ -39,7 +39,7 @@ fn an_old_version_of_the_node_from_a_lagging_watch_is_no_recovery() {
     node.boot_id = "boot-1".into();
     let mut memory = Memory::default();
     observe(&mut memory, &run, &node, 10);
-    assert_eq!((memory.ready_since, memory.report_at_boot), (None, None));
+    assert_eq!(memory.ready_since, None);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_second_boot_during_verification_starts_everything_again() {
     node.boot_id = "boot-3".into();
     set(&mut node, condition("Ready", "True", 50));
     observe(&mut memory, &run, &node, 50);
-    assert_eq!((memory.ready_since, memory.report_at_boot), (Some(at(50)), Some(at(50))));
+    assert_eq!(memory.ready_since, Some(at(50)));
 }
 
 #[test]

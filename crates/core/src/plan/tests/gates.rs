@@ -1,0 +1,140 @@
+//! The gates: pauses, hold, attempts, backoff.
+
+use super::*;
+
+fn pause(scope: PauseScope, until: Option<i64>) -> Pause {
+    Pause { scope, text: "by alice: looking".into(), until: until.map(at) }
+}
+
+#[test]
+fn a_pause_stops_what_it_covers_until_it_ends() {
+    let policy_scope = |name: &str| PauseScope::Policy(name.into());
+    let node_scope = |name: &str| PauseScope::Node(name.into());
+    let cases = [
+        (pause(PauseScope::All, None), true),
+        (pause(policy_scope("workers"), None), true),
+        (pause(policy_scope("others"), None), false),
+        (pause(node_scope("n1"), None), true),
+        (pause(node_scope("n2"), None), false),
+        (pause(PauseScope::All, Some(101)), true),
+        (pause(PauseScope::All, Some(100)), false),
+    ];
+    for (pause, stops) in cases {
+        let mut world = one();
+        let until = pause.until;
+        world.pauses = Some(Pauses(vec![pause]));
+        assert_eq!(admitted(&world).is_none(), stops);
+        if stops {
+            let wait = wait(&world);
+            assert_eq!((wait.reason, wait.recheck_at), (WaitReason::Paused, until));
+            assert_eq!(wait.message, "by alice: looking");
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_kill_switch_counts_as_paused() {
+    let mut world = one();
+    world.pauses = None;
+    assert_eq!(wait(&world).reason, WaitReason::Paused);
+}
+
+#[test]
+fn a_hold_label_starts_nothing() {
+    let mut world = one();
+    n1(&mut world).hold = true;
+    assert_eq!(wait(&world).reason, WaitReason::HoldLabel);
+}
+
+#[test]
+fn attempts_are_counted_in_a_sliding_window() {
+    let day = 24 * 3600;
+    let cases: [(&[i64], Option<i64>); 5] = [
+        (&[0, 10], None),
+        (&[0, 10, 20], Some(day)),
+        // The order in the annotation, which a kubelet can edit, does not matter.
+        (&[20, 0, 10], Some(day)),
+        (&[0, 10, 20, 30], Some(10 + day)),
+        (&[100 - day, 10, 20], None),
+    ];
+    for (attempts, frees) in cases {
+        let mut world = one();
+        n1(&mut world).last_remediation.attempts = attempts.iter().map(|t| at(*t)).collect();
+        match frees {
+            None => assert_eq!(admitted(&world).as_deref(), Some("n1"), "{attempts:?}"),
+            Some(time) => {
+                let wait = wait(&world);
+                let found = (wait.reason, wait.recheck_at);
+                assert_eq!(found, (WaitReason::AttemptsExhausted, Some(at(time))), "{attempts:?}");
+                world.now = at(time);
+                n1(&mut world).conditions.get_mut("Sick").unwrap().changed_at = at(time);
+                assert_eq!(admitted(&world).as_deref(), Some("n1"), "{attempts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_without_attempts_starts_nothing_for_ever() {
+    let mut world = one();
+    workers(&mut world).contract.attempts.max = 0;
+    let wait = wait(&world);
+    assert_eq!((wait.reason, wait.recheck_at), (WaitReason::AttemptsExhausted, None));
+}
+
+#[test]
+fn the_backoff_doubles_with_each_blocked_drain_up_to_six_hours() {
+    let minutes = [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 320), (7, 360)];
+    let beyond = [(40, 360), (u32::MAX, 360)];
+    for (roll_backs, minutes) in minutes.into_iter().chain(beyond) {
+        let mut world = one();
+        let memory = &mut n1(&mut world).last_remediation;
+        memory.last = last(Step::Failed, Reason::DrainTimeout, 90);
+        memory.roll_backs = roll_backs;
+        let wait = wait(&world);
+        let expected = (WaitReason::Backoff, Some(at(90 + minutes * 60)));
+        assert_eq!((wait.reason, wait.recheck_at), expected, "{roll_backs}");
+    }
+}
+
+#[test]
+fn a_longer_backoff_than_six_hours_is_the_policys_own_wish() {
+    let mut world = one();
+    workers(&mut world).contract.attempts.backoff = secs(10 * 3600);
+    let memory = &mut n1(&mut world).last_remediation;
+    memory.last = last(Step::Failed, Reason::DrainTimeout, 90);
+    memory.roll_backs = 5;
+    assert_eq!(wait(&world).recheck_at, Some(at(90 + 10 * 3600)));
+}
+
+#[test]
+fn success_needs_no_rest_and_a_trigger_that_had_cleared_starts_the_doubling_anew() {
+    let mut world = one();
+    n1(&mut world).last_remediation.last = last(Step::Succeeded, Reason::Healed, 90);
+    assert_eq!(admitted(&world).as_deref(), Some("n1"));
+    let memory = &mut n1(&mut world).last_remediation;
+    memory.last = last(Step::Failed, Reason::DrainTimeout, -10);
+    memory.roll_backs = 6;
+    assert_eq!(wait(&world).recheck_at, Some(at(-10 + 600)), "Sick is true since 0");
+}
+
+#[test]
+fn the_first_failing_gate_is_the_reason_shown() {
+    let mut world = one();
+    world.open_runs = vec![Run { node_uid: "uid-n3".into(), ..run(Step::Draining) }];
+    type Case = (fn(&mut World), WaitReason);
+    let cases: [Case; 5] = [
+        (|_| {}, WaitReason::OneAtATime),
+        (
+            |w| n1(w).last_remediation.last = last(Step::Failed, Reason::DrainTimeout, 90),
+            WaitReason::Backoff,
+        ),
+        (|w| n1(w).last_remediation.attempts = vec![at(1); 3], WaitReason::AttemptsExhausted),
+        (|w| n1(w).hold = true, WaitReason::HoldLabel),
+        (|w| w.pauses = None, WaitReason::Paused),
+    ];
+    for (change, reason) in cases {
+        change(&mut world);
+        assert_eq!(wait(&world).reason, reason);
+    }
+}

@@ -1,0 +1,145 @@
+//! Runs that exist already: made by people, or by an operator that stopped before it admitted them.
+
+use super::*;
+
+fn by_operator() -> Run {
+    Run { name: "n1-0a1b2c3d".into(), ..run_of_n1(Step::Pending) }
+}
+
+fn with_runs(runs: Vec<Run>) -> World {
+    World { open_runs: runs, ..one() }
+}
+
+fn without_trigger(runs: Vec<Run>) -> World {
+    World { open_runs: runs, ..world(vec![healthy("n1")]) }
+}
+
+#[test]
+fn a_pending_run_is_taken_up_by_the_candidate_that_it_was_made_for() {
+    let plan = plan(&with_runs(vec![by_operator()]));
+    assert_eq!(plan.admit.unwrap().run.as_deref(), Some("n1-0a1b2c3d"));
+    assert!(plan.discard.is_empty());
+}
+
+#[test]
+fn a_pending_run_of_the_operator_is_discarded_when_its_node_is_no_candidate_any_more() {
+    type Case = fn(&mut World);
+    let cases: [Case; 8] = [
+        |w| set(n1(w), condition("Sick", "False", 50)),
+        |w| n1(w).uid = "uid-other".into(),
+        |w| n1(w).unschedulable = true,
+        |w| w.nodes.clear(),
+        |w| w.policies.clear(),
+        |w| workers(w).suspended = true,
+        |w| workers(w).mode = Mode::DryRun,
+        |w| w.open_runs.push(run_of_n1(Step::Draining)),
+    ];
+    for (number, change) in cases.into_iter().enumerate() {
+        let mut world = with_runs(vec![by_operator()]);
+        change(&mut world);
+        let plan = plan(&world);
+        assert_eq!(plan.discard, ["n1-0a1b2c3d"], "case {number}");
+        let adopted = plan.admit.and_then(|candidate| candidate.run);
+        assert_eq!(adopted, None, "case {number}");
+    }
+}
+
+#[test]
+fn a_pending_run_behind_a_gate_stays() {
+    let mut world = with_runs(vec![by_operator()]);
+    n1(&mut world).hold = true;
+    let plan = plan(&world);
+    assert_eq!((plan.admit, plan.discard.len()), (None, 0));
+}
+
+#[test]
+fn a_cancelled_pending_run_is_not_admitted() {
+    for run in [by_operator(), by_person()] {
+        let plan = plan(&with_runs(vec![Run { cancel: true, ..run }]));
+        assert_eq!(plan.admit.and_then(|candidate| candidate.run), None);
+        assert!(plan.discard.is_empty(), "it ends by itself");
+    }
+}
+
+#[test]
+fn a_run_made_by_a_person_needs_no_trigger_and_starts_at_the_policys_default_priority() {
+    let candidate = plan(&without_trigger(vec![by_person()])).admit.unwrap();
+    assert_eq!(candidate.run.as_deref(), Some("by-alice"));
+    assert_eq!((candidate.priority, candidate.causes.len()), (Priority(9), 0));
+}
+
+#[test]
+fn a_run_made_by_a_person_passes_all_other_rules_and_gates() {
+    type Case = (fn(&mut World), WaitReason);
+    let cases: [Case; 16] = [
+        (|w| w.nodes.clear(), WaitReason::NodeMissing),
+        (|w| n1(w).uid = "uid-other".into(), WaitReason::NodeMissing),
+        (|w| w.policies.clear(), WaitReason::PolicyMissing),
+        (|w| workers(w).suspended = true, WaitReason::PolicyNotEnforcing),
+        (|w| workers(w).mode = Mode::DryRun, WaitReason::PolicyNotEnforcing),
+        (|w| workers(w).selector = NodeSelector::Labels(vec![]), WaitReason::NotSelected),
+        (|w| n1(w).control_plane = true, WaitReason::ControlPlane),
+        (|w| n1(w).ignore = true, WaitReason::Ignored),
+        (|w| n1(w).deleting = true, WaitReason::NodeDeleting),
+        (|w| w.open_runs.push(run_of_n1(Step::Held)), WaitReason::ActiveRun),
+        (|w| n1(w).unschedulable = true, WaitReason::CordonedByOther),
+        (|w| n1(w).ready = Ready::Unknown, WaitReason::NoReachableRemedy),
+        (|w| w.pauses = None, WaitReason::Paused),
+        (|w| n1(w).hold = true, WaitReason::HoldLabel),
+        (|w| n1(w).last_remediation.attempts = vec![at(1); 3], WaitReason::AttemptsExhausted),
+        (
+            |w| n1(w).last_remediation.last = last(Step::Failed, Reason::DrainTimeout, 90),
+            WaitReason::Backoff,
+        ),
+    ];
+    for (change, reason) in cases {
+        let mut world = without_trigger(vec![by_person()]);
+        change(&mut world);
+        assert_eq!(wait(&world).reason, reason);
+        let plan = plan(&world);
+        assert_eq!((plan.admit, plan.discard.len()), (None, 0), "{reason}: it waits");
+    }
+}
+
+#[test]
+fn what_triggers_wait_for_does_not_hold_up_a_person() {
+    let mut world = with_runs(vec![by_person()]);
+    set(n1(&mut world), condition("Sick", "Unknown", 0));
+    let plan = plan(&world);
+    assert_eq!(plan.admit.unwrap().run.as_deref(), Some("by-alice"));
+    assert_eq!(plan.report.len(), 1, "and the pair has one word to say: {:?}", plan.report);
+}
+
+#[test]
+fn beside_a_run_made_by_a_person_the_operators_own_is_discarded() {
+    for runs in [vec![by_operator(), by_person()], vec![by_person(), by_operator()]] {
+        let plan = plan(&with_runs(runs));
+        assert_eq!(plan.admit.unwrap().run.as_deref(), Some("by-alice"));
+        assert_eq!(plan.discard, ["n1-0a1b2c3d"]);
+    }
+}
+
+#[test]
+fn a_pending_run_for_a_policy_that_does_not_exist_keeps_nobody_from_help() {
+    let typo = Run { policy: "wrokers".into(), ..by_person() };
+    let plan = plan(&with_runs(vec![typo]));
+    let candidate = plan.admit.unwrap();
+    assert_eq!((candidate.policy.as_str(), candidate.run), ("workers", None));
+}
+
+#[test]
+fn of_two_runs_made_by_people_for_one_node_one_starts() {
+    let second = Run { name: "by-bob".into(), uid: "run-2".into(), ..by_person() };
+    for runs in [vec![by_person(), second.clone()], vec![second, by_person()]] {
+        let plan = plan(&without_trigger(runs));
+        assert_eq!(plan.admit.unwrap().run.as_deref(), Some("by-alice"));
+        let waits = plan.report.iter().find_map(|report| report.wait.as_ref()).unwrap();
+        assert_eq!(waits.reason, WaitReason::ActiveRun);
+    }
+}
+
+#[test]
+fn a_pending_run_does_not_hide_an_active_one() {
+    let world = with_runs(vec![by_operator(), run_of_n1(Step::Held)]);
+    assert_eq!(wait(&world).reason, WaitReason::ActiveRun);
+}
