@@ -243,7 +243,9 @@ pub struct VerifySpec {
     /// Example: `Ignore`.
     #[serde(default)]
     pub probe_pod: Requirement,
-    /// When verification gives up. Default: 20m. Example: `1h`.
+    /// When verification gives up. Must be longer than the triggers' writers take to report again
+    /// (node-problem-detector: 5m), since only a new report shows that a machine is cured.
+    /// Default: 20m. Example: `1h`.
     #[serde(default = "default_verify_timeout")]
     pub timeout: GoDuration,
     /// A machine that booted, is Ready, and still shows its trigger: Hold (cordoned until a person
@@ -329,13 +331,16 @@ pub struct Counts {
 #[serde(rename_all = "camelCase", default)]
 pub struct WaitingNode {
     /// The node. Default: empty. Example: `worker1b`.
+    #[schemars(length(max = 253))]
     pub node: String,
     /// Its priority, if a trigger is true. Default: none. Example: `6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// Why, in one word. Default: empty. Example: `OneAtATime`.
+    #[schemars(length(max = 64))]
     pub reason: String,
     /// Why, in a sentence. Default: empty. Example: `run worker1a-0a1b2c3d is under way; one at a time`.
+    #[schemars(length(max = 1024))]
     pub message: String,
     /// The earliest time that it can change without an event. Default: none.
     /// Example: `2026-01-01T00:00:00Z`.

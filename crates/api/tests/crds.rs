@@ -1,6 +1,11 @@
 //! The custom resources as users meet them: described, bounded, and with the same defaults in the
 //! schema, which the API server applies, and in Rust, which reads what was stored without them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test file; helpers outside #[test] functions count as code"
+)]
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };

@@ -29,6 +29,9 @@ use crate::{
 /// A last look counts for this long while a drain goes on (planner.md, Last look).
 const LOOK_LASTS: Duration = Duration::from_secs(5);
 
+/// How long a cache that shows something else than a fresh read is given to catch up.
+const LAG: Duration = Duration::from_millis(250);
+
 /// Why a look at a run led to nothing; it is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
@@ -163,7 +166,7 @@ impl Driver {
                 Err(error) => self.refresh(error).await,
             };
         }
-        if !self.context.is_adopted(&object) && object.status.is_some() {
+        if self.is_foreign(&object) {
             return self.write(&object, &run, &run, None).await;
         }
         self.watch_pods(&run);
@@ -184,34 +187,56 @@ impl Driver {
         }
     }
 
+    /// Another term has written this run; it has to be adopted first. One that nobody has written is
+    /// nobody's.
+    fn is_foreign(&self, object: &NodeRemediation) -> bool {
+        object.status.is_some() && !self.context.is_adopted(object)
+    }
+
     fn looked_lately(&self) -> bool {
         let lasts = jiff::SignedDuration::try_from(LOOK_LASTS).unwrap_or_default();
         self.looked_at.is_some_and(|at| self.context.now().duration_since(at) < lasts)
     }
 
-    /// Decides again on fresh reads, and does what comes out now, if it is still of the same kind.
+    /// Decides again on fresh reads, and does what comes out now. What is read depends on the kind of
+    /// the decision, so that another kind is decided on once more with the reads that it needs; a
+    /// cache that lags behind can thus not make it spin.
     async fn checked(
         &mut self,
-        object: NodeRemediation,
+        mut object: NodeRemediation,
         planned: &Decision,
     ) -> Result<Next, DriveError> {
-        let run = convert::run::run(&object)?;
-        if run.step.is_terminal() || !self.context.is_adopted(&object) && object.status.is_some() {
-            return Ok(Next::Again);
-        }
-        let fresh = self.look_fresh(&run, planned).await?;
-        self.looked_at = Some(self.context.now());
-        let decision = step(&run, &fresh.observation(&self.memory));
-        match (decision.action.clone(), &planned.action) {
-            (Action::Wait, _) => self.wait(&object, &run, &decision, fresh.drain.as_ref()).await,
-            (Action::Change(next), Action::Change(_)) => {
-                self.change(&object, &run, &next, &decision, fresh.drain.as_ref()).await
+        let mut planned = planned.clone();
+        for _ in 0..2 {
+            let run = convert::run::run(&object)?;
+            if run.step.is_terminal() || self.is_foreign(&object) {
+                return Ok(Next::Again);
             }
-            (Action::Do(effect), Action::Do(_)) => {
-                self.perform(&object, &run, effect, fresh.node.as_ref()).await
+            let fresh = self.look_fresh(&run, &planned).await?;
+            self.looked_at = Some(self.context.now());
+            let decision = step(&run, &fresh.observation(&self.memory));
+            match (decision.action.clone(), &planned.action) {
+                (Action::Wait, _) => {
+                    return self.wait(&object, &run, &decision, fresh.drain.as_ref()).await;
+                }
+                (Action::Change(next), Action::Change(_)) => {
+                    let drain = fresh.drain.as_ref();
+                    return self.change(&object, &run, &next, &decision, drain).await;
+                }
+                (Action::Do(effect), Action::Do(_)) => {
+                    return self.perform(&object, &run, effect, fresh.node.as_ref()).await;
+                }
+                (Action::Change(_), _) => planned = decision,
+                (Action::Do(_), _) => {
+                    planned = decision;
+                    match check::run(&self.context, &self.name).await? {
+                        Some(found) => object = found,
+                        None => return Ok(Next::Ended),
+                    }
+                }
             }
-            (Action::Change(_) | Action::Do(_), _) => Ok(Next::Again),
         }
+        Ok(Next::Wait(self.context.now().saturating_add(LAG).ok()))
     }
 
     async fn change(
@@ -276,6 +301,8 @@ impl Driver {
             .get_or_insert_with(|| NodePods::watch(client, &run.node_name, self.bell.clone()));
         if run.step == Step::Draining {
             pods.watch_budgets();
+        } else {
+            pods.leave_budgets();
         }
     }
 }

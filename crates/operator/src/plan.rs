@@ -106,6 +106,7 @@ impl Planner {
                 }
             }
         }
+        self.failures.retain(|node, _| world.nodes.contains_key(node));
         let resting = self.failures.values().map(|failures| failures.until);
         recheck = recheck.into_iter().chain(resting.filter(|until| *until > now)).min();
         self.isolate_unreadable();

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How often a captured program that takes long is said to be still running.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);

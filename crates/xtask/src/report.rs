@@ -1,7 +1,9 @@
 //! What a command says about its steps: a line for each as it ends, and a table at the end.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::libtest::Tally;
 

@@ -4,7 +4,9 @@
 mod story;
 mod summary;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, judge};
 use rerail_fleet::{Pool, truth::Limits};

@@ -158,7 +158,7 @@ impl Unit {
             let mut state = self.machine.state();
             let new = state.rng.uuid();
             state.power = Power::On;
-            state.booted = std::time::Instant::now();
+            state.booted = Instant::now();
             state.boots += 1;
             std::mem::replace(&mut state.kernel_boot_id, new)
         };

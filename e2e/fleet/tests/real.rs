@@ -424,7 +424,7 @@ async fn faults_show_as_they_would_on_real_machines() {
     })
     .await;
     assert_eq!(machine("odd-003").view().unwrap().power, Power::Hung);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     machine("odd-003").inject(Fault::SlowBoot { factor: 4 }).unwrap();
     machine("odd-003").power_on().await.unwrap();
     machine("odd-003").wait_until("Ready", LONG, |view| view.ready).await.unwrap();
@@ -531,7 +531,7 @@ async fn the_program_makes_nodes_and_takes_them_away() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, two minutes long"]
 async fn a_thousand_machines() {
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let world = world(Pool::new("many", 1000, 10)).await;
     println!("control plane and 1000 Ready nodes after {:?}", began.elapsed());
     let cpu = || -> f64 {
@@ -539,7 +539,7 @@ async fn a_thousand_machines() {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     };
-    let (start, clock) = (cpu(), std::time::Instant::now());
+    let (start, clock) = (cpu(), tokio::time::Instant::now());
     tokio::time::sleep(LONG).await;
     let used = (cpu() - start) / clock.elapsed().as_secs_f64();
     println!("{:.1} % of a core with 500 renewals a second", used * 100.0);

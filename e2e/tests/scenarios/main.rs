@@ -1,6 +1,28 @@
 //! Scenarios on a real API server, one file each. Those that kill, pause or configure the operator
 //! have a control plane of their own; the others share one, kept apart by pools of nodes, and take
 //! turns, since one run at a time is under way in a cluster.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
+mod audit;
+mod clearing;
+mod cordons;
+mod drain;
+mod dryrun;
+mod footprint;
+mod hands;
 mod healthy;
+mod hold;
+mod invalid;
+mod malformed;
+mod nodes;
+mod pause;
+mod person;
+mod policies;
+mod restart;
 mod shared;
+mod stored;
+mod workloads;

@@ -1,14 +1,22 @@
 //! The shared cluster with its operator, and a stage on it for each scenario.
 
-use std::{future::Future, sync::LazyLock, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::{
-    Api, ResourceExt,
+    Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use rerail_api::{
     NodeRemediation, names,
+    policy::{RemediationPolicyStatus, WaitingNode},
     remediation::{NodeRemediationStatus, StepName},
 };
 use rerail_core::step::Step;
@@ -16,12 +24,12 @@ use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, j
 use rerail_fleet::{Fault, Pool, truth::Limits};
 use tokio::{
     runtime::Runtime,
-    sync::{Mutex, MutexGuard, OnceCell},
+    sync::{Mutex, OnceCell},
 };
 
 /// Outlives every test: what runs on it must not end with the test that came first.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static SHARED: OnceCell<Shared> = OnceCell::const_new();
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static SHARED: OnceCell<Arc<Shared>> = OnceCell::const_new();
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The condition that the scenarios use.
@@ -33,15 +41,28 @@ pub struct Shared {
     pub operator: Operator,
 }
 
-async fn shared() -> &'static Shared {
-    SHARED
-        .get_or_init(|| async {
-            let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
-            let operator =
-                Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
-            Shared { cluster, operator }
-        })
-        .await
+async fn shared() -> &'static Arc<Shared> {
+    SHARED.get_or_init(|| async { Arc::new(start(ClusterOptions::default()).await) }).await
+}
+
+async fn start(options: ClusterOptions) -> Shared {
+    let cluster = Cluster::start(options).await.unwrap();
+    let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
+    Shared { cluster, operator }
+}
+
+/// Plays a scenario on a cluster of its own, with its own operator; no turns are taken.
+pub fn alone<F: Future<Output = ()>>(
+    pool: &'static str,
+    nodes: usize,
+    options: ClusterOptions,
+    scenario: impl FnOnce(Stage) -> F,
+) {
+    RUNTIME.block_on(async {
+        let shared = Arc::new(start(options).await);
+        let nodes = shared.cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
+        scenario(Stage { shared, pool, nodes }).await;
+    });
 }
 
 /// Plays a scenario in its turn.
@@ -50,20 +71,54 @@ pub fn play<F: Future<Output = ()>>(
     nodes: usize,
     scenario: impl FnOnce(Stage) -> F,
 ) {
+    play_on(pool, Pool::new(pool, nodes, 1), scenario);
+}
+
+/// Plays a scenario in its turn, on machines of a kind. What a scenario that fails leaves behind is
+/// swept away, so that those after it are judged by themselves.
+pub fn play_on<F: Future<Output = ()>>(
+    pool: &'static str,
+    machines: Pool,
+    scenario: impl FnOnce(Stage) -> F,
+) {
     RUNTIME.block_on(async {
-        let turn = TURN.lock().await;
+        let _turn = TURN.lock().await;
         let shared = shared().await;
-        let nodes = shared.cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
-        scenario(Stage { shared, pool, nodes, _turn: turn }).await;
+        let nodes = shared.cluster.add_pool(&machines).await.unwrap();
+        let played = scenario(Stage { shared: shared.clone(), pool, nodes: nodes.clone() });
+        if let Err(failure) = AssertUnwindSafe(played).catch_unwind().await {
+            if let Err(error) = sweep(shared, pool, &nodes).await {
+                eprintln!("after {pool}: {error}");
+            }
+            std::panic::resume_unwind(failure);
+        }
     });
+}
+
+/// Takes the policy and the nodes of a scenario away, and waits until its runs have ended.
+async fn sweep(shared: &Shared, pool: &str, nodes: &[String]) -> Result<(), rerail_e2e::Error> {
+    let cluster = &shared.cluster;
+    cluster.policies().delete(pool, &DeleteParams::default()).await.ok();
+    for node in nodes {
+        cluster.fleet.delete_node(node).await.ok();
+    }
+    wait_for("the runs to end with their nodes", PATIENCE, || async {
+        let runs = cluster.runs().list(&ListParams::default()).await;
+        let open = runs.map_err(|error| error.to_string())?.items.into_iter().filter(|run| {
+            nodes.contains(&run.spec.node_name)
+                && run.finalizers().iter().any(|f| f == names::FINALIZER)
+        });
+        let open: Vec<_> = open.map(|run| run.name_any()).collect();
+        if open.is_empty() { Ok(()) } else { Err(format!("still open: {open:?}")) }
+    })
+    .await
 }
 
 /// One scenario's own nodes in the shared cluster.
 pub struct Stage {
-    pub shared: &'static Shared,
+    pub shared: Arc<Shared>,
     pub pool: &'static str,
     pub nodes: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
 }
 
 /// Times short enough for tests; everything else as by default.
@@ -74,12 +129,17 @@ pub const SHORT: &str = "
   attempts: {max: 3, per: 1h, backoff: 1s}";
 
 impl Stage {
-    pub fn cluster(&self) -> &'static Cluster {
+    pub fn cluster(&self) -> &Cluster {
         &self.shared.cluster
     }
 
     /// The stage's policy, named as its pool; `rest` replaces [`SHORT`].
     pub async fn policy(&self, mode: &str, rest: &str) {
+        self.policy_on(mode, &format!("{{condition: {{type: {CONDITION}}}}}"), rest).await;
+    }
+
+    /// The same with a trigger of its own.
+    pub async fn policy_on(&self, mode: &str, trigger: &str, rest: &str) {
         let pool = self.pool;
         let yaml = format!(
             "apiVersion: rerail.dev/v1alpha1
@@ -88,7 +148,7 @@ metadata: {{name: {pool}}}
 spec:
   mode: {mode}
   nodes: {{selector: {{matchLabels: {{pool: {pool}}}}}}}
-  triggers: [{{condition: {{type: {CONDITION}}}}}]{rest}"
+  triggers: [{trigger}]{rest}"
         );
         self.cluster().apply(&yaml).await.unwrap();
     }
@@ -133,6 +193,28 @@ spec:
         wait_for(&format!("{node}: {what}"), PATIENCE, look).await.unwrap()
     }
 
+    /// Waits until the status of the stage's policy satisfies `is`.
+    pub async fn policy_when(
+        &self,
+        what: &str,
+        is: impl Fn(&RemediationPolicyStatus) -> bool,
+    ) -> RemediationPolicyStatus {
+        let look = || async {
+            let policy = self.cluster().policies().get(self.pool).await;
+            let status = policy.map_err(|error| error.to_string())?.status.unwrap_or_default();
+            if is(&status) { Ok(status) } else { Err(format!("{status:?}")) }
+        };
+        wait_for(&format!("policy {}: {what}", self.pool), PATIENCE, look).await.unwrap()
+    }
+
+    /// Waits until a node waits, and gives what the policy says of it.
+    pub async fn waiting(&self, node: &str, reason: &str) -> WaitingNode {
+        let is = |waiting: &&WaitingNode| waiting.node == node && waiting.reason == reason;
+        let what = format!("{node} waits: {reason}");
+        let status = self.policy_when(&what, |status| status.waiting.iter().any(|w| is(&w))).await;
+        status.waiting.iter().find(is).unwrap().clone()
+    }
+
     /// Waits until the latest run of a node is in a step.
     pub async fn run_in(&self, node: &str, step: Step) -> NodeRemediation {
         self.run_when(node, &format!("step {step}"), |status| status.step == StepName::Known(step))
@@ -150,26 +232,7 @@ spec:
         };
         // Finalizers go a moment after the end of a run.
         wait_for("no violation", Duration::from_secs(10), look).await.unwrap();
-        self.cluster().policies().delete(self.pool, &DeleteParams::default()).await.ok();
-        for node in &self.nodes {
-            self.cluster().fleet.delete_node(node).await.ok();
-        }
-        let names: Vec<_> = self.nodes.clone();
-        let gone = || async {
-            let runs = self
-                .cluster()
-                .runs()
-                .list(&ListParams::default())
-                .await
-                .map_err(|error| error.to_string())?;
-            let open = runs.items.iter().filter(|run| {
-                names.contains(&run.spec.node_name)
-                    && run.finalizers().iter().any(|f| f == names::FINALIZER)
-            });
-            let open: Vec<_> = open.map(ResourceExt::name_any).collect();
-            if open.is_empty() { Ok(()) } else { Err(format!("still open: {open:?}")) }
-        };
-        wait_for("the runs to end with their nodes", PATIENCE, gone).await.unwrap();
+        sweep(&self.shared, self.pool, &self.nodes).await.unwrap();
     }
 }
 
@@ -183,4 +246,16 @@ pub fn said(run: &NodeRemediation) -> (String, String) {
     let status = run.status.clone().unwrap_or_default();
     let said = status.conditions.into_iter().find(|c| c.type_ == "Succeeded").unwrap();
     (said.reason, said.message)
+}
+
+/// A client that may do everything, for setting the scene.
+pub async fn admin(cluster: &Cluster) -> Client {
+    let kubeconfig = Kubeconfig::read_from(cluster.plane.admin_kubeconfig()).unwrap();
+    let options = KubeConfigOptions::default();
+    Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
+}
+
+/// What a process of the cluster has logged so far.
+pub fn log_of(cluster: &Cluster, component: &str) -> String {
+    std::fs::read_to_string(cluster.plane.dir().join(format!("{component}.log"))).unwrap()
 }

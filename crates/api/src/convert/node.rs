@@ -152,3 +152,39 @@ pub fn differs(a: &NodeFacts, b: &NodeFacts) -> bool {
     };
     quiet(a) != quiet(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(conditions: serde_json::Value, boot_id: &str) -> NodeFacts {
+        let node = json!({
+            "metadata": { "name": "n1", "uid": "u1" },
+            "status": { "conditions": conditions, "nodeInfo": { "bootID": boot_id,
+                "architecture": "", "containerRuntimeVersion": "", "kernelVersion": "",
+                "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
+                "operatingSystem": "", "osImage": "", "systemUUID": "" } },
+        });
+        let look = Look { now: Timestamp::UNIX_EPOCH, earlier: None, first_list: true };
+        facts(&serde_json::from_value(node).unwrap(), look)
+    }
+
+    #[test]
+    fn what_no_status_of_a_run_could_hold_is_not_looked_at() {
+        let longest = "x".repeat(TYPE_LIMIT);
+        let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status });
+        let conditions = json!([
+            condition(&longest, "True"),
+            condition(&format!("{longest}x"), "True"),
+            condition("Odd", &"Maybe".repeat(100)),
+        ]);
+        let found = read(conditions, &"b".repeat(65));
+        let types: Vec<_> = found.conditions.keys().map(String::as_str).collect();
+        assert_eq!(types, ["Odd", &longest]);
+        assert_eq!(found.conditions["Odd"].status(), "Unknown");
+        assert_eq!(found.boot_id, "");
+        assert_eq!(read(json!([]), &"b".repeat(64)).boot_id.len(), 64);
+    }
+}

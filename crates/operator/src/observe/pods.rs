@@ -32,8 +32,10 @@ pub struct NodePods {
     inner: Arc<Mutex<Inner>>,
     bell: Arc<Notify>,
     client: Client,
-    watches: JoinSet<()>,
-    watching_budgets: bool,
+    /// Ends with the view.
+    _pods: JoinSet<()>,
+    /// Empty outside a drain.
+    budgets: JoinSet<()>,
 }
 
 fn lock(inner: &Mutex<Inner>) -> std::sync::MutexGuard<'_, Inner> {
@@ -61,17 +63,16 @@ impl NodePods {
             format!("pods of {node}"),
             handle,
         ));
-        NodePods { inner, bell, client: client.clone(), watches, watching_budgets: false }
+        NodePods { inner, bell, client: client.clone(), _pods: watches, budgets: JoinSet::new() }
     }
 
     /// Watches PodDisruptionBudgets, too; asked for again it does nothing. Only their metadata
     /// travels: their status lives in the same object, so that every change of what they allow moves
     /// the resourceVersion.
     pub fn watch_budgets(&mut self) {
-        if self.watching_budgets {
+        if !self.budgets.is_empty() {
             return;
         }
-        self.watching_budgets = true;
         let (view, ring) = (self.inner.clone(), self.bell.clone());
         let handle = move |event: Event<PartialObjectMeta<PodDisruptionBudget>>| {
             let mut inner = lock(&view);
@@ -86,7 +87,18 @@ impl NodePods {
         };
         let api = Api::<PartialObjectMeta<PodDisruptionBudget>>::all(self.client.clone());
         let config = watcher::Config::default();
-        self.watches.spawn(watch::follow(api, config, "PodDisruptionBudgets".into(), handle));
+        self.budgets.spawn(watch::follow(api, config, "PodDisruptionBudgets".into(), handle));
+    }
+
+    /// Ends the watch of PodDisruptionBudgets: outside a drain they concern nobody.
+    pub fn leave_budgets(&mut self) {
+        if self.budgets.is_empty() {
+            return;
+        }
+        self.budgets = JoinSet::new();
+        let mut inner = lock(&self.inner);
+        inner.budgets_synced = false;
+        inner.budgets_changed.clear();
     }
 
     /// The pods, once a complete list was seen.

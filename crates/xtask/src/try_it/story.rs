@@ -1,15 +1,13 @@
 //! The live part: what the run's status says, as it says it, and what the machine really does.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use kube::{Api, ResourceExt};
 use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_e2e::{Cluster, Error, wait_for};
 use rerail_fleet::{EventKind, TruthEvent};
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// Longer than every timeout of the show together.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -1,0 +1,154 @@
+//! What people do on a stage, and what they see there.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{core::v1::Node, events::v1::Event};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use rerail_api::{NodeRemediation, names};
+use rerail_e2e::{PATIENCE, wait_for};
+use rerail_fleet::{MachineHandle, Power};
+use serde_json::{Value, json};
+
+use crate::shared::{CONDITION, Stage};
+
+/// Long enough for the operator to have done what it must not do.
+const QUIET: Duration = Duration::from_secs(3);
+
+impl Stage {
+    async fn patch_node(&self, node: &str, manager: &str, patch: Value) {
+        let nodes: Api<Node> = Api::all(self.cluster().client.clone());
+        let params =
+            PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        nodes.patch(node, &params, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// `kubectl label node`.
+    pub async fn label(&self, node: &str, key: &str, value: Option<&str>) {
+        self.patch_node(node, "kubectl-label", json!({"metadata": {"labels": {key: value}}})).await;
+    }
+
+    /// `kubectl cordon`.
+    pub async fn cordon(&self, node: &str) {
+        let patch = json!({"spec": {"unschedulable": true}});
+        self.patch_node(node, "kubectl-cordon", patch).await;
+    }
+
+    /// `kubectl uncordon`.
+    pub async fn uncordon(&self, node: &str) {
+        let patch = json!({"spec": {"unschedulable": null}});
+        self.patch_node(node, "kubectl-uncordon", patch).await;
+    }
+
+    /// `kubectl patch remediationpolicy`, of the stage's policy.
+    pub async fn edit_policy(&self, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        let params = PatchParams::default();
+        self.cluster().policies().patch(self.pool, &params, &patch).await.unwrap();
+    }
+
+    /// Sets `spec.cancel` of a run.
+    pub async fn cancel(&self, run: &NodeRemediation) {
+        let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+        let name = run.name_any();
+        self.cluster().runs().patch(&name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// The node's condition becomes False, as its writer says when the cause is gone.
+    pub async fn cure(&self, node: &str) {
+        self.cluster().fleet.clear_condition(node, CONDITION).await.unwrap();
+    }
+
+    /// The kubelet reports now; one with nothing new to say would within five minutes.
+    pub async fn kubelet_reports(&self, node: &str) {
+        self.machine(node).clear_faults().await.unwrap();
+    }
+
+    pub fn machine(&self, node: &str) -> MachineHandle {
+        self.cluster().fleet.machine(node).unwrap()
+    }
+
+    pub fn boots(&self, node: &str) -> u64 {
+        self.machine(node).view().unwrap().boots
+    }
+
+    /// Waits until the machine has gone down.
+    pub async fn goes_down(&self, node: &str) {
+        let machine = self.machine(node);
+        machine.wait_until("down", PATIENCE, |view| view.power != Power::On).await.unwrap();
+    }
+
+    /// What the operator wrote on a node: whose cordon it is, the note, and the memory of runs.
+    pub async fn marks(&self, node: &str) -> Marks {
+        let node = self.node(node).await;
+        let annotation = |key: &str| node.annotations().get(key).cloned();
+        Marks {
+            cordoned: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false),
+            owner: annotation(names::CORDONED_BY),
+            note: annotation(names::CORDON_NOTE),
+            memory: annotation(names::LAST_REMEDIATION)
+                .map(|text| serde_json::from_str(&text).unwrap()),
+        }
+    }
+
+    /// A node that is schedulable, bears no mark of ours, and knows how its last run ended.
+    pub async fn is_given_back(&self, node: &str, result: &str, reason: &str) {
+        let marks = self.marks(node).await;
+        assert_eq!((marks.cordoned, &marks.owner, &marks.note), (false, &None, &None), "{marks:?}");
+        assert_eq!(marks.last(), (result.to_owned(), reason.to_owned()));
+    }
+
+    /// No run was ever made for the node, and nothing was written on it.
+    pub async fn is_untouched(&self, node: &str) {
+        tokio::time::sleep(QUIET).await;
+        let uid = self.node(node).await.uid().unwrap();
+        let mut runs = self.cluster().runs_of(node).await.unwrap();
+        runs.retain(|run| run.spec.node_uid == uid);
+        let names: Vec<_> = runs.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, Vec::<String>::new());
+        let marks = self.marks(node).await;
+        assert_eq!((&marks.owner, &marks.note, &marks.memory), (&None, &None, &None));
+    }
+
+    /// Waits for an Event about an object.
+    pub async fn event(&self, kind: &str, name: &str, reason: &str) -> Event {
+        let events: Api<Event> = Api::all(self.cluster().client.clone());
+        let look = || async {
+            let all = events.list(&ListParams::default()).await;
+            let all = all.map_err(|error| error.to_string())?.items;
+            let about = |event: &Event| {
+                event.regarding.as_ref().is_some_and(|object| {
+                    object.kind.as_deref() == Some(kind) && object.name.as_deref() == Some(name)
+                })
+            };
+            let mut of = all.into_iter().filter(about);
+            of.find(|event| event.reason.as_deref() == Some(reason)).ok_or("no such Event".into())
+        };
+        let what = format!("an Event {reason} on {kind} {name}");
+        wait_for::<_, String, _>(&what, PATIENCE, look).await.unwrap()
+    }
+}
+
+/// Time for the operator to do what it must not do.
+pub async fn quiet() {
+    tokio::time::sleep(QUIET).await;
+}
+
+/// What stands on a node.
+#[derive(Debug)]
+pub struct Marks {
+    pub cordoned: bool,
+    pub owner: Option<String>,
+    pub note: Option<String>,
+    pub memory: Option<Value>,
+}
+
+impl Marks {
+    /// How the last run ended, by the node's memory.
+    pub fn last(&self) -> (String, String) {
+        let last = self.memory.as_ref().map(|memory| &memory["last"]).unwrap();
+        (last["result"].as_str().unwrap().to_owned(), last["reason"].as_str().unwrap().to_owned())
+    }
+}
