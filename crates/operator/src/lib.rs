@@ -1,4 +1,19 @@
-//! Acts.
+//! Acts. Five words name the modules: observe → plan → check → act → record. All deciding is in
+//! `rerail-core`; this crate asks it, looks again, and does what comes out.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`observe`] | watches, folded into small indexes; wakes whoever needs to know |
+//! | [`plan`] | one loop: who is next, and the admission of that one |
+//! | [`drive`] | one driver for each open run: look, decide, check, act, record |
+//! | [`check`] | the last look: fresh reads before anything is done |
+//! | [`act`] | every effect on the cluster, one file each |
+//! | [`record`] | status of policies, Events, metrics |
+//! | [`client`] | two clients, every call with a deadline |
+//! | [`deps`], [`context`] | what comes from outside, and what planner and drivers share |
+//! | [`rbac`] | what the operator may do, each right with its reason |
+//!
+//! The entry is [`run`]: adopt what is open, then plan and drive until told to stop.
 
 pub mod act;
 pub mod check;

@@ -527,24 +527,12 @@ async fn the_program_makes_nodes_and_takes_them_away() {
     assert_eq!(log.lines().filter(|line| line.contains(r#""event":"removed""#)).count(), 4);
 }
 
-/// Not part of the suite: how much a thousand machines cost. Run with `--ignored --nocapture`.
+/// One process keeps many machines alive, for longer than the node controller's patience.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, two minutes long"]
-async fn a_thousand_machines() {
-    let began = tokio::time::Instant::now();
-    let world = world(Pool::new("many", 1000, 10)).await;
-    println!("control plane and 1000 Ready nodes after {:?}", began.elapsed());
-    let cpu = || -> f64 {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    };
-    let (start, clock) = (cpu(), tokio::time::Instant::now());
-    tokio::time::sleep(LONG).await;
-    let used = (cpu() - start) / clock.elapsed().as_secs_f64();
-    println!("{:.1} % of a core with 500 renewals a second", used * 100.0);
-    let ready = world.nodes().list(&kube::api::ListParams::default()).await.unwrap();
-    let ready = ready.iter().filter(|node| condition(node, "Ready").unwrap().0 == "True").count();
-    println!("{ready} nodes are Ready for the node controller");
-    assert_eq!(ready, 1000);
+async fn two_hundred_machines_stay_ready() {
+    let world = world(Pool::new("many", 200, 10)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let nodes = world.nodes().list(&kube::api::ListParams::default()).await.unwrap();
+    let ready = nodes.iter().filter(|node| condition(node, "Ready").unwrap().0 == "True").count();
+    assert_eq!(ready, 200);
 }

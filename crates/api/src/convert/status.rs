@@ -207,7 +207,16 @@ fn conditions(
     let summary = match run.step {
         Step::Succeeded => "True",
         Step::Cancelled | Step::Failed => "False",
-        _ => "Unknown",
+        Step::Pending
+        | Step::Cordoning
+        | Step::Draining
+        | Step::Rebooting
+        | Step::Withdrawing
+        | Step::Verifying
+        | Step::Uncordoning
+        | Step::Settling
+        | Step::RollingBack
+        | Step::Held => "Unknown",
     };
     let mut all = vec![
         ("Succeeded", summary, reason, message.clone()),

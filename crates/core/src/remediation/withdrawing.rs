@@ -29,7 +29,10 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     }
     let unresolved = |message: &str, recheck| {
         if look.deadline_passed() {
-            let message = format!("cannot tell whether the machine will still reboot: {message}");
+            let message = format!(
+                "cannot tell whether the machine will still reboot: {message}; power it on or \
+                 repair it, or delete its Node object if it is gone for good"
+            );
             return Decision::wait(Reason::EffectUnresolved, message, recheck);
         }
         Decision::wait(

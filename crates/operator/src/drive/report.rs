@@ -60,7 +60,15 @@ impl Driver {
             reason = %next.reason, message = %next.message, "step");
         let kind = match next.step {
             Step::Held | Step::Failed | Step::RollingBack | Step::Withdrawing => EventType::Warning,
-            _ => EventType::Normal,
+            Step::Pending
+            | Step::Cordoning
+            | Step::Draining
+            | Step::Rebooting
+            | Step::Verifying
+            | Step::Uncordoning
+            | Step::Settling
+            | Step::Succeeded
+            | Step::Cancelled => EventType::Normal,
         };
         let message = format!("{}: {} ({})", run.name, next.message, next.step);
         self.context.events.run(object, kind, next.step.name(), next.reason.name(), &message).await;
