@@ -85,6 +85,8 @@ pub enum WaitReason {
     ActiveRun,
     /// Another run is under way; one at a time in the whole cluster.
     OneAtATime,
+    /// Its admission failed several times in a row; others pass for a while. The message says why.
+    AdmissionFailing,
     /// The run names a policy that does not exist or is not valid.
     PolicyMissing,
     /// The run names a policy that does not select the node.

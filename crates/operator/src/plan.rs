@@ -14,7 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{Resource, runtime::events::EventType};
-use rerail_core::plan::{Candidate, Plan, WaitReason, World, plan};
+use rerail_core::plan::{Candidate, Plan, Wait, WaitReason, World, plan};
 use tokio::sync::watch;
 
 use crate::{
@@ -41,6 +41,7 @@ const REST_AT_MOST: Duration = Duration::from_secs(60);
 struct Failures {
     count: u32,
     until: Timestamp,
+    error: String,
 }
 
 /// The planner's own memory: what it has told already, and what has failed.
@@ -87,7 +88,7 @@ impl Planner {
         let context = self.context.clone();
         let now = context.now();
         let world = world::from_caches(&context, now);
-        let decided = plan(&world);
+        let mut decided = plan(&world);
         context.metrics_of(&decided);
         let soon = || now.saturating_add(Duration::from_secs(1)).ok();
         let mut recheck = decided.recheck_at;
@@ -101,7 +102,7 @@ impl Planner {
                 }
                 Err(error) => {
                     tracing::warn!(node = %candidate.node, policy = %candidate.policy, %error, "not admitted; trying again");
-                    self.failed(candidate.node, now);
+                    self.failed(candidate.node, &error, now);
                     recheck = soon();
                 }
             }
@@ -109,6 +110,8 @@ impl Planner {
         self.failures.retain(|node, _| world.nodes.contains_key(node));
         let resting = self.failures.values().map(|failures| failures.until);
         recheck = recheck.into_iter().chain(resting.filter(|until| *until > now)).min();
+        self.failures.retain(|node, _| world.nodes.contains_key(node));
+        self.tell_of_failures(&mut decided, now);
         self.isolate_unreadable();
         self.announce(&decided).await;
         if pending::tell(&context, &world, &decided).await.is_err() {
@@ -138,8 +141,25 @@ impl Planner {
         Some((next, resting.into_keys().collect()))
     }
 
-    fn failed(&mut self, node: String, now: Timestamp) {
-        let failures = self.failures.entry(node).or_insert(Failures { count: 0, until: now });
+    /// A node that rests after failed admissions has a stated reason like any other (LIVE-6).
+    fn tell_of_failures(&self, decided: &mut Plan, now: Timestamp) {
+        for pair in decided.report.iter_mut().filter(|pair| pair.wait.is_none()) {
+            let failures = self.failures.get(&pair.node);
+            if let Some(failures) = failures.filter(|f| f.count >= FAILURES_BORNE && f.until > now)
+            {
+                pair.wait = Some(Wait {
+                    reason: WaitReason::AdmissionFailing,
+                    message: failures.error.clone(),
+                    recheck_at: None,
+                });
+            }
+        }
+    }
+
+    fn failed(&mut self, node: String, error: &admit::AdmitError, now: Timestamp) {
+        let fresh = Failures { count: 0, until: now, error: String::new() };
+        let failures = self.failures.entry(node).or_insert(fresh);
+        failures.error = format!("the run could not be admitted: {error}");
         failures.count = failures.count.saturating_add(1);
         let rest = Duration::from_secs(1 << failures.count.min(6)).min(REST_AT_MOST);
         failures.until = now.saturating_add(rest).unwrap_or(now);

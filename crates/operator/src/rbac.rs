@@ -12,10 +12,6 @@ use k8s_openapi::api::rbac::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rerail_api::names;
 
-/// The Lease of the operator: leadership and the ledger of held slots.
-const LEASE: &str = "rerail-operator";
-/// The ConfigMap with the operator's configuration.
-const CONFIG_MAP: &str = "rerail-config";
 /// Name of the ClusterRole and its binding that the operator holds.
 const OPERATOR: &str = "rerail-operator";
 /// Name of the ClusterRole and its binding that Pods on nodes hold.
@@ -114,34 +110,28 @@ const RULES: &[Rule] = &[
         "Drains; every eviction obeys the budgets.",
     ),
     Rule::operator(
-        "apps",
-        &["daemonsets"],
-        &["get"],
-        "Leaves a pod in place only if the DaemonSet it names exists.",
-    ),
-    Rule::operator(
         "policy",
         &["poddisruptionbudgets"],
-        READ,
-        "Wakes a blocked eviction when its budget has room, and names the budget that blocks.",
+        &["list", "watch"],
+        "Wakes a blocked eviction when its budget changes.",
     ),
     Rule::operator(names::GROUP, &["remediationpolicies"], READ, "Reads what it is asked to do."),
     Rule::operator(
         names::GROUP,
         &["remediationpolicies/status"],
-        &["update", "patch"],
+        &["patch"],
         "Reports what a policy matches, and what it waits for.",
     ),
     Rule::operator(
         names::GROUP,
         &["noderemediations"],
-        &["get", "list", "watch", "create", "update", "patch", "delete"],
-        "Starts runs, keeps its finalizer on them, and deletes old ones.",
+        &["get", "list", "watch", "create", "patch", "delete"],
+        "Starts runs, keeps its finalizer on them, and deletes those that were never admitted.",
     ),
     Rule::operator(
         names::GROUP,
         &["noderemediations/status"],
-        &["get", "update", "patch"],
+        &["update"],
         "Writes each step and intent before it acts.",
     ),
     Rule::operator(
@@ -152,24 +142,9 @@ const RULES: &[Rule] = &[
     ),
     Rule::operator("", &["pods"], &["create", "delete"], "Runs and removes reboot and probe Pods.")
         .within(names::NODE_NAMESPACE),
-    Rule::operator("", &["configmaps"], READ, "Obeys the kill switch and reads its configuration.")
+    Rule::operator("", &["configmaps"], READ, "Obeys the kill switch.")
         .within(names::SYSTEM_NAMESPACE)
-        .named(&[names::PAUSE_CONFIG_MAP, CONFIG_MAP]),
-    Rule::operator(
-        "coordination.k8s.io",
-        &["leases"],
-        &["create"],
-        "Makes its Lease; a name cannot limit this verb.",
-    )
-    .within(names::SYSTEM_NAMESPACE),
-    Rule::operator(
-        "coordination.k8s.io",
-        &["leases"],
-        &["get", "update"],
-        "Leads, and admits nodes by writing the ledger on its Lease.",
-    )
-    .within(names::SYSTEM_NAMESPACE)
-    .named(&[LEASE]),
+        .named(&[names::PAUSE_CONFIG_MAP]),
     Rule::operator(
         "",
         &["nodes"],

@@ -24,17 +24,8 @@ use crate::{
 /// Rights that a healthy run does not use, and why the operator has them.
 const UNUSED: &[(&str, &str, &str)] = &[
     ("get", "pods", "the last look at a reboot Pod that is withdrawn (drain and nodes scenarios)"),
-    ("get", "daemonsets", "the DaemonSet that a pod names; not looked up yet"),
-    ("get", "poddisruptionbudgets", "the budget that blocks; its name is in the refusal so far"),
-    ("update", "remediationpolicies/status", "patched so far; a compare-and-swap may replace it"),
-    ("update", "noderemediations", "the finalizer is patched so far"),
     ("delete", "noderemediations", "a Pending run whose node is no candidate any more"),
-    ("get", "noderemediations/status", "the object is read as a whole so far"),
-    ("patch", "noderemediations/status", "the status is replaced as a whole so far"),
     ("patch", "events", "an Event that comes again within minutes is counted up"),
-    ("create", "leases", "leader election, not built yet"),
-    ("get", "leases", "leader election, not built yet"),
-    ("update", "leases", "leader election, not built yet"),
 ];
 
 fn audited() -> ClusterOptions {

@@ -362,7 +362,7 @@ mod tests {
     fn each_permission_comes_with_its_reason() {
         let page = permissions();
         assert!(rbac::rules().iter().all(|rule| page.contains(rule.reason)));
-        assert!(page.contains("`leases.coordination.k8s.io`, only `rerail-operator`"));
+        assert!(page.contains("`configmaps`, only `rerail-pause`"));
         assert!(page.contains("`noderemediations.rerail.dev/status`"));
     }
 
