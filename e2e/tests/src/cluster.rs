@@ -136,7 +136,13 @@ impl Cluster {
     pub async fn runs_of(&self, node: &str) -> Result<Vec<NodeRemediation>, Error> {
         let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
         let mut runs = self.runs().list(&params).await?.items;
-        runs.sort_by_key(|run| run.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        // Creation times have whole seconds; of two in one second the one that began later is last.
+        runs.sort_by_key(|run| {
+            let created = run.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let began =
+                run.status.iter().flat_map(|s| s.steps.first()).map(|s| s.start_time).next();
+            (created, began)
+        });
         Ok(runs)
     }
 }
