@@ -39,6 +39,8 @@ pub struct Context {
     pub wakers: Wakers,
     /// Events.
     pub events: Events,
+    /// Rung when a run bears the mark of a term that is not older than this one.
+    pub superseded: tokio::sync::Notify,
 }
 
 impl Context {
@@ -68,6 +70,18 @@ impl Context {
     pub fn is_adopted(&self, object: &NodeRemediation) -> bool {
         let term = self.term();
         object.status.as_ref().is_some_and(|s| s.epoch == term.epoch && s.leader == term.leader)
+    }
+
+    /// True when another term writes this run, one that is not older than ours: this process must not
+    /// plan any more (protocol R6). It ends, and a new one begins with a higher epoch.
+    pub fn is_superseded_by(&self, object: &NodeRemediation) -> bool {
+        let Some(status) = &object.status else { return false };
+        let foreign = status.leader != self.deps.identity && !status.leader.is_empty();
+        let superseded = foreign && status.epoch >= self.epoch;
+        if superseded {
+            self.superseded.notify_one();
+        }
+        superseded
     }
 
     /// Takes in the answer to a write or a fresh read of a run.

@@ -166,6 +166,9 @@ impl Driver {
                 Err(error) => self.refresh(error).await,
             };
         }
+        if self.context.is_superseded_by(&object) {
+            return Ok(Next::Wait(None));
+        }
         if self.is_foreign(&object) {
             return self.write(&object, &run, &run, None).await;
         }
@@ -212,8 +215,9 @@ impl Driver {
             if run.step.is_terminal() || self.is_foreign(&object) {
                 return Ok(Next::Again);
             }
+            let began = self.context.now();
             let fresh = self.look_fresh(&run, &planned).await?;
-            self.looked_at = Some(self.context.now());
+            self.looked_at = Some(began);
             let decision = step(&run, &fresh.observation(&self.memory));
             match (decision.action.clone(), &planned.action) {
                 (Action::Wait, _) => {

@@ -34,6 +34,9 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// what is wrong with one node must not keep the others from being helped (SAFE-17).
 const FAILURES_BORNE: u32 = 3;
 
+/// Events of one turn; the others wait for the next, so that many nodes at once delay no admission.
+const EVENTS_A_TURN: usize = 20;
+
 /// The longest rest of a node whose admission fails.
 const REST_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -113,14 +116,16 @@ impl Planner {
         self.failures.retain(|node, _| world.nodes.contains_key(node));
         self.tell_of_failures(&mut decided, now);
         self.isolate_unreadable();
-        self.announce(&decided).await;
+        context.deps.metrics.planned(now);
+        if !self.announce(&decided).await {
+            recheck = recheck.min(soon()).or_else(soon);
+        }
         if pending::tell(&context, &world, &decided).await.is_err() {
             recheck = recheck.min(soon()).or_else(soon);
         }
         if policy_status::write(&context, &mut self.statuses, &world, &decided).await.is_err() {
             recheck = recheck.min(soon()).or_else(soon);
         }
-        context.deps.metrics.planned(now);
         recheck
     }
 
@@ -179,6 +184,7 @@ impl Planner {
         };
         match deleted {
             Ok(()) => self.context.runs.gone(name),
+            Err(error) if error.is_not_found() => self.context.runs.gone(name),
             Err(error) => {
                 tracing::warn!(remediation = name, %error, "the pending run was not deleted; trying again")
             }
@@ -186,7 +192,8 @@ impl Planner {
     }
 
     /// Used-up attempts are announced once; DryRun's choices once for each node and policy.
-    async fn announce(&mut self, plan: &Plan) {
+    /// Returns false when some are left for the next turn.
+    async fn announce(&mut self, plan: &Plan) -> bool {
         let exhausted = plan.report.iter().filter_map(|pair| {
             let wait =
                 pair.wait.as_ref().filter(|wait| wait.reason == WaitReason::AttemptsExhausted)?;
@@ -203,10 +210,18 @@ impl Planner {
         let keys =
             current.iter().map(|(node, policy, reason, _)| format!("{reason}/{policy}/{node}"));
         let keys: BTreeSet<String> = keys.collect();
+        self.announced.retain(|key| keys.contains(key));
+        let mut left = EVENTS_A_TURN;
         for (node, policy, reason, message) in current {
-            if self.announced.contains(&format!("{reason}/{policy}/{node}")) {
+            let key = format!("{reason}/{policy}/{node}");
+            if self.announced.contains(&key) {
                 continue;
             }
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            self.announced.insert(key);
             if let Some(object) = self.context.policies.get(&policy) {
                 let message = format!("node {node}: {message}");
                 let kind =
@@ -215,7 +230,7 @@ impl Planner {
                 self.context.events.publish(kind, "Plan", reason, &message, &about, None).await;
             }
         }
-        self.announced = keys;
+        true
     }
 }
 

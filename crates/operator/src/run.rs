@@ -10,7 +10,10 @@ use rerail_api::{
     names,
 };
 use rerail_core::step::Step;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 use crate::{
     act,
@@ -34,6 +37,12 @@ pub enum StartError {
     /// The API server did not answer, or the CRDs are not there.
     #[error("{0}; is the cluster reachable, and are crds/ and config/ applied?")]
     Call(#[from] CallError),
+    /// Another operator is at work.
+    #[error("another operator has taken over the runs; this one ends. Only one replica may run")]
+    Superseded,
+    /// A watch ended; without it the operator would be blind.
+    #[error("a watch of the API server broke down; the operator ends, to begin anew")]
+    WatchEnded,
 }
 
 /// Runs the operator until `shutdown` resolves: then nothing new is begun, calls under way finish,
@@ -55,6 +64,7 @@ pub async fn run(
         pause: Objects::default(),
         wakers: Wakers::default(),
         events,
+        superseded: Notify::new(),
     });
     tracing::info!(epoch, identity = %context.deps.identity, "starting");
     let (stop, stopping) = watch::channel(false);
@@ -65,6 +75,8 @@ pub async fn run(
     tokio::select! {
         biased;
         () = &mut shutdown => {}
+        () = context.superseded.notified() => return Err(StartError::Superseded),
+        _ = watches.join_next() => return Err(StartError::WatchEnded),
         () = &mut work => return Ok(()),
     }
     tracing::info!("stopping: nothing new is begun");
@@ -150,13 +162,23 @@ async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool 
     }
 }
 
+/// How often adoption is tried for all runs before the others go on.
+const ADOPTION_ROUNDS: u32 = 5;
+
 /// Writes this term into every open run (protocol R5, R6), so that no older operator can move one.
-/// Nothing is admitted before; what cannot be written now is tried again until it can.
+/// Nothing is admitted before. A run that cannot be written keeps nobody else waiting for long: its
+/// driver goes on trying, and it counts as holding its slot all the while (SAFE-17).
 async fn adopt(context: &Context, stopping: watch::Receiver<bool>) {
-    while !*stopping.borrow() {
+    for _ in 0..ADOPTION_ROUNDS {
         let mut left = 0;
         for entry in context.runs.snapshot() {
+            if *stopping.borrow() {
+                return;
+            }
             let Entry::Good(object) = entry else { continue };
+            if context.is_superseded_by(&object) {
+                return;
+            }
             let Ok(run) = convert::run::run(&object) else { continue };
             if object.status.is_none() || run.step.is_terminal() || context.is_adopted(&object) {
                 continue;

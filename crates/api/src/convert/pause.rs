@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use rerail_core::facts::{Pause, PauseScope, Pauses};
+use rerail_core::facts::{Pause, PauseScope, Pauses, cut_message};
 use serde::Deserialize;
 
 /// One entry: the JSON value of a data key.
@@ -28,7 +28,10 @@ pub fn pauses(config_map: Option<&ConfigMap>) -> Pauses {
 fn pause(key: &str, text: &str) -> Pause {
     let unreadable = |why: String| Pause {
         scope: PauseScope::All,
-        text: format!("rerail-pause, entry {key}: {why}; an unreadable entry pauses everything"),
+        text: cut_message(&format!(
+            "rerail-pause, entry {key}: an unreadable entry pauses everything: {why}"
+        ))
+        .to_owned(),
         until: None,
     };
     let entry: Entry = match serde_json::from_str(text) {
@@ -51,11 +54,8 @@ fn pause(key: &str, text: &str) -> Pause {
         }
     };
     let until = entry.until.map_or(String::new(), |until| format!(" until {until}"));
-    Pause {
-        scope,
-        text: format!("paused by {}{until}: {}", entry.by, entry.reason),
-        until: entry.until,
-    }
+    let text = format!("paused by {}{until}: {}", entry.by, entry.reason);
+    Pause { scope, text: cut_message(&text).to_owned(), until: entry.until }
 }
 
 #[cfg(test)]

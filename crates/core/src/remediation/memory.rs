@@ -83,8 +83,10 @@ fn start(since: &mut Option<Timestamp>, now: Timestamp) {
 /// vanished, by time (protocol R2c). A report that came before that may precede a reboot (W12).
 fn pod_is_over(run: &Run, pod: &PodSeen, now: Timestamp) -> bool {
     match pod {
-        PodSeen::Ended { .. } => true,
-        PodSeen::Absent | PodSeen::Lost => withdrawing::lost_pod_harmless_at(run) <= now,
+        PodSeen::Ended { exit_code, .. } if !withdrawing::started(*exit_code) => true,
+        PodSeen::Absent | PodSeen::Lost | PodSeen::Ended { .. } => {
+            withdrawing::lost_pod_harmless_at(run) <= now
+        }
         PodSeen::Unknown | PodSeen::Waiting { .. } | PodSeen::Running { .. } => false,
     }
 }

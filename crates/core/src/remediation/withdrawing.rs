@@ -61,6 +61,10 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         {
             return unresolved("the machine has booted; awaiting its report", None);
         }
+        PodSeen::Ended { exit_code, .. } if started(*exit_code) && look.seen.now < harmless_at => {
+            let message = "the reboot was started; the machine may still go down";
+            return Decision::wait(Reason::Withdrawing, message, Some(harmless_at));
+        }
         PodSeen::Absent | PodSeen::Lost | PodSeen::Ended { .. } => {}
     }
     if !reported_since(look) {
@@ -69,12 +73,22 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     resolved(look)
 }
 
+/// The Pod's end says that the reboot command was started, or may have been. The command returns
+/// before the machine goes down (`systemctl reboot` only asks for it), so that the Pod's end proves
+/// nothing yet; the machine gets as long as a Pod whose object vanished.
+pub(super) fn started(exit_code: i32) -> bool {
+    exit_code == 0 || exit_code >= 128
+}
+
 /// The kubelet has reported later than the Pod's end: by the node's own clock where the kubelet said
 /// when the Pod ended, else by a report that differs from the one seen when the Pod was first over.
 fn reported_since(look: &Look<'_>) -> bool {
     let Some(report) = look.node.heartbeat() else { return false };
-    if let PodSeen::Ended { finished_at: Some(finished_at), .. } = look.seen.reboot_pod {
-        return report > finished_at;
+    match look.seen.reboot_pod {
+        PodSeen::Ended { exit_code, finished_at: Some(at), .. } if !started(exit_code) => {
+            return report > at;
+        }
+        _ => {}
     }
     look.seen.memory.report_at_pod_end.is_some_and(|at_end| at_end != report)
 }

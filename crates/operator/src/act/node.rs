@@ -23,9 +23,10 @@ pub enum NodeWriteError {
     /// The API server did not take it.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The node changed after it was looked at; it is looked at again.
-    #[error("node {0} changed after it was looked at; it is looked at again")]
-    Changed(String),
+    /// The node changed after it was looked at, or something refuses the write; both answer 422. It is
+    /// looked at again.
+    #[error("{0}; the node has changed, or an admission policy refuses it; looking again")]
+    Refused(CallError),
 }
 
 fn pointer(key: &str) -> json_patch::jsonptr::PointerBuf {
@@ -121,7 +122,9 @@ async fn patch(
     let request = nodes.patch(&name, &params, &patch);
     match call(|| format!("{what} node {name}"), request).await {
         Ok(node) => Ok(node),
-        Err(error) if matches!(error.code(), Some(409 | 422)) => Err(NodeWriteError::Changed(name)),
+        Err(error) if matches!(error.code(), Some(409 | 422)) => {
+            Err(NodeWriteError::Refused(error))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -10,13 +10,13 @@ use rerail_core::{
     step::Step,
 };
 
-use super::{DriveError, Driver, Next};
+use super::{DriveError, Driver, LAG, Next};
 use crate::{
     act::{self, node::NodeWriteError},
     check::FreshNode,
 };
 
-/// Evictions of one run that are under way at once.
+/// Evictions of one effect, all under way at once; between two effects the run is looked at again.
 const EVICTIONS_AT_ONCE: usize = 16;
 
 impl Driver {
@@ -98,8 +98,12 @@ impl Driver {
                 self.context.nodes.fold(&node, self.context.now(), &self.context.wakers);
                 Ok(Next::Again)
             }
-            // Somebody wrote the node in between, most often its kubelet: look again.
-            Err(NodeWriteError::Changed(_)) => Ok(Next::Again),
+            // Somebody wrote the node in between, most often its kubelet. The short pause is for the
+            // case that it was refused for another reason, and will be again.
+            Err(NodeWriteError::Refused(error)) => {
+                tracing::info!(remediation = %self.name, %error, "the node was not written");
+                Ok(Next::Wait(self.context.now().saturating_add(LAG).ok()))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -107,7 +111,7 @@ impl Driver {
     async fn evict(&mut self, run: &Run, pods: Vec<PodRef>) {
         let client = self.context.clients.act.clone();
         let grace = run.contract.as_ref().and_then(|c| c.drain.options.grace_period_seconds);
-        let outcomes: Vec<_> = stream::iter(pods)
+        let outcomes: Vec<_> = stream::iter(pods.into_iter().take(EVICTIONS_AT_ONCE))
             .map(|pod| {
                 let client = client.clone();
                 async move {

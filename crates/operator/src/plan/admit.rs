@@ -47,6 +47,11 @@ pub enum AdmitError {
     /// The frozen plan could not be hashed.
     #[error("the policy could not be frozen: {0}")]
     Freeze(#[from] serde_json::Error),
+    /// The run under the candidate's name is not the candidate's.
+    #[error(
+        "NodeRemediation {0} is of another node or policy than the one to be admitted; delete it, or let it end"
+    )]
+    OtherRun(String),
     /// Too many ended runs of the node, and no number in its annotation.
     #[error(
         "the first {SEQUENCES_TRIED} names for a run of node {0} are taken by ended runs; delete old NodeRemediations of this node"
@@ -88,6 +93,10 @@ pub async fn admit(
     let object = pending_run(context, &candidate, &node.facts).await?;
     let object = act::run::set_finalizer(&context.clients.act, &object, true).await?;
     let run = convert::run::run(&object)?;
+    let same_node = run.node_name == candidate.node && run.node_uid == node.facts.uid;
+    if !same_node || run.policy != candidate.policy {
+        return Err(AdmitError::OtherRun(run.name));
+    }
     if run.step != Step::Pending || run.cancel {
         context.learn(&object);
         return Ok(());

@@ -1,7 +1,10 @@
 //! A run that a person made and that waits says why, in its own status: its policy may not exist, and
 //! so has no status to look at.
 
-use rerail_api::{NodeRemediation, convert::status};
+use rerail_api::{
+    NodeRemediation,
+    convert::{self, status},
+};
 use rerail_core::{
     plan::{Plan, World},
     run::Run,
@@ -25,13 +28,15 @@ pub async fn tell(context: &Context, world: &World, plan: &Plan) -> Result<(), N
             continue;
         };
         let Some(object) = context.runs.get(&run.name) else { continue };
+        // As it is now: this turn may have admitted it.
+        let Some(run) = convert::run::run(&object).ok().filter(is_persons) else { continue };
         let why = (wait.reason.name(), wait.message.as_str());
         if says(&object, why) {
             continue;
         }
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
-        let status = status::pending(&before, run, generation, context.term(), why, context.now());
+        let status = status::pending(&before, &run, generation, context.term(), why, context.now());
         match act::run::replace_status(&context.clients.act, &object, status).await {
             Ok(written) => context.learn(&written),
             Err(error) => {

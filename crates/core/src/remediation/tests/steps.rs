@@ -346,6 +346,21 @@ fn resolved() -> Scene {
 }
 
 #[test]
+fn a_reboot_that_was_started_is_not_given_up_while_the_machine_may_still_go_down() {
+    for exit_code in [0, 143] {
+        let mut scene = resolved();
+        scene.reboot_pod = ended(exit_code, 5, None);
+        assert_eq!(scene.waits(), Reason::Withdrawing);
+        // The time of a Pod whose object vanished has passed; now a report from before proves nothing.
+        scene.now = at(71);
+        scene.memory.report_at_pod_end = Some(at(9));
+        assert_eq!(scene.waits(), Reason::Withdrawing);
+        set(&mut scene.node, condition("Ready", "True", 72));
+        assert_eq!(scene.goes_to(), (Step::Held, Reason::NoBoot));
+    }
+}
+
+#[test]
 fn a_resolved_attempt_is_followed_by_what_fits_its_reason() {
     type Case = (fn(&mut Scene), (Step, Reason));
     let cases: [Case; 10] = [
