@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use kube::{
-    Client, Config, ResourceExt,
+    ResourceExt,
     api::{Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use rerail_api::{NodeRemediation, names, remediation::StepName};
 use rerail_core::step::Step;
@@ -13,7 +12,7 @@ use rerail_e2e::{ClusterOptions, Operator, OperatorOptions, PATIENCE, wait_for};
 use rerail_fleet::Fault;
 use serde_json::json;
 
-use crate::shared::{Stage, alone};
+use crate::shared::{Stage, admin, alone};
 
 /// Steps last long enough to be met in them.
 const STEADY: &str = "
@@ -84,15 +83,9 @@ async fn adopted(stage: &Stage, node: &str, before: &NodeRemediation) -> NodeRem
         .await
 }
 
-/// What an operator of an older term would write is refused, whatever it is.
+/// What an operator of an older term would write is refused, whatever it is and whatever its rights.
 async fn older_terms_are_refused(stage: &Stage, run: &NodeRemediation, older: &NodeRemediation) {
-    let plane = &stage.cluster().plane;
-    let (namespace, account) = (names::SYSTEM_NAMESPACE, names::OPERATOR_SERVICE_ACCOUNT);
-    let path = plane.kubeconfig_for_service_account(namespace, account).unwrap();
-    let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let client = Client::try_from(config.unwrap()).unwrap();
-    let runs: kube::Api<NodeRemediation> = kube::Api::all(client);
+    let runs: kube::Api<NodeRemediation> = kube::Api::all(admin(stage.cluster()).await);
     let (now, older) = (run.status.clone().unwrap(), older.status.clone().unwrap());
     let late = [
         json!({ "epoch": older.epoch, "leader": older.leader, "step": "Rebooting" }),
