@@ -210,6 +210,10 @@ pub enum PauseScope {
     Node(String),
 }
 
+/// What people read while the kill switch cannot be read: when in doubt nothing is started.
+pub const PAUSE_UNREADABLE: &str =
+    "the ConfigMap rerail-pause cannot be read, which counts as paused";
+
 /// The kill switch as last read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pauses(pub Vec<Pause>);

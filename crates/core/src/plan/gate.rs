@@ -30,7 +30,7 @@ pub(super) fn first_failing(question: &Question<'_>) -> Option<Wait> {
 
 fn paused(question: &Question<'_>) -> Option<Wait> {
     let Some(pauses) = &question.world.pauses else {
-        let message = "the ConfigMap rerail-pause cannot be read, which counts as paused";
+        let message = crate::facts::PAUSE_UNREADABLE;
         return Some(Wait::new(WaitReason::Paused, message));
     };
     let pause = pauses.in_force(&question.node.name, &question.policy.name, question.world.now)?;

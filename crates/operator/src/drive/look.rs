@@ -130,9 +130,7 @@ impl Driver {
 
     fn paused_cached(&self, run: &Run, now: Timestamp) -> Option<String> {
         match self.context.pauses() {
-            None => {
-                Some("the ConfigMap rerail-pause cannot be read, which counts as paused".into())
-            }
+            None => Some(rerail_core::facts::PAUSE_UNREADABLE.into()),
             Some(pauses) => {
                 let pause = pauses.in_force(&run.node_name, &run.policy, now)?;
                 Some(pause.text.clone())

@@ -259,7 +259,7 @@ fn paused(before: &[Condition], policy: &str, generation: i64, world: &World) ->
     let found = world.pauses.as_ref().map(|pauses| pauses.in_force("", policy, now));
     match found {
         None => {
-            let message = "the ConfigMap rerail-pause cannot be read, which counts as paused";
+            let message = rerail_core::facts::PAUSE_UNREADABLE;
             condition(before, "Paused", "True", "Unreadable", message, generation, now)
         }
         Some(None) => condition(before, "Paused", "False", "NotPaused", "", generation, now),
