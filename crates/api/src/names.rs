@@ -17,6 +17,9 @@ pub const HOLD: &str = "rerail.dev/hold";
 pub const IGNORE: &str = "rerail.dev/ignore";
 /// Finalizer on a NodeRemediation while there is something of ours to undo.
 pub const FINALIZER: &str = "rerail.dev/cleanup";
+/// Annotation on a NodeRemediation beside [`FINALIZER`]: for people, who set it, since when, and how to
+/// undo it by hand.
+pub const CLEANUP_NOTE: &str = "rerail.dev/cleanup-note";
 
 /// Field manager of every write; `managedFields` then tells our cordon from a person's (protocol R9).
 pub const FIELD_MANAGER: &str = "rerail";

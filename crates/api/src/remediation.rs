@@ -44,7 +44,8 @@ pub const EPOCH_RULE: &str = "!has(oldSelf.status) || !has(oldSelf.status.epoch)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.nodeName == oldSelf.nodeName && self.nodeUID == oldSelf.nodeUID && self.policyName == oldSelf.policyName && has(self.cause) == has(oldSelf.cause) && (!has(self.cause) || self.cause == oldSelf.cause) && has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("the spec cannot be changed, but for `cancel`; create another NodeRemediation"),
+    validation = Rule::new("self.nodeName == oldSelf.nodeName && self.nodeUID == oldSelf.nodeUID && self.policyName == oldSelf.policyName && has(self.cause) == has(oldSelf.cause) && (!has(self.cause) || self.cause == oldSelf.cause) && has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("the spec cannot be changed, but for `cancel` and `retries`; create another NodeRemediation"),
+    validation = Rule::new("!has(oldSelf.retries) || (has(self.retries) && self.retries >= oldSelf.retries)").message("`retries` only grows; each step of it asks for one more try of a held run"),
     validation = Rule::new("!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)").message("`cancel` cannot be taken back; create another NodeRemediation")
 )]
 pub struct NodeRemediationSpec {
@@ -69,6 +70,17 @@ pub struct NodeRemediationSpec {
     /// True ends the run: undone before the reboot, finished after it. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel: bool,
+    /// How often the run is to be tried again: while it is Held, a larger number asks for the whole
+    /// way once more, cordon, drain and the remedies from the first on, through the same gates as a
+    /// new run. Only grows. Default: 0. Example: `1`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub retries: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A trigger that was true.
@@ -123,6 +135,19 @@ pub struct NodeRemediationStatus {
     /// Reboots begun by this run. Default: 0. Example: `1`.
     #[schemars(range(min = 0, max = 32))]
     pub attempt: u32,
+    /// How much of `spec.retries` counts no more: taken up, or asked for before the run was Held.
+    /// Default: 0. Example: `1`.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub retries: u32,
+    /// The attempt after which the remedies began anew, by a retry. Default: 0. Example: `1`.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 32))]
+    pub ladder_start: u32,
+    /// Set once something that must always hold did not: nothing is done for the run any more.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<FrozenRecord>,
     /// What was done, in order. Default: none.
     #[schemars(schema_with = "steps_schema")]
     pub steps: Vec<StepRecord>,
@@ -141,6 +166,22 @@ pub struct NodeRemediationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_time")]
     pub paused_time: Option<Timestamp>,
+}
+
+/// Why a run was stopped for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrozenRecord {
+    /// Since when. Example: `2026-01-01T00:00:00Z`.
+    #[schemars(schema_with = "crate::schema::time")]
+    pub time: Timestamp,
+    /// Which invariant did not hold. Example: `Intent`.
+    #[schemars(length(max = 64))]
+    pub invariant: String,
+    /// What was seen. Default: empty. Example: `an intent to Reboot stands in step Verifying`.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// The part of the policy that the run keeps to, whatever becomes of the policy.

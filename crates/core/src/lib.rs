@@ -12,10 +12,13 @@
 //! | [`remediation`] | what a run does next |
 //! | [`drain`] | which pods go, and what an eviction's answer means |
 //! | [`reboot_check`] | may this Pod reboot this machine now |
+//! | [`sweep`] | what becomes of a mark whose run is gone |
+//! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
 
 pub mod drain;
 pub mod facts;
+pub mod invariants;
 pub mod plan;
 pub mod policy;
 pub mod priority;
@@ -24,4 +27,5 @@ pub mod reboot_check;
 pub mod remediation;
 pub mod run;
 pub mod step;
+pub mod sweep;
 pub mod trigger;

@@ -9,7 +9,7 @@ mod gate;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     facts::{NodeFacts, Pauses},
@@ -18,6 +18,7 @@ use crate::{
     reason::words,
     run::Run,
     step::Step,
+    sweep::Stray,
 };
 
 pub use candidate::Cause;
@@ -35,6 +36,10 @@ pub struct World {
     pub open_runs: Vec<Run>,
     /// The kill switch; `None` when it could not be read, which counts as paused.
     pub pauses: Option<Pauses>,
+    /// Runs that are gone and whose nodes are not closed yet.
+    pub strays: Vec<Stray>,
+    /// The API server's clock less the operator's, where they differ by more than is allowed.
+    pub clock_skew: Option<SignedDuration>,
 }
 
 /// A pair of node and policy that wants a run.
@@ -85,6 +90,8 @@ pub enum WaitReason {
     ActiveRun,
     /// Another run is under way; one at a time in the whole cluster.
     OneAtATime,
+    /// The operator's clock and the API server's differ too much to judge what is recent.
+    ClockSkew,
     /// Its admission failed several times in a row; others pass for a while. The message says why.
     AdmissionFailing,
     /// The run names a policy that does not exist or is not valid.
@@ -178,6 +185,9 @@ pub fn plan(world: &World) -> Plan {
     for run in pending {
         pending_run(world, run, &mut wanting, &mut plan);
     }
+    for run in world.open_runs.iter().filter(|run| run.wants_retry()) {
+        of_person(world, run, &mut wanting, &mut plan);
+    }
     wanting.sort_by(|a, b| key(a).cmp(&key(b)));
     for candidate in wanting {
         judge(world, candidate, &mut plan);
@@ -209,6 +219,11 @@ fn pending_run(world: &World, run: &Run, wanting: &mut Vec<Candidate>, plan: &mu
         plan.discard.push(run.name.clone());
         return;
     }
+    of_person(world, run, wanting, plan);
+}
+
+/// A run that a person made, or a held one that a person wants tried again.
+fn of_person(world: &World, run: &Run, wanting: &mut Vec<Candidate>, plan: &mut Plan) {
     // It needs no trigger: what the pair's triggers wait for is not what it waits for.
     plan.report.retain(|pair| (&pair.node, &pair.policy) != (&run.node_name, &run.policy));
     match candidate::of_person(world, run) {

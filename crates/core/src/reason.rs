@@ -1,7 +1,10 @@
 //! Why a run is where it is: one CamelCase word for machines, with the sentence for people built
 //! where the decision is made.
 
-use std::str::FromStr;
+/// A text that is none of the words of a documented list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no word that this operator knows; a newer operator may have written it")]
+pub struct UnknownWord(pub String);
 
 /// An enum of documented CamelCase words: their names, their meanings for the reference pages, and the
 /// way back from a name.
@@ -29,6 +32,15 @@ macro_rules! words {
             }
         }
 
+        impl std::str::FromStr for $Type {
+            type Err = $crate::reason::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let known = $Type::ALL.iter().copied().find(|word| word.name() == text);
+                known.ok_or_else(|| $crate::reason::UnknownWord(text.to_owned()))
+            }
+        }
+
         impl std::fmt::Display for $Type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
@@ -47,6 +59,8 @@ pub enum Reason {
     Admitted,
     /// The node is cordoned with our mark.
     Cordoned,
+    /// A person asked for another try of the held run.
+    RetryRequested,
     /// Pods are being evicted.
     DrainInProgress,
     /// An eviction is refused by a PodDisruptionBudget; the message names the pod and the budget.
@@ -127,22 +141,10 @@ pub enum Reason {
     NodeDeleting,
     /// Paused by the ConfigMap `rerail-pause`; the message says by whom and until when.
     Paused,
+    /// Something that must always hold did not: nothing is done for this run any more. Deleting the
+    /// NodeRemediation gives its node back.
+    InvariantViolated,
+    /// The NodeRemediation was deleted by force, without its finalizer; the node was given back.
+    RunDeleted,
 }
-}
-
-/// A text that names no reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no reason of a NodeRemediation; a newer operator may have written it")]
-pub struct UnknownReason(pub String);
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Reason::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.name() == text)
-            .ok_or_else(|| UnknownReason(text.to_owned()))
-    }
 }

@@ -11,11 +11,14 @@ mod held;
 mod memory;
 mod rebooting;
 mod record;
+mod retry;
 mod verifying;
 mod withdrawing;
 
 pub use memory::Memory;
-pub use record::record;
+pub use record::{record, record_without_run};
+pub use retry::retry;
+pub use withdrawing::pods_harmless_at;
 
 use std::collections::BTreeSet;
 
@@ -197,6 +200,9 @@ pub fn step(run: &Run, seen: &Observation<'_>) -> Decision {
     if run.step.is_terminal() {
         return Decision::wait(run.reason, run.message.clone(), None);
     }
+    if let Some(frozen) = &run.frozen {
+        return Decision::wait(Reason::InvariantViolated, frozen.message.clone(), None);
+    }
     let node = match seen.node {
         NodeSeen::Present(node) => node,
         NodeSeen::Gone => return without_node(run, seen, "the Node object was deleted"),
@@ -271,6 +277,17 @@ impl Look<'_> {
         Decision::change(self.enter(Step::Held, reason, message))
     }
 
+    /// Gives up what has not rebooted the machine yet: a roll-back. A machine that an earlier try of
+    /// this run has rebooted is given back only when it was verified, or when a person says so
+    /// (SAFE-19): it goes back to Held.
+    fn give_up(&self, reason: Reason, message: impl Into<String>) -> Decision {
+        let released = reason == Reason::CancelRequested || self.cordon() != Cordon::Ours;
+        if self.run.past_no_return() && !released {
+            return self.hold(reason, message);
+        }
+        self.roll_back(reason, message)
+    }
+
     fn withdraw(&self, reason: Reason, message: impl Into<String>) -> Decision {
         let mut next = self.enter(Step::Withdrawing, reason, message);
         next.deadline = Some(add(self.seen.now, WITHDRAW_TIMEOUT));
@@ -299,7 +316,8 @@ impl Look<'_> {
         if let Some((_, message)) = turn_back(self) {
             return Err((Reason::NoBoot, message));
         }
-        let Some(remedy) = contract.remedies.get(run.attempt as usize) else {
+        let rung = run.attempt.saturating_sub(run.retries.after_attempt);
+        let Some(remedy) = contract.remedies.get(rung as usize) else {
             return Err((Reason::NoBoot, "every remedy of the policy was tried".into()));
         };
         if node.ready != Ready::True && !remedy.action.reaches_not_ready() {
@@ -336,14 +354,19 @@ impl Look<'_> {
 }
 
 /// The node reports another boot ID than before the latest attempt. An empty one is no report.
-fn booted(run: &Run, node: &NodeFacts) -> bool {
+pub(crate) fn booted(run: &Run, node: &NodeFacts) -> bool {
     let before = run.boot_id_before.as_deref().filter(|before| !before.is_empty());
     !node.boot_id.is_empty() && before.is_some_and(|before| before != node.boot_id)
 }
 
 /// Attempts on this machine within the window, by the node's own memory and by this run. An attempt
 /// that both know counts once; the two may be written with different precision.
-fn attempts_used(run: &Run, node: &NodeFacts, contract: &Contract, now: Timestamp) -> usize {
+pub(crate) fn attempts_used(
+    run: &Run,
+    node: &NodeFacts,
+    contract: &Contract,
+    now: Timestamp,
+) -> usize {
     let window = now.saturating_sub(contract.attempts.per).unwrap_or(Timestamp::MIN);
     let known = node.last_remediation.attempts.iter().chain(&run.attempt_times);
     known.filter(|time| **time > window).map(|time| time.as_second()).collect::<BTreeSet<_>>().len()
@@ -431,7 +454,7 @@ fn without_node(run: &Run, seen: &Observation<'_>, message: &str) -> Decision {
 /// Before the point of no return a pause stops every effect and every deadline; after it the run
 /// finishes (planner.md, Gates).
 fn pausing(run: &Run, seen: &Observation<'_>) -> Option<Decision> {
-    let stoppable = !run.past_no_return() && run.step != Step::Held;
+    let stoppable = run.may_turn_back() && run.step != Step::Held;
     match (&seen.paused, run.paused_at) {
         (Some(why), None) if stoppable => {
             let next = Run { paused_at: Some(seen.now), ..run.clone() };

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::{facts::Evidence, policy::Contract, reason::Reason, step::Step};
+use crate::{
+    facts::Evidence, invariants::Invariant, policy::Contract, reason::Reason, remediation,
+    step::Step,
+};
 
 /// One remediation of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub struct Run {
     pub causes: Vec<String>,
     /// `spec.cancel`, or a deletion was asked for.
     pub cancel: bool,
+    /// What people have asked for to be tried again.
+    pub retries: Retries,
+    /// Set once an invariant did not hold; nothing of the run moves from then on.
+    pub frozen: Option<Frozen>,
     /// The frozen contract; absent while Pending.
     pub contract: Option<Contract>,
     /// Where the run stands.
@@ -53,10 +60,66 @@ pub struct Run {
     pub ending: Option<Reason>,
 }
 
+/// Requests of people to try a held run's ladder again. A request counts only while the run is Held:
+/// one that came earlier was not about what the run is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retries {
+    /// `spec.retries`: how often it was asked for.
+    pub asked: u32,
+    /// How many of these requests count no more: taken up, or made before the run was Held.
+    pub taken: u32,
+    /// The attempt after which the ladder began anew; 0 at first. Attempts only grow over a run's
+    /// life (protocol R1), so that the rung is counted from here.
+    pub after_attempt: u32,
+}
+
+/// A run that an invariant has stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen {
+    /// Since when.
+    pub since: Timestamp,
+    /// Which invariant did not hold; `None` for one that this operator does not know.
+    pub invariant: Option<Invariant>,
+    /// What was seen, in a sentence.
+    pub message: String,
+}
+
 impl Run {
     /// True once the first reboot intent is committed: the point of no return.
     pub fn past_no_return(&self) -> bool {
         self.attempt > 0
+    }
+
+    /// True while nothing of this try has rebooted the machine, so that a pause stops it and whatever
+    /// makes a run turn back counts: before the point of no return, and again on the way to the reboot
+    /// of a retry.
+    pub fn may_turn_back(&self) -> bool {
+        !self.past_no_return() || matches!(self.step, Step::Cordoning | Step::Draining)
+    }
+
+    /// True when a person has asked for another try of this held run.
+    pub fn wants_retry(&self) -> bool {
+        self.step == Step::Held && self.retries.asked > self.retries.taken && self.frozen.is_none()
+    }
+
+    /// True while the run is under remediation: it can act, or something of it can. A frozen run does
+    /// nothing, so that it keeps its slot only while a reboot Pod that was made before may still act
+    /// (protocol R2c, R3): a violation in one run stops no other (hazard H39).
+    pub fn holds_slot(&self, now: Timestamp) -> bool {
+        match &self.frozen {
+            None => self.step.holds_slot(),
+            Some(frozen) => {
+                matches!(self.step, Step::Rebooting | Step::Withdrawing)
+                    && now < remediation::pods_harmless_at(frozen.since)
+            }
+        }
+    }
+
+    /// This run, stopped for good where it stands. Its intent is off the record, so that no Pod of it
+    /// acts any more.
+    pub fn freeze(&self, invariant: Invariant, message: String, now: Timestamp) -> Run {
+        let frozen = Frozen { since: now, invariant: Some(invariant), message };
+        Run { frozen: Some(frozen), intent: None, ..self.clone() }
     }
 
     /// This run in another step. The deadline is `None` unless set afterwards; an intent does not
@@ -70,6 +133,11 @@ impl Run {
             deadline: None,
             paused_at: None,
             intent: None,
+            retries: if step == Step::Held {
+                Retries { taken: self.retries.asked, ..self.retries }
+            } else {
+                self.retries
+            },
             ending: match step {
                 Step::RollingBack => Some(reason),
                 // It booted and is looked at anew: why it was being undone counts no more.

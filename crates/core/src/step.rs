@@ -70,7 +70,8 @@ impl Step {
             Uncordoning => &[Settling, Succeeded, Held, Cancelled],
             Settling => &[Succeeded, Cancelled],
             RollingBack => &[Cancelled, Failed, Held],
-            Held => &[Verifying, RollingBack, Cancelled],
+            // Back to Cordoning by a person's retry, which is admitted like a new run.
+            Held => &[Cordoning, Verifying, RollingBack, Cancelled],
             Succeeded | Cancelled | Failed => &[],
         }
     }

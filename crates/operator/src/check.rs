@@ -38,15 +38,30 @@ pub async fn node(context: &Context, name: &str) -> Result<Option<FreshNode>, Ca
     })
 }
 
+/// Reads a run, for somebody who is no operator.
+pub async fn run_by_name(
+    client: &Client,
+    name: &str,
+) -> Result<Option<NodeRemediation>, CallError> {
+    let runs: Api<NodeRemediation> = Api::all(client.clone());
+    call(|| format!("get NodeRemediation {name}"), runs.get_opt(name)).await
+}
+
 /// Reads a run.
 pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation>, CallError> {
-    let runs: Api<NodeRemediation> = Api::all(context.clients.read.clone());
-    let found = call(|| format!("get NodeRemediation {name}"), runs.get_opt(name)).await?;
+    let found = run_by_name(&context.clients.read, name).await?;
     match &found {
         Some(object) => context.runs.put(object.clone()),
         None => context.runs.gone(name),
     }
     Ok(found)
+}
+
+/// Every run, by a consistent read, untyped so that one that cannot be read is not overlooked.
+pub async fn all_runs(context: &Context) -> Result<Vec<DynamicObject>, CallError> {
+    let resource = objects::resource::<NodeRemediation>();
+    let api: Api<DynamicObject> = Api::all_with(context.clients.read.clone(), &resource);
+    Ok(call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?.items)
 }
 
 /// Reads a policy.

@@ -1,6 +1,9 @@
 //! What planner and drivers share.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,14 +13,32 @@ use rerail_api::{
     convert::{pause, status::Term},
     names,
 };
-use rerail_core::facts::Pauses;
+use rerail_core::{facts::Pauses, invariants::Violation};
 
 use crate::{
     client::Clients,
     deps::Deps,
     observe::{nodes::Nodes, objects::Objects, wake::Wakers},
     record::events::Events,
+    sweep::Strays,
 };
+
+/// Violations found in the whole, by the run that each concerns.
+#[derive(Default)]
+pub struct Suspects(Mutex<BTreeMap<String, Violation>>);
+
+impl Suspects {
+    /// Hands a violation to the driver of its run.
+    pub fn put(&self, violation: Violation) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(violation.run.clone(), violation);
+    }
+
+    /// The violation found for a run, once.
+    pub fn take(&self, run: &str) -> Option<Violation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(run)
+    }
+}
 
 /// Everything that one term of the operator shares.
 pub struct Context {
@@ -39,6 +60,10 @@ pub struct Context {
     pub wakers: Wakers,
     /// Events.
     pub events: Events,
+    /// Runs that are gone and whose nodes are not closed yet.
+    pub strays: Strays,
+    /// Runs that the planner found to break an invariant, for their drivers to freeze.
+    pub suspects: Suspects,
     /// Rung when a run bears the mark of a term that is not older than this one.
     pub superseded: tokio::sync::Notify,
 }

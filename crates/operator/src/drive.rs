@@ -1,13 +1,14 @@
 //! Drives one run: look, decide, check, act, record; then wait for the next thing to happen. All
 //! deciding is `rerail_core::remediation::step`.
 
+mod freeze;
 mod look;
 mod perform;
 mod report;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rerail_api::{
     NodeRemediation,
     convert::{self, run::RunError, status},
@@ -15,6 +16,7 @@ use rerail_api::{
 };
 use rerail_core::{
     drain::progress::{DrainPlan, DrainProgress},
+    invariants,
     remediation::{Action, Decision, Effect, Memory, step},
     run::Run,
     step::Step,
@@ -23,11 +25,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     act, act::node::NodeWriteError, check, client::CallError, context::Context,
-    observe::pods::NodePods,
+    observe::pods::NodePods, sweep,
 };
 
-/// A last look counts for this long while a drain goes on (planner.md, Last look).
-const LOOK_LASTS: Duration = Duration::from_secs(5);
+/// A last look counts for this long: nothing is done on older reads (SAFE-9), and a drain goes on with
+/// one for as long.
+const LOOK_LASTS: SignedDuration = SignedDuration::from_secs(5);
 
 /// How long a cache that shows something else than a fresh read is given to catch up.
 const LAG: Duration = Duration::from_millis(250);
@@ -44,6 +47,11 @@ pub enum DriveError {
     /// The run cannot be read; it stays as it is.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The reads of the last look took so long that they say nothing about now.
+    #[error(
+        "the last look took {0} s, and counts for 5 s only: nothing is done; is the API server slow?"
+    )]
+    SlowLook(i64),
     /// Our own annotation could not be written as JSON.
     #[error("the annotation rerail.dev/last-remediation could not be written: {0}")]
     Annotation(#[from] serde_json::Error),
@@ -65,6 +73,8 @@ pub struct Driver {
     name: String,
     bell: Arc<Notify>,
     memory: Memory,
+    /// The run as it was at the last pass.
+    last: Option<Run>,
     progress: Option<DrainProgress>,
     pods: Option<NodePods>,
     looked_at: Option<Timestamp>,
@@ -80,6 +90,7 @@ impl Driver {
             name: name.to_owned(),
             bell,
             memory: Memory::default(),
+            last: None,
             progress: None,
             pods: None,
             looked_at: None,
@@ -153,11 +164,21 @@ impl Driver {
 
     async fn pass(&mut self) -> Result<Next, DriveError> {
         let Some(object) = self.context.runs.get(&self.name) else {
+            if let Some(run) = self.last.take().filter(|_| !self.context.runs.contains(&self.name))
+            {
+                sweep::vanished(&self.context, &run);
+            }
             return Ok(Next::Ended);
         };
         let run = convert::run::run(&object)?;
         if run.step.is_terminal() {
-            let written = act::run::set_finalizer(&self.context.clients.act, &object, false).await;
+            let written = act::run::set_finalizer(
+                &self.context.clients.act,
+                &object,
+                false,
+                self.context.now(),
+            )
+            .await;
             return match written {
                 Ok(object) => {
                     self.context.runs.put(object);
@@ -172,6 +193,13 @@ impl Driver {
         if self.is_foreign(&object) {
             return self.write(&object, &run, &run, None).await;
         }
+        if run.frozen.is_some() {
+            return self.frozen(&object, &run).await;
+        }
+        if let Some(violation) = self.violation(&run) {
+            return self.freeze(&object, &run, violation).await;
+        }
+        self.last = Some(run.clone());
         self.watch_pods(&run);
         let cached = self.look_cached(&run);
         let decision = step(&run, &cached.observation(&self.memory));
@@ -180,7 +208,7 @@ impl Driver {
             // During a drain the last look counts for a while, and the UID protects each eviction.
             Action::Do(Effect::Evict(_)) if self.looked_lately() => {
                 let Action::Do(effect) = decision.action else { return Ok(Next::Again) };
-                self.perform(&object, &run, effect, None).await
+                self.perform(&object, &run, effect, &cached).await
             }
             Action::Change(_) => self.checked(object, &decision).await,
             Action::Do(_) => match check::run(&self.context, &self.name).await? {
@@ -197,8 +225,7 @@ impl Driver {
     }
 
     fn looked_lately(&self) -> bool {
-        let lasts = jiff::SignedDuration::try_from(LOOK_LASTS).unwrap_or_default();
-        self.looked_at.is_some_and(|at| self.context.now().duration_since(at) < lasts)
+        self.looked_at.is_some_and(|at| self.context.now().duration_since(at) < LOOK_LASTS)
     }
 
     /// Decides again on fresh reads, and does what comes out now. What is read depends on the kind of
@@ -228,7 +255,11 @@ impl Driver {
                     return self.change(&object, &run, &next, &decision, drain).await;
                 }
                 (Action::Do(effect), Action::Do(_)) => {
-                    return self.perform(&object, &run, effect, fresh.node.as_ref()).await;
+                    let took = self.context.now().duration_since(began);
+                    if took >= LOOK_LASTS {
+                        return Err(DriveError::SlowLook(took.as_secs()));
+                    }
+                    return self.perform(&object, &run, effect, &fresh).await;
                 }
                 (Action::Change(_), _) => planned = decision,
                 (Action::Do(_), _) => {
@@ -251,6 +282,11 @@ impl Driver {
         decision: &Decision,
         drain: Option<&DrainPlan>,
     ) -> Result<Next, DriveError> {
+        if let Some(violation) =
+            invariants::of_change(run, next).or_else(|| invariants::of_run(next))
+        {
+            return self.freeze(object, run, violation).await;
+        }
         let result = self.write(object, run, next, Some((decision, drain))).await?;
         if run.step != next.step || run.attempt != next.attempt {
             self.announce(object, run, next).await;

@@ -6,11 +6,13 @@
 //! | [`observe`] | watches, folded into small indexes; wakes whoever needs to know |
 //! | [`plan`] | one loop: who is next, and the admission of that one |
 //! | [`drive`] | one driver for each open run: look, decide, check, act, record |
+//! | [`sweep`] | what runs that are gone have left behind |
 //! | [`check`] | the last look: fresh reads before anything is done |
 //! | [`act`] | every effect on the cluster, one file each |
 //! | [`record`] | status of policies, Events, metrics |
 //! | [`client`] | two clients, every call with a deadline |
 //! | [`deps`], [`context`] | what comes from outside, and what planner and drivers share |
+//! | [`release`] | the end of everything: every node given back |
 //! | [`rbac`] | what the operator may do, each right with its reason |
 //!
 //! The entry is [`run`]: adopt what is open, then plan and drive until told to stop.
@@ -25,6 +27,8 @@ pub mod observe;
 pub mod plan;
 pub mod rbac;
 pub mod record;
+pub mod release;
 mod run;
+pub mod sweep;
 
 pub use run::{StartError, run};

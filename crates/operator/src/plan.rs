@@ -14,7 +14,11 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{Resource, runtime::events::EventType};
-use rerail_core::plan::{Candidate, Plan, Wait, WaitReason, World, plan};
+use rerail_api::convert;
+use rerail_core::{
+    invariants,
+    plan::{Candidate, Plan, Wait, WaitReason, World, plan},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -91,6 +95,7 @@ impl Planner {
         let context = self.context.clone();
         let now = context.now();
         let world = world::from_caches(&context, now);
+        self.suspect(&world);
         let mut decided = plan(&world);
         context.metrics_of(&decided);
         let soon = || now.saturating_add(Duration::from_secs(1)).ok();
@@ -127,6 +132,18 @@ impl Planner {
             recheck = recheck.min(soon()).or_else(soon);
         }
         recheck
+    }
+
+    /// What only a look at the whole shows; each driver looks at its own run.
+    fn suspect(&self, world: &World) {
+        for violation in invariants::check(world) {
+            let name = violation.run.clone();
+            // One that cannot be read is left alone as it is, and told of elsewhere.
+            if self.context.runs.get(&name).is_some_and(|run| convert::run::run(&run).is_ok()) {
+                self.context.suspects.put(violation);
+                self.context.wakers.run(&name);
+            }
+        }
     }
 
     /// Whom to admit: the planner's choice, or, while that node rests after failures, the choice
@@ -178,10 +195,11 @@ impl Planner {
             "the node is no candidate any more; its pending run is deleted"
         );
         let client = &self.context.clients.act;
-        let deleted = match act::run::set_finalizer(client, &object, false).await {
-            Ok(object) => act::run::delete(client, &object).await,
-            Err(error) => Err(error),
-        };
+        let deleted =
+            match act::run::set_finalizer(client, &object, false, self.context.now()).await {
+                Ok(object) => act::run::delete(client, &object).await,
+                Err(error) => Err(error),
+            };
         match deleted {
             Ok(()) => self.context.runs.gone(name),
             Err(error) if error.is_not_found() => self.context.runs.gone(name),

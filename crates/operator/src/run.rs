@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     act,
     client::{CallError, Clients, call},
-    context::Context,
+    context::{Context, Suspects},
     deps::Deps,
     drive::Driver,
     observe::{
@@ -29,6 +29,7 @@ use crate::{
     },
     plan::Planner,
     record::events::Events,
+    sweep::{self, Strays},
 };
 
 /// Why the operator could not start.
@@ -52,9 +53,18 @@ pub async fn run(
     deps: Arc<Deps>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    let context = begin(clients, deps).await?;
+    let (stop, stopping) = watch::channel(false);
+    let work = work(context.clone(), stopping);
+    until_stopped(&context, work, stop, shutdown).await
+}
+
+/// Begins a term of this process: higher than any that wrote a run before.
+pub(crate) async fn begin(clients: Clients, deps: Arc<Deps>) -> Result<Arc<Context>, StartError> {
     let epoch = next_epoch(&clients.read).await?;
     let events = Events::new(clients.act.clone(), &deps.identity);
-    let context = Arc::new(Context {
+    tracing::info!(epoch, identity = %deps.identity, "starting");
+    Ok(Arc::new(Context {
         clients,
         deps,
         epoch,
@@ -64,13 +74,22 @@ pub async fn run(
         pause: Objects::default(),
         wakers: Wakers::default(),
         events,
+        strays: Strays::default(),
+        suspects: Suspects::default(),
         superseded: Notify::new(),
-    });
-    tracing::info!(epoch, identity = %context.deps.identity, "starting");
-    let (stop, stopping) = watch::channel(false);
+    }))
+}
+
+/// Watches and works until the work is done or `shutdown` resolves; the work then gets the time to
+/// finish what is under way.
+pub(crate) async fn until_stopped(
+    context: &Arc<Context>,
+    work: impl Future<Output = ()>,
+    stop: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let mut watches = JoinSet::new();
-    spawn_watches(&context, &mut watches);
-    let work = work(context.clone(), stopping);
+    spawn_watches(context, &mut watches);
     tokio::pin!(shutdown, work);
     tokio::select! {
         biased;
@@ -134,15 +153,25 @@ fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
 
 /// Waits until everything is known, adopts what is open, then plans and drives.
 async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>) {
-    if !synced(&context, stopping.clone()).await {
+    if !take_over(&context, &stopping).await {
         return;
     }
-    adopt(&context, stopping.clone()).await;
     context.deps.metrics.set_ready();
     tracing::info!("ready");
     let planner = Planner::new(context.clone()).run(stopping.clone());
+    let sweeper = sweep::run(context.clone(), stopping.clone());
     let drivers = supervise(context, stopping);
-    tokio::join!(planner, drivers);
+    tokio::join!(planner, sweeper, drivers);
+}
+
+/// Waits until everything is known, and adopts what is open. False when told to stop meanwhile.
+pub(crate) async fn take_over(context: &Context, stopping: &watch::Receiver<bool>) -> bool {
+    if !synced(context, stopping.clone()).await {
+        return false;
+    }
+    adopt(context, stopping.clone()).await;
+    sweep::notice(context, true);
+    true
 }
 
 async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool {
@@ -209,11 +238,12 @@ async fn adopt(context: &Context, stopping: watch::Receiver<bool>) {
 
 /// Keeps a driver for every open run. One that panics is started anew after a pause; no other run is
 /// concerned (hazard H39).
-async fn supervise(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn supervise(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     let mut driven: BTreeMap<tokio::task::Id, String> = BTreeMap::new();
+    let mut broken: BTreeMap<String, u32> = BTreeMap::new();
     while !*stopping.borrow() {
-        start_missing(&context, &stopping, &mut tasks, &mut driven);
+        start_missing(&context, &stopping, &mut tasks, &mut driven, &broken);
         tokio::select! {
             biased;
             _ = stopping.changed() => break,
@@ -222,9 +252,9 @@ async fn supervise(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
                     driven.remove(&id);
                 }
                 Err(error) => {
-                    let name = driven.remove(&error.id());
-                    tracing::error!(remediation = ?name, %error, "the driver of a run broke down; it is started anew");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let Some(name) = driven.remove(&error.id()) else { continue };
+                    tracing::error!(remediation = %name, %error, "the driver of a run broke down; it is started anew after a pause");
+                    *broken.entry(name).or_default() += 1;
                 }
             },
             () = context.wakers.supervisor.notified() => {}
@@ -238,6 +268,7 @@ fn start_missing(
     stopping: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
     driven: &mut BTreeMap<tokio::task::Id, String>,
+    broken: &BTreeMap<String, u32>,
 ) {
     for entry in context.runs.snapshot() {
         let object = match entry {
@@ -249,8 +280,22 @@ fn start_missing(
             continue;
         }
         let driver = Driver::new(context.clone(), &name, &object.spec.node_name);
-        let handle = tasks.spawn(driver.drive(stopping.clone()));
+        let pause = restart_pause(broken.get(&name).copied().unwrap_or(0));
+        let stopping = stopping.clone();
+        let handle = tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            driver.drive(stopping).await;
+        });
         driven.insert(handle.id(), name);
+    }
+}
+
+/// How long a run rests whose driver has broken down so often: a run that breaks its driver each time
+/// must not keep the operator busy (hazard H39).
+fn restart_pause(breakdowns: u32) -> Duration {
+    match breakdowns {
+        0 => Duration::ZERO,
+        count => Duration::from_secs(1 << count.min(9)).min(Duration::from_secs(300)),
     }
 }
 

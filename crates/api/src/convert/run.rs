@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use rerail_core::{
     facts::Evidence,
     reason::Reason,
-    run::{Intent, IntentEffect, Run},
+    run::{Frozen, Intent, IntentEffect, Retries, Run},
     step::Step,
 };
 
@@ -13,7 +13,8 @@ use super::policy::{self, PolicyError};
 use crate::{
     NodeRemediation,
     remediation::{
-        EffectName, EvidenceRecord, IntentRecord, NodeRemediationStatus, StepName, StepRecord,
+        EffectName, EvidenceRecord, FrozenRecord, IntentRecord, NodeRemediationStatus, StepName,
+        StepRecord,
     },
 };
 
@@ -76,6 +77,12 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
         policy: object.spec.policy_name.clone(),
         causes: causes(object, status),
         cancel: object.spec.cancel || object.metadata.deletion_timestamp.is_some(),
+        retries: Retries {
+            asked: object.spec.retries,
+            taken: status.retries,
+            after_attempt: status.ladder_start,
+        },
+        frozen: status.frozen.as_ref().map(frozen),
         contract,
         step,
         reason: current.and_then(|record| record.reason.parse().ok()).unwrap_or(Reason::Pending),
@@ -113,6 +120,14 @@ fn causes(object: &NodeRemediation, status: &NodeRemediationStatus) -> Vec<Strin
         }
     }
     all
+}
+
+fn frozen(record: &FrozenRecord) -> Frozen {
+    Frozen {
+        since: record.time,
+        invariant: record.invariant.parse().ok(),
+        message: record.message.clone(),
+    }
 }
 
 fn intent(record: &IntentRecord) -> Intent {

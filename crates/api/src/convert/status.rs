@@ -6,14 +6,14 @@ use rerail_core::{
     drain::progress::DrainPlan,
     facts::Evidence,
     reason::Reason,
-    run::{Intent, IntentEffect, Run},
+    run::{Frozen, Intent, IntentEffect, Run},
     step::Step,
 };
 
 use super::run::current_record;
 use crate::remediation::{
-    BlockedPod, DrainRecord, EffectName, EvidenceRecord, IntentRecord, NodeRemediationStatus,
-    STEPS_KEPT, StepName, StepRecord, StepState,
+    BlockedPod, DrainRecord, EffectName, EvidenceRecord, FrozenRecord, IntentRecord,
+    NodeRemediationStatus, STEPS_KEPT, StepName, StepRecord, StepState,
 };
 
 /// How many blocked pods a status names.
@@ -52,6 +52,9 @@ pub fn status(
     next.observed_generation = generation;
     next.step = StepName::Known(run.step);
     next.attempt = run.attempt;
+    next.retries = run.retries.taken;
+    next.ladder_start = run.retries.after_attempt;
+    next.frozen = run.frozen.as_ref().map(|frozen| frozen_record(frozen, before));
     next.paused_time = run.paused_at;
     next.intent = run.intent.as_ref().map(|intent| intent_record(intent, run.step, term.epoch));
     next.evidence = run.evidence.iter().map(evidence_record).collect();
@@ -174,6 +177,17 @@ fn intent_record(intent: &Intent, step: Step, epoch: i64) -> IntentRecord {
     }
 }
 
+/// What an operator that knew more invariants wrote stays as it is.
+fn frozen_record(frozen: &Frozen, before: &NodeRemediationStatus) -> FrozenRecord {
+    let known = frozen.invariant.map(|invariant| invariant.name().to_owned());
+    let written = || before.frozen.as_ref().map(|record| record.invariant.clone());
+    FrozenRecord {
+        time: frozen.since,
+        invariant: known.or_else(written).unwrap_or_default(),
+        message: cut(&frozen.message, 1024),
+    }
+}
+
 fn evidence_record(evidence: &Evidence) -> EvidenceRecord {
     EvidenceRecord {
         condition_type: evidence.condition_type.clone(),
@@ -203,7 +217,8 @@ fn conditions(
 ) -> Vec<Condition> {
     let (reason, message) = (note.reason.name(), cut(note.message, 4096));
     let open = !run.step.is_terminal();
-    let stalled = run.step == Step::Held || note.reason == Reason::EffectUnresolved;
+    let stalled =
+        run.step == Step::Held || run.frozen.is_some() || note.reason == Reason::EffectUnresolved;
     let summary = match run.step {
         Step::Succeeded => "True",
         Step::Cancelled | Step::Failed => "False",

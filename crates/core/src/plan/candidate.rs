@@ -44,7 +44,7 @@ pub(super) fn of_pair(world: &World, policy: &Policy, node: &NodeFacts) -> Verdi
     };
     let Some(first) = causes.first() else { return Verdict::Nothing };
     let (priority, since) = (first.priority, first.since);
-    if let Some(wait) = standing_against(world, policy, node) {
+    if let Some(wait) = standing_against(world, policy, node, None) {
         return Verdict::Wait(Some(priority), wait);
     }
     Verdict::Candidate(Candidate {
@@ -57,7 +57,7 @@ pub(super) fn of_pair(world: &World, policy: &Policy, node: &NodeFacts) -> Verdi
     })
 }
 
-/// A run that a person made: no trigger, and every other rule.
+/// A run that a person made, or wants tried again: no trigger, and every other rule.
 pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
     let missing = |reason, message: String| Err(Wait::new(reason, message));
     let Some(policy) = world.policies.get(&run.policy) else {
@@ -76,7 +76,7 @@ pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
         let message = format!("policy {} does not select node {}", policy.name, node.name);
         return missing(WaitReason::NotSelected, message);
     }
-    if let Some(wait) = standing_against(world, policy, node) {
+    if let Some(wait) = standing_against(world, policy, node, Some(run)) {
         return Err(wait);
     }
     Ok(Candidate {
@@ -135,12 +135,20 @@ fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>
     Ok(causes)
 }
 
-fn standing_against(world: &World, policy: &Policy, node: &NodeFacts) -> Option<Wait> {
+/// `own` is the candidate's run, where there is one already: a held one bears its mark on the node.
+fn standing_against(
+    world: &World,
+    policy: &Policy,
+    node: &NodeFacts,
+    own: Option<&Run>,
+) -> Option<Wait> {
     let wait = |reason, message: &str| Some(Wait::new(reason, message));
     if node.control_plane {
         return wait(WaitReason::ControlPlane, "control-plane nodes are never touched");
     }
-    if node.ignore {
+    let held = own.filter(|run| run.step == Step::Held);
+    // The label keeps nodes from being selected; it does not touch a run that has begun.
+    if node.ignore && held.is_none() {
         return wait(WaitReason::Ignored, "the node bears the label rerail.dev/ignore");
     }
     if node.deleting {
@@ -148,13 +156,15 @@ fn standing_against(world: &World, policy: &Policy, node: &NodeFacts) -> Option<
     }
     // A Pending run has begun nothing. It is a candidate beside others, and must not keep the node
     // from all help, perhaps for ever, by naming a policy that does not exist.
-    let begun = |run: &&Run| run.node_uid == node.uid && run.step != Step::Pending;
+    let begun =
+        |run: &&Run| run.node_uid == node.uid && run.step != Step::Pending && own != Some(*run);
     if let Some(run) = world.open_runs.iter().filter(begun).min_by_key(|run| &run.name) {
         let message = format!("run {} of this node is in step {}", run.name, run.step);
         return Some(Wait::new(WaitReason::ActiveRun, message));
     }
     // The empty UID is no run's: whatever mark or cordon is there is not a future run's own.
-    if node.cordon("") != Cordon::None {
+    let cordon = node.cordon(held.map_or("", |run| &run.uid));
+    if cordon != Cordon::None && cordon != Cordon::Ours {
         return wait(
             WaitReason::CordonedByOther,
             "the node is cordoned, and not by a run of its own",

@@ -6,6 +6,8 @@ use super::{Candidate, Wait, WaitReason, World};
 use crate::{
     facts::NodeFacts,
     policy::{Mode, Policy},
+    remediation,
+    run::Run,
     step::Step,
     trigger::add,
 };
@@ -22,7 +24,7 @@ pub(super) struct Question<'a> {
 type Gate = fn(&Question<'_>) -> Option<Wait>;
 
 /// planner.md, Gates; the ones of later features take their places between these.
-const GATES: [Gate; 5] = [paused, hold, attempts, backoff, one_at_a_time];
+const GATES: [Gate; 6] = [paused, clock, hold, attempts, backoff, one_at_a_time];
 
 pub(super) fn first_failing(question: &Question<'_>) -> Option<Wait> {
     GATES.iter().find_map(|gate| gate(question))
@@ -38,6 +40,18 @@ fn paused(question: &Question<'_>) -> Option<Wait> {
     Some(Wait { recheck_at: pause.until, ..wait })
 }
 
+/// Backoff, attempts and `for` are judged by times that outlive a process: by a wrong clock a node would
+/// be rebooted too early, or too often (hazard H05).
+fn clock(question: &Question<'_>) -> Option<Wait> {
+    let skew = question.world.clock_skew?;
+    let (seconds, direction) =
+        (skew.as_secs().abs(), if skew.is_negative() { "ahead of" } else { "behind" });
+    let message = format!(
+        "the operator's clock is {seconds} s {direction} the API server's; set the clocks, and restart the operator"
+    );
+    Some(Wait::new(WaitReason::ClockSkew, message))
+}
+
 fn hold(question: &Question<'_>) -> Option<Wait> {
     question
         .node
@@ -49,8 +63,12 @@ fn hold(question: &Question<'_>) -> Option<Wait> {
 fn attempts(question: &Question<'_>) -> Option<Wait> {
     let allowed = question.policy.contract.attempts;
     let window = question.world.now.saturating_sub(allowed.per).unwrap_or(Timestamp::MIN);
-    let times = &question.node.last_remediation.attempts;
-    let mut recent: Vec<_> = times.iter().filter(|time| **time > window).collect();
+    // Those of a held run that is to be tried again are on the node only when it has ended.
+    let named = |run: &&Run| Some(&run.name) == question.candidate.run.as_ref();
+    let own = question.world.open_runs.iter().filter(named).flat_map(|run| &run.attempt_times);
+    let closed = &question.node.last_remediation.attempts;
+    let own = own.filter(|time| !closed.iter().any(|known| known.as_second() == time.as_second()));
+    let mut recent: Vec<_> = closed.iter().chain(own).filter(|time| **time > window).collect();
     recent.sort();
     if recent.len() < allowed.max as usize {
         return None;
@@ -98,8 +116,19 @@ fn one_at_a_time(question: &Question<'_>) -> Option<Wait> {
         let message = format!("node {} ({}) is taken first", admitted.node, admitted.priority);
         return Some(Wait::new(WaitReason::OneAtATime, message));
     }
-    let under_way = question.world.open_runs.iter().filter(|run| run.step.holds_slot());
-    let run = under_way.min_by_key(|run| &run.name)?;
-    let message = format!("run {} is under way; one at a time", run.name);
-    Some(Wait::new(WaitReason::OneAtATime, message))
+    let World { now, nodes, strays, open_runs, .. } = question.world;
+    let under_way = open_runs.iter().filter(|run| run.holds_slot(*now));
+    if let Some(run) = under_way.min_by_key(|run| &run.name) {
+        let message = format!("run {} is under way; one at a time", run.name);
+        return Some(Wait::new(WaitReason::OneAtATime, message));
+    }
+    let stray = strays.iter().find(|stray| stray.holds_slot(nodes.get(&stray.node_name), *now))?;
+    let message = format!(
+        "the run of node {} was deleted by force; its place is kept until nothing of it can act",
+        stray.node_name
+    );
+    // What frees the place is partly time: it is asked again when time alone may have done it.
+    let recheck = remediation::pods_harmless_at(stray.since);
+    let wait = Wait::new(WaitReason::OneAtATime, message);
+    Some(if recheck > *now { wait.until(recheck) } else { wait })
 }

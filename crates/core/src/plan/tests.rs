@@ -50,6 +50,8 @@ fn world(nodes: Vec<NodeFacts>) -> World {
         policies: BTreeMap::from([("workers".to_owned(), policy())]),
         open_runs: vec![],
         pauses: Some(Pauses::default()),
+        strays: vec![],
+        clock_skew: None,
     }
 }
 

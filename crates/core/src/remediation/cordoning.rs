@@ -8,22 +8,22 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
     if let Some((reason, message)) = turn_back(look) {
-        return look.roll_back(reason, message);
+        return look.give_up(reason, message);
     }
     if look.deadline_passed() {
-        return look.roll_back(Reason::CordonedByOther, "the node could not be cordoned in time");
+        return look.give_up(Reason::CordonedByOther, "the node could not be cordoned in time");
     }
     match look.cordon() {
         Cordon::None => Decision::act(Effect::Cordon, Reason::Admitted, "cordoning the node"),
         Cordon::Ours => {
             let mut next = look.enter(Step::Draining, Reason::Cordoned, "the node is cordoned");
             next.deadline = Some(add(look.seen.now, look.contract.drain.timeout));
-            next.intent = Some(look.intent(IntentEffect::Drain, 0));
+            next.intent = Some(look.intent(IntentEffect::Drain, look.run.attempt));
             Decision::change(next)
         }
-        Cordon::OursLifted => look.roll_back(Reason::CordonLifted, "somebody lifted our cordon"),
+        Cordon::OursLifted => look.give_up(Reason::CordonLifted, "somebody lifted our cordon"),
         Cordon::OursTakenOver | Cordon::Other => {
-            look.roll_back(Reason::CordonedByOther, "somebody else has cordoned the node")
+            look.give_up(Reason::CordonedByOther, "somebody else has cordoned the node")
         }
         Cordon::OtherRun => {
             let message = "the node bears the mark of another run, which has to come off first";

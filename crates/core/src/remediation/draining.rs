@@ -26,14 +26,14 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     match look.cordon() {
         Cordon::Ours => {}
         Cordon::None | Cordon::OursLifted => {
-            return look.roll_back(Reason::CordonLifted, "somebody lifted our cordon");
+            return look.give_up(Reason::CordonLifted, "somebody lifted our cordon");
         }
         Cordon::OursTakenOver | Cordon::Other | Cordon::OtherRun => {
-            return look.roll_back(Reason::CordonedByOther, "somebody else has cordoned the node");
+            return look.give_up(Reason::CordonedByOther, "somebody else has cordoned the node");
         }
     }
     if let Some((reason, message)) = turn_back(look) {
-        return look.roll_back(reason, message);
+        return look.give_up(reason, message);
     }
     let Some(plan) = look.seen.drain else {
         return late(look, "the pods of the node could not be listed").unwrap_or_else(|| {
@@ -49,12 +49,12 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
 
 fn drain(look: &Look<'_>, plan: &DrainPlan) -> Decision {
     if let Some((pod, why)) = plan.failed.first() {
-        return look.roll_back(Reason::DrainForbidden, format!("{}: {why}", name(pod)));
+        return look.give_up(Reason::DrainForbidden, format!("{}: {why}", name(pod)));
     }
     let for_good = plan.refused.iter().any(|(_, why)| !may_pass(why));
     if for_good && plan.evicted == 0 && plan.evict.is_empty() {
         let texts = plan.refused.iter().map(|(pod, why)| format!("{}: {why}", name(pod)));
-        return look.roll_back(Reason::DrainRefused, list(texts));
+        return look.give_up(Reason::DrainRefused, list(texts));
     }
     if plan.done {
         return drained(look);
@@ -79,7 +79,7 @@ fn may_pass(why: &RefuseReason) -> bool {
 
 fn late(look: &Look<'_>, message: &str) -> Option<Decision> {
     look.deadline_passed().then(|| {
-        look.roll_back(Reason::DrainTimeout, format!("not drained within drain.timeout: {message}"))
+        look.give_up(Reason::DrainTimeout, format!("not drained within drain.timeout: {message}"))
     })
 }
 
@@ -93,7 +93,7 @@ fn drained(look: &Look<'_>) -> Decision {
     }
     match look.next_attempt() {
         Ok(next) => Decision::change(next),
-        Err((reason, message)) => look.roll_back(reason, message),
+        Err((reason, message)) => look.give_up(reason, message),
     }
 }
 

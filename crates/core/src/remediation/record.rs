@@ -46,6 +46,29 @@ pub fn record(
     }
 }
 
+/// The node's `last-remediation` after the end of a run that is gone. What this process knew of it is
+/// recorded like that of any other; of one that nobody knows only its UID is left.
+pub fn record_without_run(
+    run_uid: &str,
+    run: Option<&Run>,
+    node: &NodeFacts,
+    now: Timestamp,
+) -> LastRemediation {
+    if let Some(run) = run {
+        return record(run, node, Step::Cancelled, Reason::RunDeleted, now);
+    }
+    let last = LastRun {
+        uid: run_uid.to_owned(),
+        name: String::new(),
+        result: Step::Cancelled.name().to_owned(),
+        reason: Reason::RunDeleted.name().to_owned(),
+        end_time: now,
+    };
+    let before = node.last_remediation.clone();
+    let sequence = before.sequence.saturating_add(1);
+    LastRemediation { sequence, last: Some(last), ..before }
+}
+
 /// Both memories, each attempt once, the youngest kept.
 fn attempts(run: &Run, before: &LastRemediation) -> Vec<Timestamp> {
     let known = before.attempts.iter().chain(&run.attempt_times);

@@ -6,6 +6,7 @@ mod injections;
 mod memory;
 mod protocol;
 mod random;
+mod retry;
 mod steps;
 mod world;
 
@@ -23,6 +24,7 @@ use crate::{
         self, Attempts, DrainContract, OnNotCured, Remedy, Trigger, TypePattern, VerifyContract,
     },
     reboot_check::Refusal,
+    run::Retries,
 };
 
 /// So many seconds after the beginning of the test.
@@ -147,6 +149,8 @@ pub(crate) fn pending_run() -> Run {
         policy: "workers".into(),
         causes: vec!["Sick".into()],
         cancel: false,
+        retries: Retries::default(),
+        frozen: None,
         contract: None,
         step: Step::Pending,
         reason: Reason::Pending,

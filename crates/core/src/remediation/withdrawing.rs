@@ -16,11 +16,16 @@ use crate::{
 /// kubelet starts counting when it starts the Pod, and its clock is not ours.
 const LOST_POD_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// When no Pod of the withdrawn attempt can act any more, even one whose object vanished. The one
-/// timing assumption of the protocol (R2c).
+/// When no Pod of the withdrawn attempt can act any more, even one whose object vanished.
 pub(super) fn lost_pod_harmless_at(run: &Run) -> Timestamp {
+    pods_harmless_at(run.since)
+}
+
+/// When no reboot Pod can act any more whose intent was off the record, or whose run was gone, at
+/// `since`. The one timing assumption of the protocol (R2c).
+pub fn pods_harmless_at(since: Timestamp) -> Timestamp {
     let deadline = SignedDuration::from_secs(reboot_check::POD_DEADLINE_SECONDS);
-    add(add(run.since, deadline), LOST_POD_MARGIN)
+    add(add(since, deadline), LOST_POD_MARGIN)
 }
 
 pub(super) fn step(look: &Look<'_>) -> Decision {

@@ -2,6 +2,7 @@
 //! with: a compare-and-swap, so that an intent is on record only if nobody else moved the run
 //! (SAFE-3), and never by a term older than the one on record (SAFE-2).
 
+use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -45,6 +46,7 @@ pub async fn set_finalizer(
     client: &Client,
     object: &NodeRemediation,
     wanted: bool,
+    now: Timestamp,
 ) -> Result<NodeRemediation, CallError> {
     let has = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
     if has == wanted {
@@ -56,13 +58,53 @@ pub async fn set_finalizer(
         finalizers.push(names::FINALIZER.to_owned());
     }
     let name = object.name_any();
+    let note = wanted.then(|| cleanup_note(&name, &object.spec.node_name, now));
     // With the resourceVersion a merge patch is a compare-and-swap, too: other finalizers are kept.
-    let patch = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
+    let patch = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers,
+        "annotations": { names::CLEANUP_NOTE: note } } });
     let params =
         PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Merge(patch);
     let what = || format!("write the finalizers of NodeRemediation {name}");
     call(what, runs(client).patch(&name, &params, &patch)).await
+}
+
+/// What a person reads who finds our finalizer in the way and no operator to take it off (hazard H30).
+pub fn cleanup_note(run: &str, node: &str, now: Timestamp) -> String {
+    format!(
+        "finalizer {finalizer} set by Rerail at {now}, so that node {node} is given back before this object goes; \
+         to end the run: kubectl patch noderemediation {run} --type=merge -p '{{\"spec\":{{\"cancel\":true}}}}'; \
+         without Rerail: follow the annotation {note} of node {node}, then kubectl patch noderemediation {run} \
+         --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'",
+        finalizer = names::FINALIZER,
+        note = names::CORDON_NOTE,
+    )
+}
+
+/// Asks for the end of a run, as a person does.
+pub async fn cancel(client: &Client, name: &str) -> Result<NodeRemediation, CallError> {
+    set_spec(client, name, json!({ "cancel": true })).await
+}
+
+/// Asks for another try of a held run, as a person does.
+pub async fn ask_for_retry(
+    client: &Client,
+    object: &NodeRemediation,
+) -> Result<NodeRemediation, CallError> {
+    let retries = object.spec.retries.saturating_add(1);
+    set_spec(client, &object.name_any(), json!({ "retries": retries })).await
+}
+
+async fn set_spec(
+    client: &Client,
+    name: &str,
+    spec: serde_json::Value,
+) -> Result<NodeRemediation, CallError> {
+    let params =
+        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    let what = || format!("write the spec of NodeRemediation {name}");
+    call(what, runs(client).patch(name, &params, &patch)).await
 }
 
 /// Deletes a run that never was admitted.

@@ -22,7 +22,7 @@ use crate::{
 /// One look, owned.
 pub(super) struct Look {
     now: Timestamp,
-    facts: Option<Arc<NodeFacts>>,
+    pub facts: Option<Arc<NodeFacts>>,
     run_node_uid: String,
     /// The node, if it was read freshly.
     pub node: Option<FreshNode>,
@@ -88,11 +88,20 @@ impl Driver {
         let context = self.context.clone();
         let client = &context.clients.read;
         let mut look = self.look_cached(run);
-        look.node = check::node(&context, &run.node_name).await?;
-        look.facts = look.node.as_ref().map(|node| node.facts.clone());
-        if !run.past_no_return() {
-            look.policy = check::standing_now(client, &run.policy).await?;
-            let pauses = check::pauses(client).await?;
+        let tightened = async {
+            if !run.may_turn_back() {
+                return Ok(None);
+            }
+            let (policy, pauses) =
+                tokio::try_join!(check::standing_now(client, &run.policy), check::pauses(client))?;
+            Ok(Some((policy, pauses)))
+        };
+        // Together: a last look counts from its first read on (SAFE-9).
+        let (node, tightened) = tokio::try_join!(check::node(&context, &run.node_name), tightened)?;
+        look.facts = node.as_ref().map(|node| node.facts.clone());
+        look.node = node;
+        if let Some((policy, pauses)) = tightened {
+            look.policy = policy;
             let in_force = pauses.in_force(&run.node_name, &run.policy, context.now());
             look.paused = in_force.map(|pause| pause.text.clone());
         }

@@ -4,13 +4,14 @@ use futures::{StreamExt, stream};
 use rerail_api::{NodeRemediation, convert::last_remediation, names};
 use rerail_core::{
     drain::progress::PodRef,
+    invariants,
     reason::Reason,
     remediation::{self, Effect},
     run::Run,
     step::Step,
 };
 
-use super::{DriveError, Driver, LAG, Next};
+use super::{DriveError, Driver, LAG, Next, look::Look};
 use crate::{
     act::{self, node::NodeWriteError},
     check::FreshNode,
@@ -25,8 +26,14 @@ impl Driver {
         object: &NodeRemediation,
         run: &Run,
         effect: Effect,
-        node: Option<&FreshNode>,
+        look: &Look,
     ) -> Result<Next, DriveError> {
+        // The decision, looked at by somebody else, on the same facts.
+        let facts = look.facts.as_deref();
+        if let Some(violation) = facts.and_then(|node| invariants::of_effect(run, node, &effect)) {
+            return self.freeze(object, run, violation).await;
+        }
+        let node = look.node.as_ref();
         let context = self.context.clone();
         let client = &context.clients.act;
         let settings = &context.deps.settings;

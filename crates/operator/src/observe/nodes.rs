@@ -53,6 +53,7 @@ impl Nodes {
                 inner.synced = true;
                 drop(inner);
                 wakers.planner.notify_one();
+                wakers.sweeper.notify_one();
                 wakers.all();
             }
             Event::Apply(node) => {
@@ -89,6 +90,9 @@ impl Nodes {
             return facts;
         }
         wakers.node(&name);
+        if facts.cordoned_by.is_some() {
+            wakers.sweeper.notify_one();
+        }
         if earlier.is_none_or(|earlier| node::differs(&earlier, &facts)) {
             wakers.planner.notify_one();
         }
@@ -113,6 +117,16 @@ impl Nodes {
             .iter()
             .map(|(name, known)| (name.clone(), NodeFacts::clone(&known.facts)))
             .collect()
+    }
+
+    /// The nodes that bear the mark of a run: name of the node and UID of the run.
+    pub fn marked(&self) -> Vec<(String, String)> {
+        let inner = self.lock();
+        let marks = inner
+            .nodes
+            .iter()
+            .filter_map(|(name, known)| Some((name.clone(), known.facts.cordoned_by.clone()?)));
+        marks.collect()
     }
 
     /// True after the first complete list.

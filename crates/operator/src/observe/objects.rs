@@ -129,6 +129,11 @@ impl<K: DeserializeOwned + Clone> Objects<K> {
         }
     }
 
+    /// True when an object of this name is there, readable or not.
+    pub fn contains(&self, name: &str) -> bool {
+        self.lock().objects.contains_key(name)
+    }
+
     /// Every object, in order of names.
     pub fn snapshot(&self) -> Vec<Entry<K>> {
         self.lock().objects.values().map(|(_, entry)| entry.clone()).collect()

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject};
+use kube::{ResourceExt, runtime::events::EventType};
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
     convert::{self, policy::PolicyError, run::RunError, status},
@@ -16,17 +17,13 @@ use rerail_core::{
     facts::{NodeFacts, cut_message},
     plan::{Candidate, Cause, plan},
     remediation,
+    run::Run,
     step::Step,
 };
 use sha2::{Digest, Sha256};
 
 use super::world;
-use crate::{
-    act, check,
-    client::{CallError, call},
-    context::Context,
-    observe::objects,
-};
+use crate::{act, check, client::CallError, context::Context};
 
 /// How many sequence numbers are tried when names are taken by ended runs: a node whose annotation
 /// was lost has as many runs as the history keeps.
@@ -73,7 +70,7 @@ pub async fn admit(
         return Ok(());
     };
     let pauses = check::pauses(client).await?;
-    let runs = list_runs(context).await?;
+    let runs = check::all_runs(context).await?;
     let policy = convert::policy::policy(&policy_object)?;
 
     let mut world = world::from_caches(context, context.now());
@@ -91,11 +88,15 @@ pub async fn admit(
 
     let pods = check::pods(client, &candidate.node).await?;
     let object = pending_run(context, &candidate, &node.facts).await?;
-    let object = act::run::set_finalizer(&context.clients.act, &object, true).await?;
+    let object =
+        act::run::set_finalizer(&context.clients.act, &object, true, context.now()).await?;
     let run = convert::run::run(&object)?;
     let same_node = run.node_name == candidate.node && run.node_uid == node.facts.uid;
     if !same_node || run.policy != candidate.policy {
         return Err(AdmitError::OtherRun(run.name));
+    }
+    if run.wants_retry() {
+        return retry(context, &object, &run, &node.facts).await;
     }
     if run.step != Step::Pending || run.cancel {
         context.learn(&object);
@@ -117,6 +118,27 @@ pub async fn admit(
     Ok(())
 }
 
+/// A held run goes the whole way again, with the contract that it was admitted with.
+async fn retry(
+    context: &Context,
+    object: &NodeRemediation,
+    run: &Run,
+    node: &NodeFacts,
+) -> Result<(), AdmitError> {
+    let now = context.now();
+    let next = remediation::retry(run, node, now);
+    let note = status::Note { reason: next.reason, message: &next.message };
+    let generation = object.metadata.generation.unwrap_or_default();
+    let before = object.status.clone().unwrap_or_default();
+    let status = status::status(&before, &next, generation, context.term(), note, now);
+    let written = act::run::replace_status(&context.clients.act, object, status).await?;
+    context.learn(&written);
+    let (step, reason) = (next.step.name(), next.reason.name());
+    tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
+    context.events.run(&written, EventType::Normal, step, reason, &next.message).await;
+    Ok(())
+}
+
 impl Context {
     async fn events_admitted(&self, object: &NodeRemediation) {
         let message = match &object.spec.cause {
@@ -130,23 +152,8 @@ impl Context {
             ),
         };
         tracing::info!(remediation = %object.name_any(), node = %object.spec.node_name, policy = %object.spec.policy_name, "admitted");
-        self.events
-            .run(
-                object,
-                kube::runtime::events::EventType::Normal,
-                "Cordoning",
-                "Admitted",
-                &message,
-            )
-            .await;
+        self.events.run(object, EventType::Normal, "Cordoning", "Admitted", &message).await;
     }
-}
-
-/// Every run, by a consistent read, untyped so that one that cannot be read is not overlooked.
-async fn list_runs(context: &Context) -> Result<Vec<DynamicObject>, CallError> {
-    let resource = objects::resource::<NodeRemediation>();
-    let api: Api<DynamicObject> = Api::all_with(context.clients.read.clone(), &resource);
-    Ok(call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?.items)
 }
 
 /// The candidate's run: the one that exists, or a new one under a name that makes it the only one
@@ -164,7 +171,7 @@ async fn pending_run(
     let first = node.last_remediation.sequence;
     // Wrapping: a kubelet can write any number into the annotation.
     for sequence in (0..SEQUENCES_TRIED).map(|ahead| first.wrapping_add(ahead)) {
-        let object = new_run(candidate, node, sequence);
+        let object = new_run(candidate, node, sequence, context.now());
         match act::run::create(&context.clients.act, &object).await {
             Ok(created) => return Ok(created),
             Err(error) if error.is_conflict() => {}
@@ -180,7 +187,14 @@ async fn pending_run(
     Err(AdmitError::NoName(node.name.clone()))
 }
 
-fn new_run(candidate: &Candidate, node: &NodeFacts, sequence: u64) -> NodeRemediation {
+fn new_run(
+    candidate: &Candidate,
+    node: &NodeFacts,
+    sequence: u64,
+    now: Timestamp,
+) -> NodeRemediation {
+    let name = run_name(&node.name, &node.uid, sequence);
+    let note = act::run::cleanup_note(&name, &node.name, now);
     let spec = NodeRemediationSpec {
         node_name: node.name.clone(),
         node_uid: node.uid.clone(),
@@ -188,11 +202,13 @@ fn new_run(candidate: &Candidate, node: &NodeFacts, sequence: u64) -> NodeRemedi
         cause: candidate.causes.first().map(cause),
         requested_by: None,
         cancel: false,
+        retries: 0,
     };
     NodeRemediation {
         metadata: ObjectMeta {
-            name: Some(run_name(&node.name, &node.uid, sequence)),
+            name: Some(name),
             finalizers: Some(vec![names::FINALIZER.to_owned()]),
+            annotations: Some([(names::CLEANUP_NOTE.to_owned(), note)].into()),
             ..ObjectMeta::default()
         },
         spec,

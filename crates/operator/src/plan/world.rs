@@ -8,7 +8,12 @@ use rerail_api::{
     NodeRemediation, RemediationPolicy,
     convert::{policy, run},
 };
-use rerail_core::{plan::World, policy::Policy, run::Run, step::Step};
+use rerail_core::{
+    plan::World,
+    policy::Policy,
+    run::{Retries, Run},
+    step::Step,
+};
 
 use super::good;
 use crate::{
@@ -24,6 +29,8 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         policies: policies(good(context.policies.snapshot())),
         open_runs: context.runs.snapshot().into_iter().filter_map(open_run).collect(),
         pauses: context.pauses(),
+        strays: context.strays.snapshot(),
+        clock_skew: None,
     }
 }
 
@@ -73,6 +80,8 @@ fn unreadable(object: &serde_json::Value) -> Option<Run> {
         // A cause nobody has: not taken for a run made by a person, and never admitted.
         causes: vec!["Unreadable".to_owned()],
         cancel: false,
+        retries: Retries::default(),
+        frozen: None,
         contract: None,
         // Pending runs of the operator are discarded when nobody wants them; this one must not be.
         step: if step == Step::Pending { Step::Held } else { step },

@@ -68,7 +68,7 @@ impl Events {
 
 /// The reference that `kubectl describe node` looks for: the kubelet's Events bear the node's name in
 /// place of its UID, and `describe` searches both.
-fn node_reference(name: &str, uid: &str) -> ObjectReference {
+pub fn node_reference(name: &str, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Node".into()),

@@ -11,6 +11,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use rerail_core::invariants::Invariant;
 
 /// Labels of API requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,6 +38,12 @@ struct StepLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
+}
+
+/// Labels of invariants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InvariantLabel {
+    invariant: &'static str,
 }
 
 /// Labels of policies.
@@ -66,6 +73,8 @@ struct Inner {
     waiting: Family<WaitLabel, Gauge>,
     errors: Family<StepLabel, Counter>,
     malformed: Family<KindLabel, Counter>,
+    violations: Family<InvariantLabel, Counter>,
+    swept: Counter,
     ready: AtomicBool,
     last_plan: AtomicI64,
 }
@@ -106,6 +115,18 @@ impl Default for Metrics {
             "Objects that could not be read and are left alone",
             malformed.clone(),
         );
+        let violations = Family::default();
+        registry.register(
+            "invariant_violations",
+            "Runs that were frozen, since something that must always hold did not",
+            violations.clone(),
+        );
+        let swept = Counter::default();
+        registry.register(
+            "nodes_swept",
+            "Nodes that were given back after their run was deleted by force",
+            swept.clone(),
+        );
         Metrics(Arc::new(Inner {
             registry,
             api_requests,
@@ -116,6 +137,8 @@ impl Default for Metrics {
             waiting,
             errors,
             malformed,
+            violations,
+            swept,
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
         }))
@@ -133,6 +156,7 @@ impl Metrics {
         metrics.waiting("example", "OneAtATime");
         metrics.run_error("Draining");
         metrics.malformed("RemediationPolicy");
+        metrics.violated(Invariant::Intent);
         metrics
     }
 
@@ -163,6 +187,15 @@ impl Metrics {
 
     pub(crate) fn malformed(&self, kind: &'static str) {
         self.0.malformed.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn violated(&self, invariant: Invariant) {
+        let label = InvariantLabel { invariant: invariant.name() };
+        self.0.violations.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn swept(&self) {
+        self.0.swept.inc();
     }
 
     pub(crate) fn policy_runs(&self, policy: &str, active: i64, held: i64) {

@@ -19,6 +19,7 @@ use rerail_api::{
 use rerail_core::{
     facts::cut_message,
     plan::{PairReport, Plan, World},
+    run::Run,
     step::Step,
 };
 use serde_json::json;
@@ -188,8 +189,8 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
         counts: Counts {
             matched: count(plan.matched.get(&name).copied().unwrap_or_default()),
             waiting: count(waiting.len()),
-            active: count(runs().filter(|run| run.step.holds_slot()).count()),
-            held: count(runs().filter(|run| run.step == Step::Held).count()),
+            active: count(runs().filter(|run| run.holds_slot(world.now)).count()),
+            held: count(runs().filter(|run| waits_for_a_person(run)).count()),
         },
         would_start: would
             .iter()
@@ -208,6 +209,10 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
             .collect(),
         waiting: waiting.into_iter().take(NAMED).map(waiting_node).collect(),
     }
+}
+
+fn waits_for_a_person(run: &Run) -> bool {
+    run.step == Step::Held || run.frozen.is_some()
 }
 
 fn count(number: usize) -> i32 {

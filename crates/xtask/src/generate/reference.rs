@@ -7,6 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use rerail_api::duration;
+use rerail_core::invariants::Invariant;
 use rerail_core::plan::WaitReason;
 use rerail_core::reason::Reason;
 use rerail_core::step::Step;
@@ -106,6 +107,17 @@ pub fn reasons() -> String {
     page.push_str("| Reason | Meaning |\n|---|---|\n");
     for reason in WaitReason::ALL {
         let _ = writeln!(page, "| `{}` | {} |", reason.name(), cell(reason.meaning()));
+    }
+    page.push_str("\n## What must always hold\n\n");
+    paragraph(
+        &mut page,
+        "A run of which one of these does not hold is frozen (`status.frozen`, reason \
+         `InvariantViolated`, an Event, the metric `rerail_invariant_violations_total`): nothing is \
+         done for it any more, and nothing else is concerned. Deleting it gives its node back.",
+    );
+    page.push_str("| Invariant | Meaning |\n|---|---|\n");
+    for invariant in Invariant::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", invariant.name(), cell(invariant.meaning()));
     }
     finish(page)
 }

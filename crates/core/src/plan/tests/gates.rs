@@ -138,3 +138,42 @@ fn the_first_failing_gate_is_the_reason_shown() {
         assert_eq!(wait(&world).reason, reason);
     }
 }
+
+/// The place of a run that was deleted by force is kept until nothing of it can act (R3).
+#[test]
+fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
+    let mut world = one();
+    world.now = at(69);
+    world.strays = vec![crate::sweep::Stray {
+        run_uid: "run-9".into(),
+        node_name: "n2".into(),
+        run: Some(Run { node_uid: "uid-n2".into(), ..run(Step::Rebooting) }),
+        since: at(0),
+        at_start: false,
+        report_at_end: None,
+    }];
+    let waits = wait(&world);
+    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::OneAtATime, Some(at(70))));
+    world.now = at(70);
+    assert_eq!(admitted(&world), Some("n1".into()));
+}
+
+#[test]
+fn a_frozen_run_stops_no_other_node() {
+    let mut world = one();
+    let frozen =
+        run(Step::Draining).freeze(crate::invariants::Invariant::Intent, "x".into(), at(0));
+    world.open_runs = vec![frozen];
+    assert_eq!(admitted(&world), Some("n1".into()));
+}
+
+#[test]
+fn a_wrong_clock_starts_nothing_and_says_which_way() {
+    let mut world = one();
+    for (skew, words) in [(7, "7 s behind"), (-8, "8 s ahead of")] {
+        world.clock_skew = Some(secs(skew));
+        let waits = wait(&world);
+        assert_eq!(waits.reason, WaitReason::ClockSkew);
+        assert!(waits.message.contains(words), "{}", waits.message);
+    }
+}

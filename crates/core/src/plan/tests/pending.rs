@@ -143,3 +143,72 @@ fn a_pending_run_does_not_hide_an_active_one() {
     let world = with_runs(vec![by_operator(), run_of_n1(Step::Held)]);
     assert_eq!(wait(&world).reason, WaitReason::ActiveRun);
 }
+
+/// A held run of `n1` whose retry somebody asks for; its node bears its mark.
+fn held_and_asked() -> World {
+    let mut held = run_of_n1(Step::Held);
+    held.retries.asked = 1;
+    let mut world = with_runs(vec![held]);
+    cordon(n1(&mut world));
+    world
+}
+
+#[test]
+fn a_retry_is_admitted_like_a_run_and_needs_no_trigger() {
+    let mut world = held_and_asked();
+    let expected = Some("worker1a-0a1b2c3d".to_owned());
+    assert_eq!(plan(&world).admit.unwrap().run, expected);
+    *n1(&mut world) = {
+        let mut node = healthy("n1");
+        cordon(&mut node);
+        node
+    };
+    assert_eq!(plan(&world).admit.unwrap().run, expected);
+    n1(&mut world).ignore = true;
+    assert_eq!(
+        plan(&world).admit.unwrap().run,
+        expected,
+        "the label touches no run that has begun"
+    );
+    world.open_runs[0].retries.taken = 1;
+    assert_eq!(plan(&world).admit, None, "nobody asks any more");
+}
+
+#[test]
+fn a_retry_passes_all_gates() {
+    type Case = (fn(&mut World), WaitReason);
+    let cases: [Case; 8] = [
+        (|w| w.pauses = None, WaitReason::Paused),
+        (|w| w.clock_skew = Some(secs(9)), WaitReason::ClockSkew),
+        (|w| n1(w).hold = true, WaitReason::HoldLabel),
+        (|w| n1(w).cordon_field_ours = false, WaitReason::CordonedByOther),
+        (|w| set(n1(w), condition("Ready", "False", 9)), WaitReason::NoReachableRemedy),
+        (
+            |w| w.open_runs[0].attempt_times = vec![at(1), at(2), at(3)],
+            WaitReason::AttemptsExhausted,
+        ),
+        (|w| workers(w).suspended = true, WaitReason::PolicyNotEnforcing),
+        (
+            |w| {
+                let mut other = run_of_n1(Step::Draining);
+                (other.name, other.uid) = ("a".into(), "uid-a".into());
+                (other.node_name, other.node_uid) = ("n2".into(), "uid-n2".into());
+                w.open_runs.push(other);
+            },
+            WaitReason::OneAtATime,
+        ),
+    ];
+    for (change, expected) in cases {
+        let mut world = held_and_asked();
+        change(&mut world);
+        assert_eq!(wait(&world).reason, expected);
+    }
+}
+
+#[test]
+fn attempts_that_the_node_and_the_held_run_both_know_count_once() {
+    let mut world = held_and_asked();
+    world.open_runs[0].attempt_times = vec![at(1), at(2)];
+    n1(&mut world).last_remediation.attempts = vec![at(1), at(2)];
+    assert!(plan(&world).admit.is_some());
+}

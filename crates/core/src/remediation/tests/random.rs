@@ -9,6 +9,7 @@ use crate::{
         progress::{Blocked, DrainPlan},
     },
     facts::LastRun,
+    invariants,
 };
 
 fn times() -> impl Strategy<Value = Timestamp> {
@@ -242,6 +243,7 @@ fn scenes() -> impl Strategy<Value = Scene> {
 
 fn check_change(scene: &Scene, next: &Run) -> Result<(), TestCaseError> {
     let Scene { run, node, .. } = scene;
+    prop_assert_eq!(invariants::of_change(run, next), None);
     prop_assert!(!run.step.is_terminal(), "terminal is final");
     prop_assert_ne!(next, run, "a write that says nothing");
     prop_assert!(run.step.may_become(next.step), "{} → {}", run.step, next.step);

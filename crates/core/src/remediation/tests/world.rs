@@ -2,7 +2,7 @@
 //! are applied to it as the operator applies them, and every one is checked on the way.
 
 use super::*;
-use crate::{drain::progress::DrainPlan, remediation::record};
+use crate::{drain::progress::DrainPlan, invariants, remediation::record};
 
 /// How the machine behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl World {
         let run = &self.scene.run;
         assert_ne!(next, *run, "a write that says nothing");
         assert!(run.step.may_become(next.step), "{} → {}", run.step, next.step);
+        assert_eq!(invariants::of_run(run).or(invariants::of_change(run, &next)), None);
         if next.step != run.step {
             self.changes.push((next.step, next.reason));
         }
@@ -162,6 +163,8 @@ impl World {
             return;
         }
         self.effects.push(effect.clone());
+        let Scene { run, node, .. } = &self.scene;
+        assert_eq!(invariants::of_effect(run, node, &effect), None);
         let scene = &mut self.scene;
         match effect {
             Effect::Cordon => cordon(&mut scene.node),

@@ -1,0 +1,132 @@
+//! Runs that are gone: W13, and what R3 and R10 make of it.
+
+use super::*;
+use crate::{
+    facts::{LastRun, NodeFacts},
+    remediation::{
+        record_without_run,
+        tests::{at, close, condition, node, node_in, run, set},
+    },
+};
+
+fn stray(step: Option<Step>) -> Stray {
+    Stray {
+        run_uid: "run-1".into(),
+        node_name: "worker1a".into(),
+        run: step.map(run),
+        since: at(0),
+        at_start: true,
+        report_at_end: None,
+    }
+}
+
+#[track_caller]
+fn waits(stray: &Stray, node: &NodeFacts, now: Timestamp) -> Option<Timestamp> {
+    match sweep(stray, Some(node), false, now) {
+        Sweep::Wait { recheck_at, .. } => recheck_at,
+        other => panic!("expected a wait, got {other:?}"),
+    }
+}
+
+/// The run is deleted by force while its Pod, or a patch, is under way.
+#[test]
+fn w13_nothing_is_given_back_while_a_pod_of_the_run_could_act() {
+    for step in [None, Some(Step::Rebooting), Some(Step::Withdrawing)] {
+        let mut stray = stray(step);
+        let mut node = node_in(Step::Rebooting);
+        assert_eq!(sweep(&stray, Some(&node), true, at(1)), Sweep::DeletePods);
+        for now in [1, 69] {
+            stray.observe(&node, at(now));
+            assert_eq!(waits(&stray, &node, at(now)), Some(at(70)));
+            assert!(stray.holds_slot(Some(&node), at(now)));
+        }
+        // The report that was there when nothing could act any more may precede the reboot.
+        stray.observe(&node, at(71));
+        assert_eq!(waits(&stray, &node, at(71)), None);
+        set(&mut node, condition("Ready", "True", 80));
+        stray.observe(&node, at(81));
+        assert_eq!(sweep(&stray, Some(&node), false, at(81)), Sweep::Close { uncordon: true });
+    }
+}
+
+#[test]
+fn w13_a_boot_that_is_seen_needs_no_more_waiting() {
+    let stray = stray(Some(Step::Rebooting));
+    let mut node = node_in(Step::Rebooting);
+    node.boot_id = "boot-2".into();
+    assert_eq!(sweep(&stray, Some(&node), false, at(5)), Sweep::Close { uncordon: true });
+}
+
+/// Also where no mark is seen: a cordon that is under way must not land afterwards (R4).
+#[test]
+fn w13_a_run_that_had_begun_gets_its_closing_write_without_a_mark_too() {
+    let stray = stray(Some(Step::Cordoning));
+    let mut node = node_in(Step::Cordoning);
+    assert!(stray.holds_slot(Some(&node), at(1)));
+    assert_eq!(sweep(&stray, Some(&node), false, at(1)), Sweep::Close { uncordon: false });
+    close(&mut node, stray.run.as_ref().unwrap(), Step::Cancelled);
+    assert_eq!(sweep(&stray, Some(&node), false, at(1)), Sweep::Done);
+    assert!(!stray.holds_slot(Some(&node), at(1)));
+}
+
+#[test]
+fn a_node_is_given_back_only_when_it_is_ready_and_its_cordon_is_ours() {
+    type Case = (fn(&mut NodeFacts), Option<bool>);
+    let cases: [Case; 5] = [
+        (|_| {}, Some(true)),
+        (|n| n.cordon_field_ours = false, Some(false)),
+        (|n| n.unschedulable = false, Some(false)),
+        (|n| set(n, condition("Ready", "Unknown", 9)), None),
+        (|n| n.hold = true, None),
+    ];
+    for (index, (change, uncordon)) in cases.into_iter().enumerate() {
+        let stray = stray(Some(Step::Draining));
+        let mut node = node_in(Step::Draining);
+        change(&mut node);
+        let done = sweep(&stray, Some(&node), false, at(1));
+        match uncordon {
+            Some(uncordon) => assert_eq!(done, Sweep::Close { uncordon }, "case {index}"),
+            None => assert!(matches!(done, Sweep::Wait { .. }), "case {index}"),
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_gone_or_another_is_not_touched() {
+    let stray = stray(Some(Step::Draining));
+    assert_eq!(sweep(&stray, None, false, at(1)), Sweep::Done);
+    let mut node = node_in(Step::Draining);
+    node.uid = "node-2".into();
+    assert_eq!(sweep(&stray, Some(&node), false, at(1)), Sweep::Done);
+    assert!(!stray.holds_slot(Some(&node), at(1)));
+    let rebooting = Stray { run: Some(run(Step::Rebooting)), ..stray };
+    assert!(rebooting.holds_slot(None, at(69)), "its machine may still be rebooted (W8)");
+    assert!(!rebooting.holds_slot(None, at(70)));
+}
+
+/// A kubelet can write any annotation on its own node.
+#[test]
+fn a_mark_that_nobody_of_us_wrote_stops_no_other_node() {
+    let forged = Stray { at_start: false, ..stray(None) };
+    let node = node_in(Step::Draining);
+    assert!(!forged.holds_slot(Some(&node), at(1)));
+    let found_at_start = stray(None);
+    assert!(found_at_start.holds_slot(Some(&node), at(69)));
+    assert!(!found_at_start.holds_slot(Some(&node), at(70)), "by time, whatever the node says");
+}
+
+#[test]
+fn the_outcome_is_on_record_with_what_is_known() {
+    let known = run(Step::Rebooting);
+    let memory = record_without_run("run-1", Some(&known), &node(), at(90));
+    assert_eq!((memory.sequence, memory.attempts.as_slice()), (1, [at(0)].as_slice()));
+    let memory = record_without_run("run-9", None, &node(), at(90));
+    let last = LastRun {
+        uid: "run-9".into(),
+        name: String::new(),
+        result: "Cancelled".into(),
+        reason: "RunDeleted".into(),
+        end_time: at(90),
+    };
+    assert_eq!((memory.sequence, memory.last), (1, Some(last)));
+}

@@ -1,0 +1,191 @@
+//! The end of everything: every open run is cancelled and driven to its end, every mark is taken off,
+//! and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
+//! have lost their trust (hazard H30, LIVE-5).
+//!
+//! It is a term of the operator without a planner: the same drivers undo what they would undo in any
+//! other case, with the same last looks. A machine whose reboot cannot be called back is waited for.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, ResourceExt};
+use rerail_api::{NodeRemediation, convert, names};
+use tokio::sync::watch;
+
+use crate::{
+    StartError, act,
+    client::{CallError, Clients, call},
+    context::Context,
+    deps::Deps,
+    observe::objects::Entry,
+    run::{begin, supervise, take_over, until_stopped},
+    sweep,
+};
+
+/// How often it is looked at what is left.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Something that is not given back yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Name of the node.
+    pub node: String,
+    /// Name of the run; empty where only its mark is left.
+    pub run: String,
+    /// Where the run stands.
+    pub step: String,
+    /// Why, in one word and in a sentence.
+    pub reason: (String, String),
+}
+
+/// The replicas that an operator's Deployment asks for in this cluster; while one runs, it would take
+/// over what is being released.
+pub async fn operator_replicas(clients: &Clients) -> Result<i32, CallError> {
+    let deployments: Api<Deployment> =
+        Api::namespaced(clients.read.clone(), names::SYSTEM_NAMESPACE);
+    let name = names::OPERATOR_SERVICE_ACCOUNT;
+    let found = call(|| format!("get Deployment {name}"), deployments.get_opt(name)).await?;
+    Ok(found.and_then(|found| found.spec).map_or(0, |spec| spec.replicas.unwrap_or(1)))
+}
+
+/// Gives every node back; `shutdown` ends it early. `told` hears what is left whenever that changes.
+/// Returns what is left in the end.
+pub async fn release_all(
+    clients: Clients,
+    deps: Arc<Deps>,
+    shutdown: impl Future<Output = ()>,
+    told: impl Fn(&[Left]),
+) -> Result<Vec<Left>, StartError> {
+    let context = begin(clients, deps).await?;
+    let (stop, stopping) = watch::channel(false);
+    let work = work(context.clone(), stopping, told);
+    until_stopped(&context, work, stop, shutdown).await?;
+    Ok(left(&context))
+}
+
+async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>, told: impl Fn(&[Left])) {
+    if !take_over(&context, &stopping).await {
+        return;
+    }
+    let sweeper = sweep::run(context.clone(), stopping.clone());
+    let drivers = supervise(context.clone(), stopping.clone());
+    let all = async { tokio::join!(sweeper, drivers) };
+    tokio::pin!(all);
+    tokio::select! {
+        biased;
+        () = until_nothing_is_left(&context, stopping, told) => {}
+        _ = &mut all => return,
+    }
+    // Nothing is left, or it was told to stop: then the drivers stop by themselves.
+    if !left(&context).is_empty() {
+        all.await;
+    }
+}
+
+async fn until_nothing_is_left(
+    context: &Context,
+    mut stopping: watch::Receiver<bool>,
+    told: impl Fn(&[Left]),
+) {
+    let mut before = None;
+    loop {
+        cancel_all(context).await;
+        let now = left(context);
+        if before.as_ref() != Some(&now) {
+            told(&now);
+        }
+        if now.is_empty() || *stopping.borrow() {
+            return;
+        }
+        before = Some(now);
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Cancels every open run that is not cancelled yet; one that could not be is tried again.
+async fn cancel_all(context: &Context) {
+    for object in crate::plan::good(context.runs.snapshot()) {
+        if !is_open(&object) {
+            continue;
+        }
+        if object.status.as_ref().is_some_and(|status| status.frozen.is_some()) {
+            delete(context, &object).await;
+            continue;
+        }
+        if object.spec.cancel {
+            continue;
+        }
+        match act::run::cancel(&context.clients.act, &object.name_any()).await {
+            Ok(cancelled) => context.learn(&cancelled),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                tracing::warn!(remediation = %object.name_any(), %error, "not cancelled yet");
+            }
+        }
+    }
+}
+
+/// A frozen run moves for nobody; deleted it goes, and what it left is swept.
+async fn delete(context: &Context, object: &NodeRemediation) {
+    if object.metadata.deletion_timestamp.is_some() {
+        return;
+    }
+    if let Err(error) = act::run::delete(&context.clients.act, object).await {
+        tracing::warn!(remediation = %object.name_any(), %error, "the frozen run is not deleted yet");
+    }
+}
+
+fn is_open(object: &NodeRemediation) -> bool {
+    convert::run::run(object).map_or(true, |run| !run.step.is_terminal())
+}
+
+/// What is not given back yet, by node.
+fn left(context: &Context) -> Vec<Left> {
+    let mut all: Vec<_> = context.runs.snapshot().into_iter().filter_map(of_run).collect();
+    for (node, uid) in context.nodes.marked() {
+        if !all.iter().any(|left| left.node == node) {
+            let message = format!("the mark of run {uid}, which is gone");
+            let reason = ("RunDeleted".to_owned(), message);
+            all.push(Left { node, run: String::new(), step: String::new(), reason });
+        }
+    }
+    all.sort_by(|a, b| (&a.node, &a.run).cmp(&(&b.node, &b.run)));
+    all
+}
+
+fn of_run(entry: Entry<NodeRemediation>) -> Option<Left> {
+    let object = match entry {
+        Entry::Good(object) => object,
+        Entry::Malformed(malformed) => {
+            let text = |pointer: &str| {
+                let found = malformed.object.data.pointer(pointer).and_then(|v| v.as_str());
+                found.unwrap_or_default().to_owned()
+            };
+            return Some(Left {
+                node: text("/spec/nodeName"),
+                run: malformed.object.name_any(),
+                step: text("/status/step"),
+                reason: ("Unreadable".to_owned(), malformed.error),
+            });
+        }
+    };
+    let finalizer = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    if !is_open(&object) && !finalizer {
+        return None;
+    }
+    let status = object.status.clone().unwrap_or_default();
+    let said = status.conditions.iter().find(|condition| condition.type_ == "Succeeded");
+    Some(Left {
+        node: object.spec.node_name.clone(),
+        run: object.name_any(),
+        step: serde_json::to_value(&status.step)
+            .ok()
+            .and_then(|step| step.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        reason: said.map(|said| (said.reason.clone(), said.message.clone())).unwrap_or_default(),
+    })
+}

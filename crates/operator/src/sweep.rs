@@ -1,0 +1,255 @@
+//! SWEEP: nodes whose run is gone, deleted by force or with its finalizer taken off. All deciding is
+//! `rerail_core::sweep`; here are the reads that it needs, and its effects (protocol R3, R10; LIVE-3).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams, runtime::events::EventType};
+use rerail_api::{
+    NodeRemediation,
+    convert::{self, last_remediation, pod},
+    names,
+};
+use rerail_core::{
+    facts::NodeFacts,
+    reason::Reason,
+    remediation::{PodSeen, record_without_run},
+    run::Run,
+    sweep::{Stray, Sweep, sweep},
+};
+use tokio::sync::watch;
+
+use crate::{
+    act::{self, node::NodeWriteError},
+    check,
+    client::{CallError, call},
+    context::Context,
+    observe::objects::{self, Entry},
+};
+
+/// Between two turns passes at least this much, whatever rings.
+const PACE: Duration = Duration::from_secs(1);
+
+/// While a stray is there it is looked at at least this often.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(15);
+
+/// Why a stray was not swept now; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    /// The API server did not answer as hoped.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The node was not written.
+    #[error(transparent)]
+    Node(#[from] NodeWriteError),
+    /// Our own annotation could not be written as JSON.
+    #[error("the annotation rerail.dev/last-remediation could not be written: {0}")]
+    Annotation(#[from] serde_json::Error),
+}
+
+/// Runs that are gone, by UID.
+#[derive(Default)]
+pub struct Strays(Mutex<BTreeMap<String, Stray>>);
+
+impl Strays {
+    /// Takes note of a run that is gone; what is known of it already stays.
+    pub fn note(&self, stray: Stray) {
+        self.lock().entry(stray.run_uid.clone()).or_insert(stray);
+    }
+
+    /// Every one.
+    pub fn snapshot(&self) -> Vec<Stray> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// True when there is nothing to sweep.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn update(&self, stray: &Stray) {
+        if let Some(known) = self.lock().get_mut(&stray.run_uid) {
+            known.clone_from(stray);
+        }
+    }
+
+    fn remove(&self, run_uid: &str) {
+        self.lock().remove(run_uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Stray>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that this operator drove and that is not there any more.
+pub fn vanished(context: &Context, run: &Run) {
+    let begun = run.step != rerail_core::step::Step::Pending && !run.step.is_terminal();
+    if !begun {
+        return;
+    }
+    tracing::warn!(remediation = %run.name, node = %run.node_name, step = %run.step,
+        "the run was deleted by force; its node is given back when nothing can act on it any more");
+    context.strays.note(Stray {
+        run_uid: run.uid.clone(),
+        node_name: run.node_name.clone(),
+        run: Some(run.clone()),
+        since: context.now(),
+        at_start: false,
+        report_at_end: None,
+    });
+    context.wakers.sweeper.notify_one();
+    context.wakers.planner.notify_one();
+}
+
+/// Takes note of every mark whose run the caches do not show as open. Before the first plan with
+/// `at_start`: such a mark may be of a run that was acting until now.
+pub fn notice(context: &Context, at_start: bool) {
+    let marks = context.nodes.marked();
+    if marks.is_empty() {
+        return;
+    }
+    let open: BTreeSet<_> = context.runs.snapshot().into_iter().filter_map(open_uid).collect();
+    for (node_name, run_uid) in marks.into_iter().filter(|(_, run_uid)| !open.contains(run_uid)) {
+        let stray = Stray {
+            run_uid,
+            node_name,
+            run: None,
+            since: context.now(),
+            at_start,
+            report_at_end: None,
+        };
+        context.strays.note(stray);
+    }
+}
+
+/// The UID of a run that has not ended. One that cannot be read counts as open.
+fn open_uid(entry: Entry<NodeRemediation>) -> Option<String> {
+    match entry {
+        Entry::Good(object) => match convert::run::run(&object) {
+            Ok(run) if run.step.is_terminal() => None,
+            Ok(_) | Err(_) => object.uid(),
+        },
+        Entry::Malformed(malformed) => malformed.object.uid(),
+    }
+}
+
+/// Sweeps until the operator stops.
+pub async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        notice(&context, false);
+        let recheck = if context.strays.is_empty() { None } else { Some(turn(&context).await) };
+        let timer = async {
+            match recheck {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => break,
+            () = context.wakers.sweeper.notified() => {}
+            () = timer => {}
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Looks at every stray, and says when to look again at the latest.
+async fn turn(context: &Context) -> Duration {
+    let runs = match check::all_runs(context).await {
+        Ok(runs) => runs,
+        Err(error) => {
+            tracing::warn!(%error, "runs that are gone are not swept now; trying again");
+            return AT_LEAST_EVERY;
+        }
+    };
+    let open: BTreeMap<_, _> =
+        runs.iter().filter_map(|object| Some((open_uid(objects::read(object))?, object))).collect();
+    let mut pause = AT_LEAST_EVERY;
+    for mut stray in context.strays.snapshot() {
+        if let Some(object) = open.get(&stray.run_uid) {
+            // It is there: a read was wrong, or a watch behind. Its driver goes on.
+            context.strays.remove(&stray.run_uid);
+            if let Entry::Good(object) = objects::read::<NodeRemediation>(object) {
+                context.learn(&object);
+            }
+            continue;
+        }
+        match one(context, &mut stray).await {
+            Ok(Some(recheck)) => {
+                let until = recheck.duration_since(context.now());
+                pause = pause.min(Duration::try_from(until).unwrap_or_default());
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(node = %stray.node_name, %error, "not swept yet; trying again");
+            }
+        }
+        context.strays.update(&stray);
+        context.wakers.planner.notify_one();
+    }
+    pause
+}
+
+/// One look at a stray, on fresh reads, and what comes out of it.
+async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, SweepError> {
+    let node = check::node(context, &stray.node_name).await?;
+    let facts = node.as_ref().map(|node| node.facts.clone());
+    let pods = pods(context, &stray.run_uid).await?;
+    let now = context.now();
+    if let Some(facts) = &facts {
+        stray.observe(facts, now);
+    }
+    match (sweep(stray, facts.as_deref(), !pods.is_empty(), now), &node) {
+        (Sweep::Done, _) | (Sweep::Close { .. }, None) => context.strays.remove(&stray.run_uid),
+        (Sweep::DeletePods, _) => {
+            for name in pods {
+                act::pods::delete(&context.clients.act, &name).await?;
+            }
+        }
+        (Sweep::Close { uncordon }, Some(node)) => {
+            let memory = record_without_run(&stray.run_uid, stray.run.as_ref(), &node.facts, now);
+            let text = last_remediation::encode(&memory)?;
+            let client = &context.clients.act;
+            let written =
+                act::node::close(client, &node.object, &stray.run_uid, uncordon, text).await?;
+            context.nodes.fold(&written, context.now(), &context.wakers);
+            context.strays.remove(&stray.run_uid);
+            told(context, stray, &node.facts, uncordon).await;
+        }
+        (Sweep::Wait { message, recheck_at }, _) => {
+            tracing::info!(node = %stray.node_name, run_uid = %stray.run_uid, %message, "not given back yet");
+            return Ok(recheck_at);
+        }
+    }
+    Ok(None)
+}
+
+/// Names of the run's Pods that the kubelet has not seen end.
+async fn pods(context: &Context, run_uid: &str) -> Result<Vec<String>, CallError> {
+    let pods: Api<Pod> = Api::namespaced(context.clients.read.clone(), names::NODE_NAMESPACE);
+    let params = ListParams::default().labels(&format!("{}={run_uid}", names::RUN_UID));
+    let found = call(|| format!("list the Pods of run {run_uid}"), pods.list(&params)).await?;
+    let alive = |pod: &&Pod| match pod::seen(Some(pod)) {
+        PodSeen::Waiting { .. } | PodSeen::Running { .. } => true,
+        PodSeen::Unknown | PodSeen::Absent | PodSeen::Ended { .. } | PodSeen::Lost => false,
+    };
+    Ok(found.items.iter().filter(alive).map(ResourceExt::name_any).collect())
+}
+
+async fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool) {
+    context.deps.metrics.swept();
+    let what = if uncordon { "given back" } else { "its mark was taken off" };
+    let message =
+        format!("the run of this node (UID {}) was deleted by force; {what}", stray.run_uid);
+    tracing::warn!(node = %stray.node_name, run_uid = %stray.run_uid, uncordon, "swept");
+    let about = crate::record::events::node_reference(&node.name, &node.uid);
+    let reason = Reason::RunDeleted.name();
+    context.events.publish(EventType::Warning, "Sweep", reason, &message, &about, None).await;
+}
