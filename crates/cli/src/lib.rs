@@ -2,9 +2,12 @@
 //! sockets and files known. A library, so that `cargo xtask` can document it and shares its build.
 
 mod agent;
+mod connect;
+mod doors;
 mod http;
 mod logs;
 mod operator;
+mod release_all;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,12 @@ struct Arguments {
 enum Command {
     /// Run the operator: watch nodes, carry out RemediationPolicies.
     Operator(operator::OperatorArguments),
+    /// Try a held run again: cordon, drain and every remedy, as new attempts.
+    Retry(doors::DoorArguments),
+    /// End a run: give its node back as it is, as soon as that is safe.
+    Release(doors::DoorArguments),
+    /// Give every node back and end every run, before Rerail is uninstalled.
+    ReleaseAll(release_all::ReleaseAllArguments),
     /// What runs on a node, in Pods that the operator makes.
     #[command(subcommand)]
     Agent(agent::AgentCommand),
@@ -36,6 +45,9 @@ pub fn command() -> clap::Command {
 pub async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Operator(arguments) => operator::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Retry(arguments) => doors::retry(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Release(arguments) => doors::release(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::ReleaseAll(arguments) => release_all::run(arguments).await,
         Command::Agent(command) => agent::run(command).await,
     };
     result.unwrap_or_else(|error| {
@@ -57,6 +69,23 @@ enum CommandError {
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+    #[error("{0}")]
+    Call(rerail_operator::client::CallError),
+    #[error("there is no NodeRemediation {0}; `kubectl get noderemediations` lists them")]
+    NoRun(String),
+    #[error(
+        "run {run} is in step {step}, not Held: it goes on by itself, or has ended; only a held run can be tried again"
+    )]
+    NotHeld { run: String, step: rerail_core::step::Step },
+    #[error("run {run} is frozen and cannot be {what}: {message}")]
+    Frozen { run: String, what: String, message: String },
+    #[error("step `{0}` is not known to this version of rerail; use the version of the operator")]
+    UnknownStep(String),
+    #[error(
+        "the operator runs (its Deployment asks for {0} replicas) and would take up what is released; stop it first: \
+         kubectl --namespace rerail-system scale deployment rerail-operator --replicas=0"
+    )]
+    OperatorRuns(i32),
     #[error(transparent)]
     Operator(#[from] rerail_operator::StartError),
 }

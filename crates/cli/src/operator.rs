@@ -3,18 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::Args;
-use kube::{
-    Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use rerail_operator::{
     client::Clients,
-    deps::{Clock, Deps, Settings, SteadyClock},
+    deps::{Deps, Settings, SteadyClock},
     record::metrics::Metrics,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{CommandError, http, logs};
+use crate::{CommandError, connect, http, logs};
 
 /// What kured runs by default: into the host's init with `nsenter`, then systemd.
 const REBOOT_COMMAND: &str =
@@ -41,13 +37,12 @@ pub struct OperatorArguments {
 
 pub async fn run(arguments: OperatorArguments) -> Result<(), CommandError> {
     logs::start();
-    let config = config(arguments.kubeconfig.as_deref()).await?;
+    let config = connect::config(arguments.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     let clients = Clients::new(config, &metrics).map_err(Box::new)?;
     let clock = SteadyClock::start();
-    // Unique per start: two processes never pass for one term (protocol R6).
     let host = if arguments.pod_name.is_empty() { "rerail-operator" } else { &arguments.pod_name };
-    let identity = format!("{host}-{}-{}", std::process::id(), clock.now().as_nanosecond());
+    let identity = connect::identity(host, &clock);
     let deps = Arc::new(Deps {
         clock: Box::new(clock),
         identity,
@@ -73,16 +68,4 @@ pub async fn run(arguments: OperatorArguments) -> Result<(), CommandError> {
         }
     };
     Ok(rerail_operator::run(clients, deps, shutdown).await?)
-}
-
-async fn config(path: Option<&std::path::Path>) -> Result<Config, CommandError> {
-    let failed = |error: &dyn std::fmt::Display| CommandError::Config(error.to_string());
-    match path {
-        None => Config::infer().await.map_err(|error| failed(&error)),
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
-            let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(&error))
-        }
-    }
 }
