@@ -18,7 +18,7 @@ use crate::shared::{CONDITION, Stage};
 const QUIET: Duration = Duration::from_secs(3);
 
 impl Stage {
-    async fn patch_node(&self, node: &str, manager: &str, patch: Value) {
+    pub async fn patch_node(&self, node: &str, manager: &str, patch: Value) {
         let nodes: Api<Node> = Api::all(self.cluster().client.clone());
         let params =
             PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };

@@ -10,9 +10,12 @@
 mod audit;
 mod clearing;
 mod cordons;
+mod doors;
 mod drain;
 mod dryrun;
 mod footprint;
+mod frozen;
+mod gone;
 mod hands;
 mod healthy;
 mod hold;
@@ -25,4 +28,5 @@ mod policies;
 mod restart;
 mod shared;
 mod stored;
+mod uninstall;
 mod workloads;
