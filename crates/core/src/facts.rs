@@ -76,6 +76,9 @@ pub fn cut_message(message: &str) -> &str {
     &message[..end]
 }
 
+/// Taint by which a person, or a fencing agent, says that a node's machine is off.
+pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
+
 /// A node as decisions see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
@@ -107,9 +110,20 @@ pub struct NodeFacts {
     pub hold: bool,
     /// True with the label `rerail.dev/ignore`.
     pub ignore: bool,
+    /// The mark by which another controller says that it is taking the node down (SAFE-7), as people
+    /// know it: `taint …` or `annotation …`.
+    pub claim: Option<String>,
+    /// True with the taint [`OUT_OF_SERVICE_TAINT`]. Kubernetes goes by the same word: it then takes
+    /// the node's pods and volumes for free.
+    pub out_of_service: bool,
 }
 
 impl NodeFacts {
+    /// The node is Ready, and nobody says that its machine is off.
+    pub fn in_service(&self) -> bool {
+        self.ready == Ready::True && !self.out_of_service
+    }
+
     /// The kubelet's latest report: the heartbeat of `Ready`, as written.
     pub fn heartbeat(&self) -> Option<Timestamp> {
         self.conditions.get("Ready")?.evidence.last_heartbeat_time

@@ -78,6 +78,8 @@ pub enum WaitReason {
     NodeDeleting,
     /// Control-plane nodes are never touched.
     ControlPlane,
+    /// Another controller is taking the node down; the message names its mark on the node.
+    ClaimedByOther,
     /// Somebody else has cordoned the node.
     CordonedByOther,
     /// The node is not Ready, and none of the policy's remedies reaches it.

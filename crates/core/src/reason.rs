@@ -139,6 +139,8 @@ pub enum Reason {
     NodeReplaced,
     /// The node is being deleted.
     NodeDeleting,
+    /// Another controller is taking the node down; the message names its mark on the node.
+    ClaimedByOther,
     /// Paused by the ConfigMap `rerail-pause`; the message says by whom and until when.
     Paused,
     /// Something that must always hold did not: nothing is done for this run any more. Deleting the

@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     drain::progress::{DrainPlan, PodRef},
-    facts::{Cordon, NodeFacts, Ready},
+    facts::{Cordon, NodeFacts, OUT_OF_SERVICE_TAINT},
     policy::Contract,
     reason::Reason,
     reboot_check::Report,
@@ -320,9 +320,9 @@ impl Look<'_> {
         let Some(remedy) = contract.remedies.get(rung as usize) else {
             return Err((Reason::NoBoot, "every remedy of the policy was tried".into()));
         };
-        if node.ready != Ready::True && !remedy.action.reaches_not_ready() {
-            let message = "the node is not Ready, and no remedy left reaches it";
-            return Err((Reason::Unreachable, message.into()));
+        if !node.in_service() && !remedy.action.reaches_not_ready() {
+            let message = format!("{}, and no remedy left reaches it", out_of_service(node));
+            return Err((Reason::Unreachable, message));
         }
         if node.boot_id.is_empty() {
             // Any later boot ID would pass for a boot.
@@ -350,6 +350,19 @@ impl Look<'_> {
 
     fn intent(&self, effect: IntentEffect, attempt: u32) -> Intent {
         intent(self.run, self.node, effect, attempt, self.seen.now)
+    }
+}
+
+/// Why a node is not in service, for people.
+fn out_of_service(node: &NodeFacts) -> String {
+    if node.out_of_service {
+        return format!("the node bears the taint {OUT_OF_SERVICE_TAINT}: its machine is off");
+    }
+    match node.conditions.get("Ready") {
+        Some(ready) if !ready.reason.is_empty() => {
+            format!("the node is not Ready: {}", ready.reason)
+        }
+        Some(_) | None => "the node is not Ready".to_owned(),
     }
 }
 
@@ -500,6 +513,10 @@ fn turn_back(look: &Look<'_>) -> Option<(Reason, String)> {
     }
     if node.deleting {
         return Some((Reason::NodeDeleting, "the node is being deleted".into()));
+    }
+    if let Some(claim) = &node.claim {
+        let message = format!("another controller is taking the node down: {claim}");
+        return Some((Reason::ClaimedByOther, message));
     }
     if !run.causes.is_empty() && look.standing(|_| true) == Standing::Clear {
         return Some((Reason::TriggerCleared, "no trigger is true any more".into()));

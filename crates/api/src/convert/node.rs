@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeCondition};
-use rerail_core::facts::{ConditionFact, Evidence, NodeFacts, Ready, cut_message};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
+use rerail_core::facts::{
+    ConditionFact, Evidence, NodeFacts, OUT_OF_SERVICE_TAINT, Ready, cut_message,
+};
 
 use super::last_remediation;
 use crate::names;
@@ -15,6 +17,14 @@ const CONTROL_PLANE_ROLES: [&str; 3] = [
     "node-role.kubernetes.io/master",
     "node-role.kubernetes.io/etcd",
 ];
+
+/// Taints by which other controllers say that they are taking a node down, whatever their value and
+/// effect. Sources: `docs/design/006-marks-of-other-controllers.md`.
+const CLAIMING_TAINTS: [&str; 3] =
+    ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"];
+
+/// Annotations that say the same.
+const CLAIMING_ANNOTATIONS: [&str; 1] = ["weave.works/kured-reboot-in-progress"];
 
 /// How many conditions of a node are looked at; nodes seen in production have up to 40.
 const CONDITIONS_KEPT: usize = 256;
@@ -75,14 +85,36 @@ pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
             .unwrap_or_default(),
         hold: labels.contains_key(names::HOLD),
         ignore: labels.contains_key(names::IGNORE),
+        claim: claim(node),
+        out_of_service: is_tainted(node, OUT_OF_SERVICE_TAINT),
         labels,
     }
 }
 
+fn taints(node: &Node) -> &[Taint] {
+    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+}
+
+fn is_tainted(node: &Node, key: &str) -> bool {
+    taints(node).iter().any(|taint| taint.key == key)
+}
+
 fn is_control_plane(node: &Node, labels: &BTreeMap<String, String>) -> bool {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    CONTROL_PLANE_ROLES.iter().any(|role| labels.contains_key(*role))
-        || taints.iter().any(|taint| CONTROL_PLANE_ROLES.contains(&taint.key.as_str()))
+    CONTROL_PLANE_ROLES.iter().any(|role| labels.contains_key(*role) || is_tainted(node, role))
+}
+
+/// The first mark of another controller that is taking the node down (SAFE-7).
+fn claim(node: &Node) -> Option<String> {
+    let annotated = |key: &&&str| {
+        node.metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|annotations| annotations.contains_key(**key))
+    };
+    let taint = CLAIMING_TAINTS.iter().find(|key| is_tainted(node, key));
+    taint.map(|key| format!("taint {key}")).or_else(|| {
+        CLAIMING_ANNOTATIONS.iter().find(annotated).map(|key| format!("annotation {key}"))
+    })
 }
 
 fn ready(conditions: &BTreeMap<String, ConditionFact>) -> Ready {
@@ -159,16 +191,63 @@ mod tests {
 
     use super::*;
 
+    fn facts_of(node: serde_json::Value) -> NodeFacts {
+        let look = Look { now: Timestamp::UNIX_EPOCH, earlier: None, first_list: true };
+        facts(&serde_json::from_value(node).unwrap(), look)
+    }
+
     fn read(conditions: serde_json::Value, boot_id: &str) -> NodeFacts {
-        let node = json!({
+        facts_of(json!({
             "metadata": { "name": "n1", "uid": "u1" },
             "status": { "conditions": conditions, "nodeInfo": { "bootID": boot_id,
                 "architecture": "", "containerRuntimeVersion": "", "kernelVersion": "",
                 "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
                 "operatingSystem": "", "osImage": "", "systemUUID": "" } },
-        });
-        let look = Look { now: Timestamp::UNIX_EPOCH, earlier: None, first_list: true };
-        facts(&serde_json::from_value(node).unwrap(), look)
+        }))
+    }
+
+    fn tainted(key: &str) -> NodeFacts {
+        facts_of(json!({ "spec": { "taints": [
+            { "key": "node.kubernetes.io/not-ready", "effect": "NoExecute" },
+            { "key": key, "value": "1700000000", "effect": "NoSchedule" },
+        ] } }))
+    }
+
+    #[test]
+    fn a_mark_of_another_controller_is_known_by_its_key_and_told() {
+        for key in
+            ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"]
+        {
+            assert_eq!(tainted(key).claim, Some(format!("taint {key}")));
+        }
+        let key = "weave.works/kured-reboot-in-progress";
+        let kured = facts_of(json!({ "metadata": { "annotations": { key: "2026-01-01" } } }));
+        assert_eq!(kured.claim, Some(format!("annotation {key}")));
+    }
+
+    #[test]
+    fn marks_that_claim_nothing_are_left_aside() {
+        // The first is only a candidate of the autoscaler; many nodes bear it and are never taken.
+        for key in
+            ["DeletionCandidateOfClusterAutoscaler", "karpenter.sh/unregistered", "dedicated"]
+        {
+            assert_eq!(tainted(key).claim, None, "{key}");
+        }
+        let kured = json!({ "weave.works/kured-most-recent-reboot-needed": "2026-01-01" });
+        assert_eq!(facts_of(json!({ "metadata": { "annotations": kured } })).claim, None);
+    }
+
+    #[test]
+    fn a_node_is_out_of_service_by_its_taint_whatever_the_effect() {
+        assert!(tainted(OUT_OF_SERVICE_TAINT).out_of_service);
+        assert!(!tainted("node.kubernetes.io/unreachable").out_of_service);
+    }
+
+    #[test]
+    fn a_mark_that_comes_or_goes_is_a_difference_that_decisions_can_see() {
+        let plain = tainted("dedicated");
+        assert!(differs(&plain, &tainted("karpenter.sh/disrupted")));
+        assert!(differs(&plain, &tainted(OUT_OF_SERVICE_TAINT)));
     }
 
     #[test]

@@ -236,7 +236,7 @@ fn conditions(
     let mut all = vec![
         ("Succeeded", summary, reason, message.clone()),
         ("Reconciling", truth(open && !stalled), reason, String::new()),
-        ("Stalled", truth(stalled), reason, String::new()),
+        ("Stalled", truth(stalled), reason, if stalled { message } else { String::new() }),
         ("DiagnosticsCollected", "Unknown", "NotConfigured", String::new()),
     ];
     for (name, step, next) in MILESTONES {

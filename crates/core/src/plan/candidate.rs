@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Candidate, Wait, WaitReason, World};
 use crate::{
-    facts::{Cordon, NodeFacts, Ready},
+    facts::{Cordon, NodeFacts},
     policy::{Mode, Policy},
     priority::{self, Priority},
     run::Run,
@@ -162,6 +162,11 @@ fn standing_against(
         let message = format!("run {} of this node is in step {}", run.name, run.step);
         return Some(Wait::new(WaitReason::ActiveRun, message));
     }
+    // Before the cordon: who takes a node down often cordons it, too, and the mark says more.
+    if let Some(claim) = &node.claim {
+        let message = format!("another controller is taking the node down: {claim}");
+        return Some(Wait::new(WaitReason::ClaimedByOther, message));
+    }
     // The empty UID is no run's: whatever mark or cordon is there is not a future run's own.
     let cordon = node.cordon(held.map_or("", |run| &run.uid));
     if cordon != Cordon::None && cordon != Cordon::Ours {
@@ -171,8 +176,11 @@ fn standing_against(
         );
     }
     let reachable = policy.contract.remedies.iter().any(|remedy| remedy.action.reaches_not_ready());
-    if node.ready != Ready::True && !reachable {
-        let message = "the node is not Ready, and no remedy of the policy reaches such a node";
+    if !node.in_service() && !reachable {
+        let message = match node.out_of_service {
+            true => "the node is out of service, and no remedy of the policy reaches such a node",
+            false => "the node is not Ready, and no remedy of the policy reaches such a node",
+        };
         return wait(WaitReason::NoReachableRemedy, message);
     }
     None

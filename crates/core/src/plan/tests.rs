@@ -120,7 +120,7 @@ fn nothing_is_said_of_a_healthy_node() {
 #[test]
 fn each_rule_about_candidates_has_its_reason() {
     type Case = (fn(&mut World), WaitReason);
-    let cases: [Case; 14] = [
+    let cases: [Case; 17] = [
         (|w| workers(w).contract.triggers[0].hold_for = secs(200), WaitReason::NotLongEnough),
         (|w| set(n1(w), condition("Sick", "Unknown", 0)), WaitReason::TriggerUnknown),
         (|w| w.now = at(1000), WaitReason::TriggerUnknown),
@@ -139,6 +139,15 @@ fn each_rule_about_candidates_has_its_reason() {
         (|w| n1(w).unschedulable = true, WaitReason::CordonedByOther),
         (|w| n1(w).cordoned_by = Some("run-0".into()), WaitReason::CordonedByOther),
         (|w| cordon(n1(w)), WaitReason::CordonedByOther),
+        (|w| n1(w).claim = Some("taint x".into()), WaitReason::ClaimedByOther),
+        (
+            |w| {
+                n1(w).claim = Some("taint x".into());
+                n1(w).unschedulable = true;
+            },
+            WaitReason::ClaimedByOther,
+        ),
+        (|w| n1(w).out_of_service = true, WaitReason::NoReachableRemedy),
         (|w| n1(w).ready = Ready::False, WaitReason::NoReachableRemedy),
         (|w| n1(w).ready = Ready::Unknown, WaitReason::NoReachableRemedy),
     ];
@@ -148,6 +157,16 @@ fn each_rule_about_candidates_has_its_reason() {
         assert_eq!(wait(&world).reason, reason);
         assert_eq!(admitted(&world), None, "{reason}");
     }
+}
+
+#[test]
+fn who_waits_for_another_controller_learns_its_mark() {
+    let mut world = one();
+    n1(&mut world).claim = Some("taint karpenter.sh/disrupted".into());
+    assert!(wait(&world).message.ends_with(": taint karpenter.sh/disrupted"));
+    // A person's run waits for the same.
+    world.open_runs = vec![by_person()];
+    assert_eq!(wait(&world).reason, WaitReason::ClaimedByOther);
 }
 
 #[test]

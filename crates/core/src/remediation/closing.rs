@@ -2,13 +2,8 @@
 //! takes our marks off and writes the outcome, also when there is no mark to take off: it moves the
 //! node's resourceVersion, so that no late patch of ours can land afterwards (protocol R4).
 
-use super::{Decision, Effect, Look};
-use crate::{
-    facts::{Cordon, Ready},
-    reason::Reason,
-    step::Step,
-    trigger::add,
-};
+use super::{Decision, Effect, Look, out_of_service};
+use crate::{facts::Cordon, reason::Reason, step::Step, trigger::add};
 
 /// The node's own annotation says that the closing write of this run was committed.
 fn closed(look: &Look<'_>) -> bool {
@@ -29,7 +24,7 @@ pub(super) fn uncordoning(look: &Look<'_>) -> Decision {
     if look.node.hold {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
-    if look.node.ready != Ready::True || look.deadline_passed() {
+    if !look.node.in_service() || look.deadline_passed() {
         return look.hold(Reason::Unreachable, "the node is not Ready, or could not be written");
     }
     let close = Effect::Close {
@@ -66,6 +61,7 @@ fn result(reason: Reason) -> Step {
         Reason::CordonedByOther,
         Reason::CordonLifted,
         Reason::NodeDeleting,
+        Reason::ClaimedByOther,
         Reason::NodeReplaced,
     ];
     if somebodys_wish.contains(&reason) { Step::Cancelled } else { Step::Failed }
@@ -81,9 +77,9 @@ pub(super) fn rolling_back(look: &Look<'_>) -> Decision {
     if ours && look.node.hold {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
-    if ours && look.node.ready != Ready::True {
-        return look
-            .hold(Reason::Unreachable, "the node is not Ready; it stays cordoned until it is");
+    if ours && !look.node.in_service() {
+        let message = format!("{}; it stays cordoned until it is back", out_of_service(look.node));
+        return look.hold(Reason::Unreachable, message);
     }
     if look.deadline_passed() {
         return look.hold(Reason::Unreachable, "the node could not be written");

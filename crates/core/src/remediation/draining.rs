@@ -8,7 +8,7 @@ use crate::{
         filter::RefuseReason,
         progress::{DrainPlan, PodRef},
     },
-    facts::{Cordon, Ready},
+    facts::Cordon,
     reason::Reason,
     trigger::add,
 };
@@ -85,7 +85,7 @@ fn late(look: &Look<'_>, message: &str) -> Option<Decision> {
 
 /// Everything that has to go is gone: the reboot intent, the point of no return.
 fn drained(look: &Look<'_>) -> Decision {
-    if look.node.ready != Ready::True || look.node.boot_id.is_empty() {
+    if !look.node.in_service() || look.node.boot_id.is_empty() {
         let message = "the node is drained and not Ready, or reports no boot ID; a Pod cannot act";
         return late(look, message).unwrap_or_else(|| {
             Decision::wait(Reason::WaitingForReady, message, look.run.deadline)

@@ -1,15 +1,14 @@
 //! Held: open, no slot, no deadline, cordoned and visible. Left by evidence where a machine came back
 //! by itself, else by a person.
 
+use jiff::Timestamp;
+
 use super::{Decision, Look};
-use crate::{
-    facts::{Cordon, Ready},
-    reason::Reason,
-};
+use crate::{facts::Cordon, reason::Reason, trigger::add};
 
 pub(super) fn step(look: &Look<'_>) -> Decision {
     let Look { run, node, .. } = look;
-    let ready = node.ready == Ready::True;
+    let ready = node.in_service();
     let ours = look.cordon() == Cordon::Ours;
     // Held before its cordon (the label came first) has no mark; only a cordon that was there can
     // have been lifted.
@@ -25,7 +24,10 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     let lifted = run.reason == Reason::HoldLabel && !node.hold;
     let back = matches!(run.reason, Reason::NoBoot | Reason::Unreachable) && ready;
     if (lifted || back) && look.booted() {
-        return look.verify();
+        return match not_yet_steady(look) {
+            Some(until) if !lifted => Decision::wait(run.reason, run.message.clone(), Some(until)),
+            Some(_) | None => look.verify(),
+        };
     }
     if lifted {
         let ending = run.ending.unwrap_or(Reason::HoldLifted);
@@ -36,4 +38,13 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         return look.roll_back(ending, "the node is Ready again");
     }
     Decision::wait(run.reason, run.message.clone(), None)
+}
+
+/// A machine that came back by itself must have been Ready for `verify.ready` before its run takes a
+/// place again: one in a boot loop is Ready for a moment after each boot, and would keep the others
+/// from being helped, for as long as it loops.
+fn not_yet_steady(look: &Look<'_>) -> Option<Timestamp> {
+    let since = look.seen.memory.ready_since.unwrap_or(look.seen.now);
+    let until = add(since, look.contract.verify.ready);
+    (until > look.seen.now).then_some(until)
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{PodSeen, booted, withdrawing};
 use crate::{
-    facts::{NodeFacts, Ready},
+    facts::NodeFacts,
     run::Run,
     step::Step,
     trigger::{self, Standing},
@@ -13,7 +13,7 @@ use crate::{
 /// Memory of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memory {
-    /// Since when the node has been Ready without a break, by our own clock.
+    /// Since when the node has been Ready and in service without a break, by our own clock.
     pub ready_since: Option<Timestamp>,
     /// Since when every trigger that must clear has been clear without a break, and the reports.
     pub clear_since: Option<Timestamp>,
@@ -40,7 +40,7 @@ impl Memory {
         }
         // A watch may lag behind: what it shows from before the boot is no recovery.
         let before_boot = run.step == Step::Verifying && !booted(run, node);
-        if node.ready == Ready::True && !before_boot {
+        if node.in_service() && !before_boot {
             start(&mut self.ready_since, now);
         } else {
             self.ready_since = None;

@@ -4,6 +4,7 @@ mod driver;
 mod held;
 mod injections;
 mod memory;
+mod others;
 mod protocol;
 mod random;
 mod retry;
@@ -19,7 +20,7 @@ use crate::{
     drain::filter::{
         DaemonSetPods, DrainOptions, EmptyDir, OrphanedDaemonSet, TerminatingPods, Unmanaged,
     },
-    facts::{ConditionFact, Evidence, LastRemediation, LastRun},
+    facts::{ConditionFact, Evidence, LastRemediation, LastRun, Ready},
     policy::{
         self, Attempts, DrainContract, OnNotCured, Remedy, Trigger, TypePattern, VerifyContract,
     },
@@ -80,6 +81,8 @@ pub(crate) fn node() -> NodeFacts {
         last_remediation: LastRemediation::default(),
         hold: false,
         ignore: false,
+        claim: None,
+        out_of_service: false,
     };
     set(&mut node, condition("Ready", "True", 0));
     set(&mut node, condition("Sick", "True", 0));

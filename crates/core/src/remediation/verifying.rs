@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen};
+use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen, out_of_service};
 use crate::{
-    facts::Ready,
     policy::OnNotCured,
     reason::Reason,
     run::IntentEffect,
@@ -49,11 +48,12 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
 
 /// `verify.timeout` has passed. A machine that booted and is Ready is never rebooted again.
 fn give_up(look: &Look<'_>, missing: &Missing) -> Decision {
-    if look.node.ready != Ready::True {
+    if !look.node.in_service() {
         return match look.next_attempt() {
             Ok(next) => Decision::change(next),
             Err(_) => {
-                look.hold(Reason::Unreachable, "the machine booted, and the node is not Ready")
+                let message = format!("the machine booted, and {}", out_of_service(look.node));
+                look.hold(Reason::Unreachable, message)
             }
         };
     }
@@ -75,7 +75,7 @@ fn ready(look: &Look<'_>) -> Option<Missing> {
         return Some(Missing::new(Reason::WaitingForReady, "the node shows no new boot ID"));
     }
     let Some(since) = look.seen.memory.ready_since else {
-        return Some(Missing::new(Reason::WaitingForReady, "the node is not Ready"));
+        return Some(Missing::new(Reason::WaitingForReady, out_of_service(look.node)));
     };
     let until = add(since, look.contract.verify.ready);
     (until > look.seen.now).then(|| Missing {

@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Effect, Look, PodSeen};
+use super::{Decision, Effect, Look, PodSeen, out_of_service};
 use crate::{
-    facts::Cordon,
+    facts::{Cordon, OUT_OF_SERVICE_TAINT},
     reason::Reason,
     reboot_check::{self, Refusal},
     run::Run,
@@ -34,11 +34,7 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     }
     let unresolved = |message: &str, recheck| {
         if look.deadline_passed() {
-            let message = format!(
-                "cannot tell whether the machine will still reboot: {message}; power it on or \
-                 repair it, or delete its Node object if it is gone for good"
-            );
-            return Decision::wait(Reason::EffectUnresolved, message, recheck);
+            return Decision::wait(Reason::EffectUnresolved, doors(look, message), recheck);
         }
         Decision::wait(
             Reason::Withdrawing,
@@ -48,11 +44,14 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     };
     let harmless_at = lost_pod_harmless_at(look.run);
     match &look.seen.reboot_pod {
-        PodSeen::Unknown => return unresolved("looking for the reboot Pod", None),
         PodSeen::Waiting { deleting: false, .. } | PodSeen::Running { deleting: false } => {
             let message = "stopping the reboot Pod";
             return Decision::act(Effect::DeleteRebootPod, Reason::Withdrawing, message);
         }
+        // Somebody has looked, and says that the machine is off: nothing on it acts any more, and
+        // whoever gives it power boots it.
+        _ if look.node.out_of_service => return resolved(look),
+        PodSeen::Unknown => return unresolved("looking for the reboot Pod", None),
         PodSeen::Waiting { .. } | PodSeen::Running { .. } => {
             return unresolved("the kubelet has not stopped the reboot Pod yet", None);
         }
@@ -98,6 +97,33 @@ fn reported_since(look: &Look<'_>) -> bool {
     look.seen.memory.report_at_pod_end.is_some_and(|at_end| at_end != report)
 }
 
+/// What a person can do about a machine of which nobody can tell whether it will still reboot.
+fn doors(look: &Look<'_>, message: &str) -> String {
+    let node = &look.node.name;
+    format!(
+        "cannot tell whether the machine will still reboot: {message}; power it on or repair it; or \
+         make sure that it is off, and say so: kubectl taint node {node} \
+         {OUT_OF_SERVICE_TAINT}=nodeshutdown:NoExecute; or delete its Node object if it is gone for \
+         good"
+    )
+}
+
+/// What became of the attempt, for the person who finds the run held.
+fn story(look: &Look<'_>) -> String {
+    let why = &look.run.message;
+    if look.node.out_of_service {
+        return format!("{why}; {}", out_of_service(look.node));
+    }
+    match look.seen.reboot_pod {
+        PodSeen::Ended { exit_code, .. } if started(exit_code) => format!(
+            "{why}; the reboot was started, and the node still reports the boot before it: see what \
+             keeps the machine from going down (an unmount that hangs, an inhibitor), or power-cycle \
+             it; once it has booted it is verified by itself"
+        ),
+        _ => why.clone(),
+    }
+}
+
 /// Nothing of the attempt can act any more, and the machine has not booted.
 fn resolved(look: &Look<'_>) -> Decision {
     let why = look.run.message.clone();
@@ -114,9 +140,9 @@ fn resolved(look: &Look<'_>) -> Decision {
         (_, Cordon::Ours) => match look.next_attempt() {
             Ok(next) => Decision::change(next),
             Err((Reason::Unreachable, message)) => {
-                look.hold(Reason::NoBoot, format!("{why}; {message}"))
+                look.hold(Reason::NoBoot, format!("{}; {message}", story(look)))
             }
-            Err((reason, message)) => look.hold(reason, format!("{why}; {message}")),
+            Err((reason, message)) => look.hold(reason, format!("{}; {message}", story(look))),
         },
     }
 }

@@ -24,7 +24,12 @@ fn held_is_left_by_the_evidence_that_fits_its_reason() {
         scene.run.reason = reason;
         change(&mut scene);
         match expected {
-            Some(expected) => assert_eq!(scene.goes_to(), expected, "{reason}"),
+            Some(expected) => {
+                // A machine that came back by itself has to be Ready for `verify.ready` first.
+                scene.look();
+                scene.now = at(10 + 60);
+                assert_eq!(scene.goes_to(), expected, "{reason}");
+            }
             None => assert_eq!(scene.waits(), reason),
         }
     }
@@ -87,4 +92,20 @@ fn lifting_the_cordon_under_a_hold_label_ends_the_run_without_a_loop() {
     scene.run = scene.changed();
     assert_eq!(scene.run.step, Step::RollingBack);
     assert!(matches!(scene.effect(), Effect::Close { uncordon: false, .. }));
+}
+
+#[test]
+fn a_machine_in_a_boot_loop_takes_no_place_again_before_it_stays_ready() {
+    let mut scene = scene(Step::Held);
+    scene.run.reason = Reason::Unreachable;
+    for boot in 2..10 {
+        scene.node.boot_id = format!("boot-{boot}");
+        set(&mut scene.node, condition("Ready", "True", 40 * boot));
+        scene.now = at(40 * boot);
+        let decision = scene.look();
+        assert_eq!((decision.action, decision.reason), (Action::Wait, Reason::Unreachable));
+        assert_eq!(decision.recheck_at, Some(at(40 * boot + 60)));
+    }
+    scene.now = at(40 * 9 + 60);
+    assert_eq!(scene.goes_to(), (Step::Verifying, Reason::Booted));
 }

@@ -8,7 +8,7 @@ use super::{
 
 type Injection = (&'static str, fn(&mut World));
 
-const INJECTIONS: [Injection; 16] = [
+const INJECTIONS: [Injection; 18] = [
     ("hold", |w| w.scene.node.hold = true),
     ("cancel", |w| w.scene.run.cancel = true),
     ("hold and cancel", |w| {
@@ -18,6 +18,8 @@ const INJECTIONS: [Injection; 16] = [
     ("node gone", |w| w.scene.node_is = NodeIs::Gone),
     ("node replaced", |w| w.scene.node_is = NodeIs::Replaced),
     ("node deleting", |w| w.scene.node.deleting = true),
+    ("claimed", |w| w.scene.node.claim = Some("taint x".into())),
+    ("out of service", |w| w.scene.node.out_of_service = true),
     ("policy suspended", |w| w.scene.policy = PolicyStanding::Suspended),
     ("policy deleted", |w| w.scene.policy = PolicyStanding::Deleted),
     ("policy not enforcing", |w| w.scene.policy = PolicyStanding::NotEnforcing),

@@ -88,12 +88,13 @@ fn cordoning_leaves_a_node_that_somebody_else_has_taken() {
 #[test]
 fn before_the_point_of_no_return_a_run_turns_back_for_each_of_these() {
     type Case = (fn(&mut Scene), Reason);
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         (|s| s.run.cancel = true, Reason::CancelRequested),
         (|s| s.policy = PolicyStanding::Deleted, Reason::PolicyDeleted),
         (|s| s.policy = PolicyStanding::Suspended, Reason::PolicySuspended),
         (|s| s.policy = PolicyStanding::NotEnforcing, Reason::PolicyNotEnforcing),
         (|s| s.node.deleting = true, Reason::NodeDeleting),
+        (|s| s.node.claim = Some("taint x".into()), Reason::ClaimedByOther),
         (|s| set(&mut s.node, condition("Sick", "False", 9)), Reason::TriggerCleared),
     ];
     for (change, reason) in cases {
@@ -539,6 +540,7 @@ fn a_roll_back_ends_as_its_reason_says() {
         (Reason::TriggerCleared, Step::Cancelled),
         (Reason::CordonLifted, Step::Cancelled),
         (Reason::CordonedByOther, Step::Cancelled),
+        (Reason::ClaimedByOther, Step::Cancelled),
         (Reason::PolicySuspended, Step::Cancelled),
         (Reason::HoldLifted, Step::Cancelled),
     ];

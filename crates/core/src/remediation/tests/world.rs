@@ -108,7 +108,7 @@ impl World {
         let decision = self.scene.look();
         let unresolved = decision.reason == Reason::EffectUnresolved;
         held && decision.action == Action::Wait
-            && (self.scene.run.step == Step::Held || unresolved)
+            && (self.scene.run.step == Step::Held && decision.recheck_at.is_none() || unresolved)
             && self.boot_at.is_none()
     }
 
