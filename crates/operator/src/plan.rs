@@ -13,8 +13,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Resource, runtime::events::EventType};
-use rerail_api::convert;
+use kube::{Resource, ResourceExt, runtime::events::EventType};
+use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
     invariants,
     plan::{Candidate, Plan, Wait, WaitReason, World, plan},
@@ -61,12 +61,13 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner that has told nothing yet.
+    /// A planner that has told nothing yet, but what the policies' statuses say already: that was told
+    /// by the operator before this one.
     pub fn new(context: Arc<Context>) -> Self {
         Planner {
-            context,
             statuses: Statuses::default(),
-            announced: BTreeSet::new(),
+            announced: good(context.policies.snapshot()).flat_map(|p| told(&p)).collect(),
+            context,
             unreadable: BTreeMap::new(),
             failures: BTreeMap::new(),
         }
@@ -225,13 +226,12 @@ impl Planner {
             (candidate.node.clone(), candidate.policy.clone(), "WouldStart", message)
         });
         let current: Vec<_> = exhausted.chain(would).collect();
-        let keys =
-            current.iter().map(|(node, policy, reason, _)| format!("{reason}/{policy}/{node}"));
+        let keys = current.iter().map(|(node, policy, reason, _)| key(reason, policy, node));
         let keys: BTreeSet<String> = keys.collect();
         self.announced.retain(|key| keys.contains(key));
         let mut left = EVENTS_A_TURN;
         for (node, policy, reason, message) in current {
-            let key = format!("{reason}/{policy}/{node}");
+            let key = key(reason, &policy, &node);
             if self.announced.contains(&key) {
                 continue;
             }
@@ -250,6 +250,19 @@ impl Planner {
         }
         true
     }
+}
+
+/// Names one thing to be announced.
+fn key(reason: &str, policy: &str, node: &str) -> String {
+    format!("{reason}/{policy}/{node}")
+}
+
+/// What a policy's status has told of its nodes.
+fn told(policy: &RemediationPolicy) -> Vec<String> {
+    let name = policy.name_any();
+    let status = policy.status.iter();
+    let nodes = status.flat_map(|status| status.waiting.iter().chain(&status.would_start));
+    nodes.map(|told| key(&told.reason, &name, &told.node)).collect()
 }
 
 impl Context {
