@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A fault of one machine. Injected once, it is used up by the machine's next boot (the failing
+/// A fault of one machine. Injected once, it is used up by the machine's next boot (those of the
 /// reboot command: by the next act); injected to last, it is there at every boot until
 /// [`crate::MachineHandle::clear_faults`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,12 @@ pub enum Fault {
     },
     /// The reboot command fails: the Pod ends with exit code 12 and the machine stays up.
     RebootCommandFails,
+    /// The reboot command succeeds, and the machine stays up: something keeps it from going down,
+    /// such as an unmount that hangs. It goes down at [`crate::MachineHandle::let_go_down`].
+    RebootHangs,
+    /// The reboot Pod's container does not start, and its kubelet, busy with that, does not see that
+    /// the Pod is deleted; until [`crate::MachineHandle::clear_faults`], when it starts after all.
+    RebootPodStartsLate,
     /// After the boot no container starts: Pods stay Pending in ContainerCreating, although the
     /// node is Ready with a new boot ID. Seen on a real machine after a power cut.
     PodsDoNotStart,
@@ -47,7 +53,7 @@ pub enum Fault {
         /// Its message.
         message: String,
     },
-    /// After the boot the kubelet starts a reboot Pod a second time that it had not reported as
-    /// ended (protocol R1: the kernel's boot ID must stop it).
+    /// The kubelet does not report the reboot Pod's end before the machine goes down, and starts it
+    /// a second time after the boot (protocol R1: the kernel's boot ID must stop it).
     PodRunsAgain,
 }

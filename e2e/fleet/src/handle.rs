@@ -97,6 +97,15 @@ impl MachineHandle {
         self.down(Cause::Spontaneous, After::Boot).await
     }
 
+    /// What kept the machine from going down ([`Fault::RebootHangs`]) lets go: it reboots now, as its
+    /// reboot Pod wanted. The truth log tells of the act only now. Nothing happens if no reboot hangs.
+    pub async fn let_go_down(&self) -> Result<(), Error> {
+        let Some(act) = self.machine()?.state().hanging_reboot.take() else { return Ok(()) };
+        let cause = act.cause.clone().unwrap_or(Cause::Script);
+        self.fleet.truth.record(act);
+        self.down(cause, After::Boot).await
+    }
+
     async fn down(&self, cause: Cause, then: After) -> Result<(), Error> {
         let (sender, done) = oneshot::channel();
         let order = Order::Down { cause, then, delay: Duration::ZERO, done: Some(sender) };

@@ -53,6 +53,10 @@ impl Host for FleetHost<'_> {
             event.cordoned_by = node.annotations().get(names::CORDONED_BY).cloned();
             event.node_uid = node.uid().unwrap_or_default();
         }
+        if self.machine.state().take_fault(|fault| *fault == Fault::RebootHangs).is_some() {
+            self.machine.state().hanging_reboot = Some(event);
+            return Ok(());
+        }
         let delay = self.machine.state().rng.within(&self.fleet.options.shutdown_time);
         let order = Order::Down { cause: self.cause.clone(), then: After::Boot, delay, done: None };
         // No await from here on: the log says "act" exactly when the machine will go down.

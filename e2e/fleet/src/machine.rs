@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub conditions: BTreeMap<String, Foreign>,
     /// What became of the operator's Pods here, by their UID.
     pub records: BTreeMap<String, Record>,
+    /// The act of a reboot Pod that something keeps from taking effect.
+    pub hanging_reboot: Option<TruthEvent>,
 }
 
 impl State {
@@ -113,6 +115,11 @@ impl State {
             true => Some(self.faults[index].0.clone()),
             false => Some(self.faults.remove(index).0),
         }
+    }
+
+    /// True while a fault waits to be met.
+    pub(crate) fn has_fault(&self, wanted: &Fault) -> bool {
+        self.faults.iter().any(|(fault, _)| fault == wanted)
     }
 
     /// What the pending faults make of the boot that begins now. Of equal one-shot faults one is
@@ -152,7 +159,9 @@ impl Effects {
                 self.new_conditions.push((condition.clone(), reason.clone(), message.clone()));
             }
             Fault::PodRunsAgain => self.pod_runs_again = true,
-            Fault::RebootCommandFails => return false,
+            Fault::RebootCommandFails | Fault::RebootHangs | Fault::RebootPodStartsLate => {
+                return false;
+            }
         }
         true
     }
@@ -209,6 +218,7 @@ impl Machine {
             effects: Effects { slow_factor: 1, ..Effects::default() },
             conditions: BTreeMap::new(),
             records: BTreeMap::new(),
+            hanging_reboot: None,
         };
         let machine = Self {
             spec,

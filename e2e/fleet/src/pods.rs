@@ -23,10 +23,14 @@ use crate::host::FleetHost;
 use crate::machine::{Ended, Machine, Record};
 use crate::power::Owned;
 use crate::truth::{Cause, EventKind};
-use crate::{clock, pod_status};
+use crate::{Fault, clock, pod_status};
 
 /// Pause before a write or a token request that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a container that starts at last is given to do its work before its Pod, whose deletion
+/// the kubelet sees now, is stopped.
+const LATE_WORK: Duration = Duration::from_secs(10);
 
 /// Exit code of a container that was stopped.
 const EXIT_KILLED: i32 = 137;
@@ -137,7 +141,7 @@ impl Container {
         let start = self.start;
         let work = async {
             self.write(pod_status::waiting(&self.pod, start)).await;
-            while self.machine.state().effects.no_pods {
+            while self.machine.state().effects.no_pods || self.starts_late() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             let client = self.client().await;
@@ -170,6 +174,26 @@ impl Container {
             }
             None => self.deadline(start).await,
         }
+    }
+
+    /// Something keeps the reboot Pod's container from starting.
+    fn starts_late(&self) -> bool {
+        self.component() == names::COMPONENT_REBOOT
+            && self.machine.state().has_fault(&Fault::RebootPodStartsLate)
+    }
+
+    /// As long as the container does not start, its kubelet sees nothing else; then it does its work.
+    async fn start_and_work(&self) {
+        while self.starts_late() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let ended = async {
+            while self.machine.state().records.get(&self.uid()).is_none_or(|r| r.ended.is_none()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // One that does not end is stopped like any other.
+        let _ = tokio::time::timeout(LATE_WORK, ended).await;
     }
 
     async fn deadline(&self, start: Timestamp) {
@@ -217,7 +241,11 @@ impl Container {
         if !outcome.report.acted {
             self.tell(EventKind::Refused, Some(cause), &outcome.report.message);
         }
-        let late = outcome.report.acted && self.machine.state().rng.one_in(3);
+        let late = {
+            let mut state = self.machine.state();
+            let goes_down = outcome.report.acted && state.hanging_reboot.is_none();
+            goes_down && (state.has_fault(&Fault::PodRunsAgain) || state.rng.one_in(3))
+        };
         (ended(outcome.exit_code, outcome.message()), late)
     }
 
@@ -249,6 +277,9 @@ impl Container {
     /// The Pod is being deleted: stop what runs, report it, and let the object go.
     async fn stop(&self, old: Option<Worker>) {
         if let Some(worker) = old {
+            if self.starts_late() {
+                self.start_and_work().await;
+            }
             let grace = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
             let most = u64::try_from(grace).unwrap_or(0).saturating_mul(1000).min(400);
             let pause = self.machine.state().rng.millis(0, most);

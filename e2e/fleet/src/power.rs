@@ -122,6 +122,7 @@ impl Unit {
         {
             let mut state = self.machine.state();
             state.ready = false;
+            state.hanging_reboot = None;
             state.power = if then == After::Hang { Power::Hung } else { Power::Off };
         }
         let mut event = self.machine.event(EventKind::Down);
