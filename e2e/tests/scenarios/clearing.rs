@@ -73,6 +73,27 @@ fn a_machine_whose_trigger_stays_true_is_held() {
 }
 
 #[test]
+fn a_trigger_that_clears_while_the_machine_is_down_and_comes_back_is_not_cured() {
+    play("clear-again", 1, |stage| async move {
+        let node = stage.nodes[0].clone();
+        let slow = IMPATIENT.replace("ready: 1s", "ready: 3s");
+        stage.policy("Enforce", &format!("{slow}}}")).await;
+        stage.inject(&node, Fault::SlowBoot { factor: 2 });
+        stage.inject(&node, Fault::ConditionsStay);
+        stage.sicken(&node, "deadlock").await;
+        stage.goes_down(&node).await;
+        // Nobody scrapes a machine that is down: its alert resolves.
+        stage.cure(&node).await;
+        verifying(&stage, &node).await;
+        stage.sicken(&node, "deadlock, after the boot").await;
+        stage.is_held(&node, "NotCured", "trigger is true on new evidence").await;
+        assert_eq!(stage.boots(&node), 1);
+        stage.rests(&stage.shared.operator).await;
+        stage.finish().await;
+    });
+}
+
+#[test]
 fn a_machine_that_is_not_cured_goes_back_to_work_where_the_policy_says_so() {
     play("clear-work", 1, |stage| async move {
         let node = stage.nodes[0].clone();

@@ -2,6 +2,7 @@
 
 use rerail_core::step::Step;
 use rerail_e2e::ClusterOptions;
+use rerail_fleet::Fault;
 
 use crate::{
     shared::{SHORT, alone, play, said},
@@ -59,6 +60,50 @@ fn the_cordon_of_a_person_who_uncordoned_and_cordoned_again_stays() {
         stage.waiting(&node, "CordonedByOther").await;
         assert!(stage.is_cordoned(&node).await);
         assert_eq!(stage.boots(&node), 0);
+        stage.finish().await;
+    });
+}
+
+/// After the point of no return the machine is verified, whoever lifts its cordon, and nothing but our
+/// marks is taken off; before it comes down, and once it is held, a lifted cordon is the end.
+#[test]
+fn a_cordon_that_a_person_lifts_after_the_reboot_began_is_not_set_again() {
+    play("cordon-steps", 4, |stage| async move {
+        let nodes = stage.nodes.clone();
+        let rest = "
+  remedies: [{reboot: {method: Command}, timeout: 60s}]
+  verify: {ready: 3s, timeout: 60s}
+  attempts: {max: 3, per: 1h, backoff: 1h}";
+        stage.policy("Enforce", rest).await;
+        // Rebooting.
+        stage.sicken(&nodes[0], "deadlock").await;
+        stage.goes_down(&nodes[0]).await;
+        stage.uncordon(&nodes[0]).await;
+        stage.run_in(&nodes[0], Step::Succeeded).await;
+        stage.is_given_back(&nodes[0], "Succeeded", "Healed").await;
+        // Verifying; and the cordon that is there then is a person's.
+        stage.sicken(&nodes[1], "deadlock").await;
+        stage.run_in(&nodes[1], Step::Verifying).await;
+        stage.uncordon(&nodes[1]).await;
+        stage.cordon(&nodes[1]).await;
+        stage.run_in(&nodes[1], Step::Succeeded).await;
+        let marks = stage.marks(&nodes[1]).await;
+        assert_eq!((marks.cordoned, &marks.owner, &marks.note), (true, &None, &None));
+        // Withdrawing, and Held.
+        for (node, step) in [(&nodes[2], Step::Withdrawing), (&nodes[3], Step::Held)] {
+            stage.inject(node, Fault::RebootCommandFails);
+            stage.sicken(node, "deadlock").await;
+            stage.run_in(node, Step::Withdrawing).await;
+            if step == Step::Held {
+                stage.reports_until(node, step).await;
+            }
+            stage.uncordon(node).await;
+            let run = stage.reports_until(node, Step::Cancelled).await;
+            assert_eq!(said(&run).0, "CordonLifted");
+            stage.is_given_back(node, "Cancelled", "CordonLifted").await;
+        }
+        let boots: Vec<_> = nodes.iter().map(|node| stage.boots(node)).collect();
+        assert_eq!(boots, [1, 1, 0, 0]);
         stage.finish().await;
     });
 }

@@ -151,6 +151,60 @@ fn a_drain_that_takes_too_long_is_rolled_back_and_the_node_rests() {
     });
 }
 
+/// A pod with a finalizer of somebody else ends, and stays.
+async fn stuck_pod(stage: &Stage, name: &str, node: &str) {
+    let app = stage.app(name);
+    let yaml = format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {app}, namespace: default, labels: {{app: {app}}}, finalizers: [example.com/keep]}}
+spec: {{nodeName: {node}, containers: [{{name: c, image: i}}]}}"
+    );
+    stage.cluster().apply(&yaml).await.unwrap();
+    stage.ready_on(node, name, 1).await;
+}
+
+#[test]
+fn a_pod_that_a_finalizer_keeps_is_named_and_waited_for_as_long_as_the_policy_says() {
+    play("drain-stuck", 2, |stage| async move {
+        let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
+        stuck_pod(&stage, "one", &node).await;
+        stuck_pod(&stage, "two", &other).await;
+        let rest = "
+  drain: {timeout: 6s, unmanaged: Delete}
+  attempts: {max: 3, per: 1h, backoff: 1h}";
+        stage.policy("Enforce", rest).await;
+        stage.sicken(&node, SICK).await;
+        let waits = format!("waiting for pods to end: default/{}", stage.app("one"));
+        stage
+            .run_when(&node, "a pod that does not go", |status| {
+                status.conditions.iter().any(|c| c.message == waits)
+            })
+            .await;
+        let (reason, message) = said(&stage.run_in(&node, Step::Failed).await);
+        assert_eq!(
+            (reason.as_str(), message.contains(&waits)),
+            ("DrainTimeout", true),
+            "{message}"
+        );
+        stage.is_given_back(&node, "Failed", "DrainTimeout").await;
+        assert_eq!((stage.boots(&node), stage.pods_on(&node).await.len()), (0, 1));
+        // A policy that does not wait for such pods.
+        let drain = json!({"timeout": "60s", "skipTerminatingAfter": "2s"});
+        stage.edit_policy(json!({"drain": drain, "verify": {"ready": "1s"}})).await;
+        stage.sicken(&other, SICK).await;
+        stage.run_in(&other, Step::Succeeded).await;
+        assert_eq!((stage.boots(&other), stage.pods_on(&other).await.len()), (1, 1));
+        for (pod, node) in [("one", &node), ("two", &other)] {
+            let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            let pods = stage.default_pods();
+            pods.patch(&stage.app(pod), &PatchParams::default(), &freed).await.unwrap();
+            assert!(!stage.is_cordoned(node).await);
+        }
+        stage.finish().await;
+    });
+}
+
 #[test]
 fn a_pod_that_nobody_would_make_anew_refuses_the_drain_before_any_eviction() {
     play("drain-bare", 1, |stage| async move {
@@ -241,11 +295,7 @@ fn a_node_whose_daemonset_pods_do_not_return_is_held() {
             })
             .await;
         assert!(said(&waiting).1.contains(&stage.app("agent")));
-        let run = stage.run_in(&node, Step::Held).await;
-        let (reason, message) = said(&run);
-        assert_eq!(reason, "VerificationUnknown");
-        assert!(message.contains(&stage.app("agent")), "{message}");
-        assert!(stage.is_cordoned(&node).await);
+        stage.is_held(&node, "VerificationUnknown", &stage.app("agent")).await;
         assert_eq!(stage.boots(&node), 1);
         stage.finish().await;
     });

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod claims;
 mod clearing;
 mod cordons;
 mod doors;
@@ -20,6 +21,8 @@ mod hands;
 mod healthy;
 mod hold;
 mod invalid;
+mod ledger;
+mod machines;
 mod malformed;
 mod nodes;
 mod pause;
@@ -27,6 +30,7 @@ mod person;
 mod policies;
 mod restart;
 mod shared;
+mod sick;
 mod stored;
 mod uninstall;
 mod workloads;

@@ -1,14 +1,18 @@
 //! Nodes that go, come again, do not answer, or are not to be touched at all.
 
-use kube::ResourceExt;
-use rerail_api::remediation::StepName;
-use rerail_core::step::Step;
-use rerail_e2e::{PATIENCE, wait_for};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use rerail_core::{facts::OUT_OF_SERVICE_TAINT, step::Step};
+use rerail_e2e::PATIENCE;
 use rerail_fleet::{ConditionOptions, Fault, Pool, Replacement};
+use serde_json::json;
 
 use crate::{
     hands::quiet,
-    shared::{SHORT, Stage, play, play_on, said},
+    shared::{SHORT, Stage, admin, play, play_on, said},
     workloads::PATIENT,
 };
 
@@ -101,6 +105,27 @@ fn a_machine_that_registers_anew_while_rebooting_is_not_touched() {
 }
 
 #[test]
+fn a_node_that_goes_while_it_is_verified_or_held_is_not_touched() {
+    play("node-gone-sick", 2, |stage| async move {
+        let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
+        let rest = "
+  remedies: [{reboot: {method: Command}, timeout: 60s}]
+  verify: {ready: 1s, timeout: 5s}";
+        stage.policy("Enforce", rest).await;
+        for (node, step) in [(&node, Step::Verifying), (&other, Step::Held)] {
+            stage.inject(node, Fault::StaysNotReady);
+            stage.sicken(node, "deadlock").await;
+            let old = stage.run_in(node, step).await;
+            stage.cluster().fleet.replace_node(node, Replacement::OtherMachine).await.unwrap();
+            let run = stage.run_in(node, Step::Cancelled).await;
+            assert_eq!((run.uid(), said(&run).0), (old.uid(), "NodeReplaced".to_owned()));
+            is_new(&stage, node, &old.spec.node_uid).await;
+        }
+        stage.finish().await;
+    });
+}
+
+#[test]
 fn a_node_that_is_not_ready_is_not_even_cordoned() {
     play("node-not-ready", 1, |stage| async move {
         let node = stage.nodes[0].clone();
@@ -120,11 +145,30 @@ fn a_node_that_is_not_ready_is_not_even_cordoned() {
             .set_condition(crate::shared::CONDITION, "True", "DeadlockDetected", "deadlock", stays)
             .await
             .unwrap();
+        since_an_hour(&stage, &node).await;
         stage.waiting(&node, "NoReachableRemedy").await;
         stage.is_untouched(&node).await;
         assert!(!stage.is_cordoned(&node).await);
+        // It answers again, and is still sick.
+        machine.clear_faults().await.unwrap();
+        stage.run_in(&node, Step::Verifying).await;
+        stage.cured_until_healed(&node).await;
+        assert_eq!(stage.boots(&node), 2);
         stage.finish().await;
     });
+}
+
+/// The node has not been Ready for an hour, by its own word.
+async fn since_an_hour(stage: &Stage, node: &str) {
+    let nodes: Api<Node> = Api::all(admin(stage.cluster()).await);
+    let conditions = stage.node(node).await.status.unwrap().conditions.unwrap();
+    let mut ready = conditions.into_iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_ne!(ready.status, "True");
+    let hour = jiff::SignedDuration::from_hours(1);
+    let time = ready.last_transition_time.as_mut().unwrap();
+    time.0 = time.0.checked_sub(hour).unwrap();
+    let patch = Patch::Strategic(json!({ "status": { "conditions": [ready] } }));
+    nodes.patch_status(node, &PatchParams::default(), &patch).await.unwrap();
 }
 
 #[test]
@@ -156,8 +200,10 @@ spec:
     });
 }
 
+/// Nobody can tell whether a machine that went dark on its way down will still boot. Its run keeps its
+/// place until somebody who has looked says that the machine is off.
 #[test]
-fn a_machine_that_does_not_boot_keeps_its_place_until_a_person_brings_it_back() {
+fn a_machine_that_does_not_boot_keeps_its_place_until_a_person_says_that_it_is_off() {
     play("node-dark", 2, |stage| async move {
         let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
         let rest = "
@@ -177,11 +223,21 @@ fn a_machine_that_does_not_boot_keeps_its_place_until_a_person_brings_it_back() 
         assert_eq!((marks.cordoned, marks.owner), (true, run.uid()));
         stage.run_in(&node, Step::Withdrawing).await;
         assert!(stage.cluster().runs_of(&other).await.unwrap().is_empty());
-        stage.machine(&node).power_on().await.unwrap();
-        let run = stage.run_in(&node, Step::Succeeded).await;
-        assert_eq!((said(&run).0.as_str(), run.status.unwrap().attempt), ("Healed", 1));
+        stage.taint(&node, &format!("{OUT_OF_SERVICE_TAINT}=nodeshutdown:NoExecute"));
+        stage.is_held(&node, "NoBoot", OUT_OF_SERVICE_TAINT).await;
         stage.run_in(&other, Step::Succeeded).await;
-        stage.finish().await;
+        // It has power again; as long as it is said to be off nothing is done with it.
+        stage.machine(&node).power_on().await.unwrap();
+        let machine = stage.machine(&node);
+        machine.wait_until("Ready", PATIENCE, |view| view.ready).await.unwrap();
+        stage.rests(&stage.shared.operator).await;
+        stage.run_in(&node, Step::Held).await;
+        stage.taint(&node, &format!("{OUT_OF_SERVICE_TAINT}-"));
+        stage.run_in(&node, Step::Verifying).await;
+        let run = stage.cured_until_healed(&node).await;
+        assert_eq!((said(&run).0.as_str(), run.status.unwrap().attempt), ("Healed", 1));
+        stage.is_given_back(&node, "Succeeded", "Healed").await;
+        stage.finish_with_machines_left_behind().await;
     });
 }
 
@@ -198,20 +254,8 @@ fn a_reboot_command_that_fails_leaves_the_node_held() {
         // A report of the kubelet that is later than the end of the Pod proves that it did not boot.
         quiet().await;
         stage.run_in(&node, Step::Withdrawing).await;
-        let held = || async {
-            stage.kubelet_reports(&node).await;
-            let run = stage.cluster().runs_of(&node).await.unwrap().pop().unwrap();
-            let status = run.status.clone().unwrap();
-            match status.step {
-                StepName::Known(Step::Held) => Ok(run),
-                other => Err(other),
-            }
-        };
-        let run = wait_for("the run to be Held", PATIENCE, held).await.unwrap();
-        let (reason, message) = said(&run);
-        assert_eq!(reason, "NoBoot");
-        assert!(message.contains("reboot command failed"), "{message}");
-        assert!(stage.is_cordoned(&node).await);
+        stage.reports_until(&node, Step::Held).await;
+        stage.is_held(&node, "NoBoot", "reboot command failed").await;
         assert_eq!(stage.boots(&node), 0);
         stage.finish().await;
     });

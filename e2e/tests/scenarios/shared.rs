@@ -21,7 +21,7 @@ use rerail_api::{
 };
 use rerail_core::step::Step;
 use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, judge, wait_for};
-use rerail_fleet::{Fault, Pool, truth::Limits};
+use rerail_fleet::{Fault, FleetOptions, Pool, truth::Limits};
 use tokio::{
     runtime::Runtime,
     sync::{Mutex, OnceCell},
@@ -58,11 +58,31 @@ pub fn alone<F: Future<Output = ()>>(
     options: ClusterOptions,
     scenario: impl FnOnce(Stage) -> F,
 ) {
-    RUNTIME.block_on(async {
-        let shared = Arc::new(start(options).await);
-        let nodes = shared.cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
-        scenario(Stage { shared, pool, nodes }).await;
-    });
+    RUNTIME.block_on(on_its_own(pool, nodes, options, scenario));
+}
+
+/// The same, for a test that plays several beside each other: those that mostly wait.
+pub async fn on_its_own<F: Future<Output = ()>>(
+    pool: &'static str,
+    nodes: usize,
+    options: ClusterOptions,
+    scenario: impl FnOnce(Stage) -> F,
+) {
+    let shared = Arc::new(start(options).await);
+    let nodes = shared.cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
+    scenario(Stage { shared, pool, nodes }).await;
+}
+
+/// A cluster whose machines report all the time, so that nobody waits for a report.
+pub fn talkative() -> ClusterOptions {
+    ClusterOptions {
+        fleet: FleetOptions {
+            status_interval: Duration::from_secs(5),
+            condition_interval: Duration::from_secs(2),
+            ..FleetOptions::default()
+        },
+        ..ClusterOptions::default()
+    }
 }
 
 /// Plays a scenario in its turn.
@@ -223,8 +243,17 @@ spec:
 
     /// Nothing of the scenario happens any more, and nothing has gone wrong. `held` runs stay.
     pub async fn finish(self) {
-        let events = self.cluster().fleet.truth_of_pool(self.pool);
         let limits = Limits { max_parallel: Some(1), ..Limits::default() };
+        self.finish_within(limits).await;
+    }
+
+    /// The same where machines that are held do not come back, and others take their place.
+    pub async fn finish_with_machines_left_behind(self) {
+        self.finish_within(Limits::default()).await;
+    }
+
+    async fn finish_within(self, limits: Limits) {
+        let events = self.cluster().fleet.truth_of_pool(self.pool);
         let look = || async {
             let verdict =
                 judge(self.cluster(), &events, &limits).await.map_err(|error| error.to_string())?;
