@@ -132,15 +132,8 @@ where
 }
 
 /// The Kubernetes verb and resource of a request, such as `("create", "pods/eviction")`.
-fn describe(method: &http::Method, uri: &http::Uri) -> (&'static str, String) {
-    let mut parts =
-        uri.path().trim_matches('/').split('/').skip_while(|p| *p != "api" && *p != "apis");
-    // `api/v1/…` or `apis/group/version/…`
-    let skip = if parts.next() == Some("api") { 1 } else { 2 };
-    let mut rest: Vec<_> = parts.skip(skip).collect();
-    if rest.first() == Some(&"namespaces") && rest.len() > 2 {
-        rest.drain(..2);
-    }
+pub fn describe(method: &http::Method, uri: &http::Uri) -> (&'static str, String) {
+    let rest = object_path(uri);
     let named = rest.len() > 1;
     let resource = match rest.as_slice() {
         [] => "other".to_owned(),
@@ -161,9 +154,41 @@ fn describe(method: &http::Method, uri: &http::Uri) -> (&'static str, String) {
     (verb, resource)
 }
 
+/// The name of the object that a request's path names; a create and a list name none there.
+pub fn object_name(uri: &http::Uri) -> Option<&str> {
+    object_path(uri).get(1).copied()
+}
+
+/// Resource, name and subresource, as far as the path has them.
+fn object_path(uri: &http::Uri) -> Vec<&str> {
+    let mut parts =
+        uri.path().trim_matches('/').split('/').skip_while(|p| *p != "api" && *p != "apis");
+    // `api/v1/…` or `apis/group/version/…`
+    let skip = if parts.next() == Some("api") { 1 } else { 2 };
+    let mut rest: Vec<_> = parts.skip(skip).collect();
+    if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+        rest.drain(..2);
+    }
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_are_named_by_their_path() {
+        let cases = [
+            ("/api/v1/nodes/n1?x=y", Some("n1")),
+            ("/api/v1/namespaces/web/pods/a/eviction", Some("a")),
+            ("/apis/rerail.dev/v1alpha1/noderemediations/r/status", Some("r")),
+            ("/api/v1/namespaces/rerail-node/pods", None),
+            ("/api/v1/nodes?watch=true", None),
+        ];
+        for (uri, name) in cases {
+            assert_eq!(object_name(&uri.parse().unwrap()), name, "{uri}");
+        }
+    }
 
     #[test]
     fn requests_are_named_as_kubernetes_names_them() {

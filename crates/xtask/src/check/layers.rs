@@ -26,6 +26,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-cli", Ours::Any),
     ("rerail-controlplane", Ours::Only(&[])),
     ("rerail-fleet", Ours::Only(&["rerail-core", "rerail-api", "rerail-agent"])),
+    ("rerail-proxy", Ours::Only(&["rerail-operator"])),
     ("rerail-e2e", Ours::Any),
     ("rerail-xtask", Ours::Any),
 ];
