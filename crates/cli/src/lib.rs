@@ -12,6 +12,8 @@ mod release_all;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rerail_operator::client::Around;
+use tower::layer::util::Identity;
 
 /// Puts derailed Kubernetes nodes back on the track.
 #[derive(Debug, Parser)]
@@ -43,8 +45,16 @@ pub fn command() -> clap::Command {
 
 /// Does what the command line says.
 pub async fn main() -> ExitCode {
+    main_with_layer(&Identity::new()).await
+}
+
+/// The same, with one more layer around the operator's connections to the API server. Programs of
+/// the tests use it, so that what they disturb is otherwise the operator that users run.
+pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Operator(arguments) => operator::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Operator(arguments) => {
+            operator::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Retry(arguments) => doors::retry(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Release(arguments) => doors::release(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::ReleaseAll(arguments) => release_all::run(arguments).await,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use rerail_operator::{
-    client::Clients,
+    client::{Around, Clients},
     deps::{Deps, Settings, SteadyClock},
     record::metrics::Metrics,
 };
@@ -35,11 +35,11 @@ pub struct OperatorArguments {
     reboot_command: String,
 }
 
-pub async fn run(arguments: OperatorArguments) -> Result<(), CommandError> {
+pub async fn run(arguments: OperatorArguments, layer: &impl Around) -> Result<(), CommandError> {
     logs::start();
     let config = connect::config(arguments.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
-    let clients = Clients::new(config, &metrics).map_err(Box::new)?;
+    let clients = Clients::with_layer(config, &metrics, layer).map_err(Box::new)?;
     let clock = SteadyClock::start();
     let host = if arguments.pod_name.is_empty() { "rerail-operator" } else { &arguments.pod_name };
     let identity = connect::identity(host, &clock);

@@ -3,8 +3,11 @@
 
 use std::{future::Future, time::Duration};
 
-use kube::{Client, Config, client::ClientBuilder};
-use tower::{Layer, Service};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder, DynBody},
+};
+use tower::{BoxError, Layer, Service, layer::util::Identity, util::BoxService};
 
 use crate::record::metrics::Metrics;
 
@@ -65,6 +68,39 @@ pub async fn call<T>(
     }
 }
 
+/// What carries the requests of a client to the API server.
+pub type Transport = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// A layer that may be put around a [`Transport`]: it sees every request before it is sent, and
+/// every answer before the operator does.
+pub trait Around:
+    Layer<
+        Transport,
+        Service: Service<
+            http::Request<Body>,
+            Response = http::Response<Box<DynBody>>,
+            Error = BoxError,
+            Future: Send + 'static,
+        > + Send
+                     + 'static,
+    >
+{
+}
+
+impl<L> Around for L where
+    L: Layer<
+            Transport,
+            Service: Service<
+                http::Request<Body>,
+                Response = http::Response<Box<DynBody>>,
+                Error = BoxError,
+                Future: Send + 'static,
+            > + Send
+                         + 'static,
+        >
+{
+}
+
 /// The operator's connections to the API server.
 #[derive(Clone)]
 pub struct Clients {
@@ -77,13 +113,22 @@ pub struct Clients {
 impl Clients {
     /// Both clients of one configuration, with every request counted.
     pub fn new(config: Config, metrics: &Metrics) -> Result<Self, kube::Error> {
+        Self::with_layer(config, metrics, &Identity::new())
+    }
+
+    /// The same with one more layer around both transports. Production has none.
+    pub fn with_layer(
+        config: Config,
+        metrics: &Metrics,
+        layer: &impl Around,
+    ) -> Result<Self, kube::Error> {
         let counter = CountRequests { metrics: metrics.clone() };
         let (mut read, mut act) = (config.clone(), config);
         read.default_retry = true;
         act.default_retry = false;
         Ok(Clients {
-            read: ClientBuilder::try_from(read)?.with_layer(&counter).build(),
-            act: ClientBuilder::try_from(act)?.with_layer(&counter).build(),
+            read: ClientBuilder::try_from(read)?.with_layer(layer).with_layer(&counter).build(),
+            act: ClientBuilder::try_from(act)?.with_layer(layer).with_layer(&counter).build(),
         })
     }
 }

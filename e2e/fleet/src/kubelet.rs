@@ -54,7 +54,11 @@ pub(crate) async fn run(fleet: Arc<Inner>, machine: Arc<Machine>, first: bool) {
 async fn after_boot(fleet: &Inner, machine: &Machine) {
     let (pause, flaps, again) = {
         let mut state = machine.state();
-        (state.rng.millis(300, 800), state.effects.flaps, state.effects.boots_again)
+        (
+            state.rng.within(&fleet.options.settle_time),
+            state.effects.flaps,
+            state.effects.boots_again,
+        )
     };
     tokio::time::sleep(pause).await;
     if again {

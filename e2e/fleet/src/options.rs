@@ -37,6 +37,8 @@ pub struct FleetOptions {
     pub shutdown_time: RangeInclusive<Duration>,
     /// Time from the kubelet's first report (not Ready) to its second (Ready).
     pub ready_time: RangeInclusive<Duration>,
+    /// Time from there to ordinary Pods running again and conditions being healed.
+    pub settle_time: RangeInclusive<Duration>,
     /// Where the truth log is appended, one JSON document per line.
     pub truth_log: Option<PathBuf>,
     /// Whether the fleet runs the operator's Pods on its nodes.
@@ -56,6 +58,7 @@ impl Default for FleetOptions {
             boot_time: Duration::from_secs(1)..=Duration::from_secs(3),
             shutdown_time: Duration::from_millis(100)..=Duration::from_millis(300),
             ready_time: Duration::from_millis(200)..=Duration::from_secs(1),
+            settle_time: Duration::from_millis(300)..=Duration::from_millis(800),
             truth_log: None,
             play_pods: true,
             kubelet_version: "v1.36.3".to_owned(),

@@ -220,11 +220,11 @@ impl Stage {
 /// Requests by which an operator has changed something so far, but for the renewals of its Lease.
 async fn writes(operator: &Operator) -> Vec<(String, String, u64)> {
     let mut requests = operator.api_requests().await.unwrap();
-    requests.retain(|(verb, resource, _)| {
+    requests.0.retain(|(verb, resource, _)| {
         !["get", "list", "watch"].contains(&verb.as_str()) && resource != "leases"
     });
-    requests.sort();
-    requests
+    requests.0.sort();
+    requests.0
 }
 
 /// Time for the operator to do what it must not do.

@@ -21,6 +21,7 @@ mod hands;
 mod healthy;
 mod hold;
 mod invalid;
+mod kill_sweep;
 mod ledger;
 mod machines;
 mod malformed;

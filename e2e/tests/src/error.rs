@@ -20,6 +20,9 @@ pub enum Error {
         "the binary `rerail` could not be built or started: {0}; run `cargo build --workspace` and read its errors"
     )]
     Binary(String),
+    /// An operator that can be told to die.
+    #[error("the operator that dies: {0}")]
+    Mortal(String),
     /// A file of the checkout.
     #[error("cannot read {0}: {1}")]
     File(String, std::io::Error),

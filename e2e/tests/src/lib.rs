@@ -2,16 +2,19 @@
 //! and the operator as a process of its own, each under its own identity and with the RBAC that
 //! `config/` ships.
 
+mod brisk;
 mod cargo;
 mod cluster;
 mod error;
 mod judge;
+pub mod kill;
 mod operator;
 mod wait;
 
+pub use brisk::Brisk;
 pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::Error;
 pub use judge::{Verdict, judge};
-pub use operator::{Operator, OperatorOptions};
+pub use operator::{Operator, OperatorOptions, Requests};
 pub use wait::{PATIENCE, wait_for};

@@ -1,6 +1,6 @@
 //! The operator as a process of its own, under the ServiceAccount that `config/` gives it.
 
-use std::{net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 
 use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
@@ -20,6 +20,36 @@ pub struct OperatorOptions {
 impl Default for OperatorOptions {
     fn default() -> Self {
         OperatorOptions { name: "rerail-operator".into(), arguments: Vec::new() }
+    }
+}
+
+/// Numbers of requests to the API server by verb and resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requests(pub BTreeMap<(String, String), u64>);
+
+impl Requests {
+    /// Those since an earlier count, watches apart: how many of these are opened is a matter of time.
+    pub fn since(&self, earlier: &Requests) -> Requests {
+        let counted = self.0.iter().filter(|((verb, _), _)| verb != "watch");
+        let grown = counted.filter_map(|(kind, count)| {
+            let before = earlier.0.get(kind).copied().unwrap_or(0);
+            (*count > before).then(|| (kind.clone(), count - before))
+        });
+        Requests(grown.collect())
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// The same, by verb first.
+    pub fn by_verb(&self) -> BTreeMap<&str, BTreeMap<&str, u64>> {
+        let mut verbs: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((verb, resource), count) in &self.0 {
+            verbs.entry(verb).or_default().insert(resource, *count);
+        }
+        verbs
     }
 }
 
@@ -74,8 +104,8 @@ impl Operator {
         if head.starts_with("HTTP/1.1 200") { Ok(body.to_owned()) } else { Err(answer) }
     }
 
-    /// Requests to the API server so far: (verb, resource, count).
-    pub async fn api_requests(&self) -> Result<Vec<(String, String, u64)>, String> {
+    /// Requests to the API server so far.
+    pub async fn api_requests(&self) -> Result<Requests, String> {
         let page = self.get("/metrics").await?;
         let lines = page.lines().filter_map(|line| {
             let rest = line.strip_prefix("rerail_api_requests_total{")?;
@@ -84,12 +114,27 @@ impl Operator {
                 let start = labels.find(&format!("{name}=\""))? + name.len() + 2;
                 labels.get(start..)?.split('"').next().map(str::to_owned)
             };
-            Some((label("verb")?, label("resource")?, count.trim().parse().ok()?))
+            Some(((label("verb")?, label("resource")?), count.trim().parse().ok()?))
         });
-        Ok(lines.collect())
+        Ok(Requests(lines.collect()))
     }
 }
 
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_from_an_earlier_count_and_watches_apart() {
+        let count = |gets, watches| {
+            let kind = |verb: &str| (verb.to_owned(), "nodes".to_owned());
+            Requests([(kind("get"), gets), (kind("watch"), watches)].into())
+        };
+        let between = count(5, 9).since(&count(2, 1));
+        assert_eq!((between.total(), between.by_verb()["get"]["nodes"]), (3, 3));
+    }
 }

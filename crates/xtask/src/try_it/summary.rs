@@ -1,14 +1,9 @@
 //! The end of the show: times, API requests by verb, violations.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_core::step::Step;
-use rerail_e2e::Verdict;
-
-/// Requests as the operator counts them: verb, resource, number.
-type Requests = [(String, String, u64)];
+use rerail_e2e::{Requests, Verdict};
 
 /// True when the run has succeeded.
 pub fn healed(run: &NodeRemediation) -> bool {
@@ -56,20 +51,9 @@ fn seconds(from: Timestamp, to: Timestamp) -> String {
 }
 
 fn requests(before: &Requests, after: &Requests) {
-    let mut by_verb: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-    let mut total = 0;
-    for (verb, resource, count) in after.iter().filter(|(verb, ..)| verb != "watch") {
-        let earlier = before
-            .iter()
-            .find(|(v, r, _)| (v, r) == (verb, resource))
-            .map_or(0, |(.., count)| *count);
-        if *count > earlier {
-            by_verb.entry(verb).or_default().insert(resource, count - earlier);
-            total += count - earlier;
-        }
-    }
-    anstream::println!("  {:<24} {total:>6}   (watches aside)", "API requests");
-    for (verb, resources) in by_verb {
+    let asked = after.since(before);
+    anstream::println!("  {:<24} {:>6}   (watches aside)", "API requests", asked.total());
+    for (verb, resources) in asked.by_verb() {
         let all: u64 = resources.values().sum();
         let parts: Vec<_> =
             resources.iter().map(|(resource, count)| format!("{resource} {count}")).collect();

@@ -1,0 +1,184 @@
+//! One kill after the other, each on a fresh node. An operator that carries on one run begins the
+//! next one, and dies in it: each kill costs one start of a process.
+
+use futures::future;
+use tokio::time::Instant;
+
+use super::{
+    mortal::{MortalOperator, Program},
+    orders::{Dies, KillPoint, Order},
+    outcome::{Kill, Outcome},
+    trial::{self, Trial},
+};
+use crate::{Brisk, Error};
+
+/// Pods that a drain evicts from each node.
+const PODS: usize = 2;
+
+/// How much is swept.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// At most so many kill points of a run, evenly spread; all of them without a number.
+    pub points: Option<usize>,
+    /// At how many of its first requests an operator dies that carries on another one's run.
+    pub recovery_requests: usize,
+}
+
+impl Default for Extent {
+    /// Everything. From its start to its first effect a new operator asks for about a dozen things.
+    fn default() -> Self {
+        Extent { points: None, recovery_requests: 12 }
+    }
+}
+
+/// Sweeps on a cluster that has no other operator. `tell` learns after each trial how many are done,
+/// and of how many.
+pub async fn sweep(
+    brisk: &Brisk,
+    extent: Extent,
+    mut tell: impl FnMut(usize, usize),
+) -> Result<Outcome, Error> {
+    let began = Instant::now();
+    let program = Program::new(&brisk.cluster.plane)?;
+    let scouts = brisk.add_nodes("scout", 3).await?;
+    let operator = program.start(&Order::Live).await?;
+    let mut sweep = Sweep { brisk, program, operator, outcome: Outcome::default() };
+    sweep.scout(&scouts).await?;
+
+    let mut trials = trial::every_request(sweep.outcome.requests.len(), extent.points);
+    trials.extend(trial::recoveries(extent.recovery_requests));
+    sweep.play_all("swept", &trials, &mut tell).await?;
+    // Requests change places from run to run: a kind that comes once may have been missed by number.
+    let missed = sweep.outcome.uncovered().into_iter();
+    let missed: Vec<_> = missed.map(|first| Trial { first, second: None }).collect();
+    sweep.play_all("missed", &missed, &mut tell).await?;
+    sweep.outcome.took = began.elapsed();
+    Ok(sweep.outcome)
+}
+
+struct Sweep<'a> {
+    brisk: &'a Brisk,
+    program: Program,
+    /// Alive, and without a run.
+    operator: MortalOperator,
+    outcome: Outcome,
+}
+
+impl Sweep<'_> {
+    /// Learns what an undisturbed run asks for, and what a new operator does. The first run is not
+    /// counted: nothing has happened in the cluster before it.
+    async fn scout(&mut self, nodes: &[String]) -> Result<(), Error> {
+        let [first, counted, carried_on] = nodes else { return Ok(()) };
+        for node in [first, counted] {
+            self.order(&Order::Live).await?;
+            furnish(self.brisk, Some(node)).await?;
+            self.brisk.sicken(node).await?;
+            self.brisk.ended(node, "undisturbed").await?;
+            self.close(node, "undisturbed").await?;
+        }
+        self.order(&Order::Live).await?;
+        self.outcome.requests = self.operator.earlier_requests().to_vec();
+
+        furnish(self.brisk, Some(carried_on)).await?;
+        let trial = Trial { first: trial::reboot_begins(), second: None };
+        self.play(carried_on, &trial).await?;
+        self.order(&Order::Live).await?;
+        self.outcome.recovery_requests = self.operator.earlier_requests().to_vec();
+        Ok(())
+    }
+
+    /// One trial after the other. The pods of a node are made while the run of the one before it is
+    /// under way.
+    async fn play_all(
+        &mut self,
+        kind: &str,
+        trials: &[Trial],
+        tell: &mut impl FnMut(usize, usize),
+    ) -> Result<(), Error> {
+        let brisk = self.brisk;
+        let nodes = brisk.add_nodes(kind, trials.len()).await?;
+        furnish(brisk, nodes.first()).await?;
+        for (index, (trial, node)) in trials.iter().zip(&nodes).enumerate() {
+            let next = furnish(brisk, nodes.get(index + 1));
+            let (played, furnished) = future::join(self.play(node, trial), next).await;
+            played?;
+            furnished?;
+            tell(index + 1, trials.len());
+        }
+        Ok(())
+    }
+
+    /// The run of one node, in which one or two operators die.
+    async fn play(&mut self, node: &str, trial: &Trial) -> Result<(), Error> {
+        self.order(&Order::Die(trial.first.clone())).await?;
+        self.brisk.sicken(node).await?;
+        let mut kills = Vec::new();
+        let mut died_at = Instant::now();
+        if let Some(dies) = self.dies_or_ends(node, trial).await? {
+            died_at = Instant::now();
+            kills.push((dies, false));
+            let next = trial.second.clone().map_or(Order::Live, Order::Die);
+            self.operator = self.program.start(&next).await?;
+        } else {
+            self.missed(&trial.first).await?;
+        }
+        if let Some(second) = trial.second.as_ref().filter(|_| !kills.is_empty()) {
+            if let Some(dies) = self.dies_or_ends(node, trial).await? {
+                died_at = Instant::now();
+                kills.push((dies, true));
+                self.operator = self.program.start(&Order::Live).await?;
+            } else {
+                self.missed(second).await?;
+            }
+        }
+        self.brisk.ended(node, &trial.to_string()).await?;
+        let recovery = died_at.elapsed();
+        self.close(node, &trial.to_string()).await?;
+        let kills = kills.into_iter();
+        self.outcome.kills.extend(kills.map(|(dies, recovering)| Kill {
+            dies,
+            recovering,
+            recovery,
+        }));
+        Ok(())
+    }
+
+    /// Waits until the operator dies by order, or the run of the node has ended without that.
+    async fn dies_or_ends(&mut self, node: &str, trial: &Trial) -> Result<Option<Dies>, Error> {
+        let what = trial.to_string();
+        tokio::select! {
+            biased;
+            dies = self.operator.death() => dies.map(Some),
+            ended = self.brisk.ended(node, &what) => ended.map(|()| None),
+        }
+    }
+
+    async fn missed(&mut self, point: &KillPoint) -> Result<(), Error> {
+        self.outcome.not_reached.push(point.clone());
+        self.order(&Order::Live).await
+    }
+
+    /// Gives an order to the operator. One that died after the end of its run, at a request that was
+    /// none of the run's, is replaced.
+    async fn order(&mut self, order: &Order) -> Result<(), Error> {
+        if self.operator.order(order).await?.is_some() {
+            self.operator = self.program.start(order).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges the run, which has ended, and clears the stage.
+    async fn close(&mut self, node: &str, what: &str) -> Result<(), Error> {
+        let found = trial::violations(&self.brisk.cluster, node).await?;
+        let worded = found.iter().map(|violation| format!("{node}, {what}: {violation}"));
+        self.outcome.violations.extend(worded);
+        self.brisk.remove(node).await
+    }
+}
+
+async fn furnish(brisk: &Brisk, node: Option<&String>) -> Result<(), Error> {
+    match node {
+        Some(node) => brisk.furnish(node, PODS).await,
+        None => Ok(()),
+    }
+}
