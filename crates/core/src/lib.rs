@@ -13,9 +13,11 @@
 //! | [`drain`] | which pods go, and what an eviction's answer means |
 //! | [`reboot_check`] | may this Pod reboot this machine now |
 //! | [`sweep`] | what becomes of a mark whose run is gone |
+//! | [`clock`] | can the operator's clock be trusted |
 //! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
 
+pub mod clock;
 pub mod drain;
 pub mod facts;
 pub mod invariants;

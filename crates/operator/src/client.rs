@@ -1,6 +1,8 @@
 //! The two clients. `read` retries what the API server throttles; `act` never retries by itself,
 //! since kube would repeat an eviction 15 times inside one call. Every call has a deadline.
 
+mod server_clock;
+
 use std::{future::Future, time::Duration};
 
 use kube::{
@@ -10,6 +12,8 @@ use kube::{
 use tower::{BoxError, Layer, Service, layer::util::Identity, util::BoxService};
 
 use crate::record::metrics::Metrics;
+
+pub use server_clock::ServerClock;
 
 /// The longest that one call may take. Later than this the answer would be about another time.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -108,6 +112,8 @@ pub struct Clients {
     pub read: Client,
     /// For every write: evictions, patches, status.
     pub act: Client,
+    /// The API server's clock, by its answers to both.
+    pub server_clock: ServerClock,
 }
 
 impl Clients {
@@ -123,13 +129,16 @@ impl Clients {
         layer: &impl Around,
     ) -> Result<Self, kube::Error> {
         let counter = CountRequests { metrics: metrics.clone() };
+        let server_clock = ServerClock::default();
         let (mut read, mut act) = (config.clone(), config);
         read.default_retry = true;
         act.default_retry = false;
-        Ok(Clients {
-            read: ClientBuilder::try_from(read)?.with_layer(layer).with_layer(&counter).build(),
-            act: ClientBuilder::try_from(act)?.with_layer(layer).with_layer(&counter).build(),
-        })
+        let built = |config| {
+            let builder = ClientBuilder::try_from(config)?.with_layer(layer);
+            Ok::<_, kube::Error>(builder.with_layer(&server_clock).with_layer(&counter).build())
+        };
+        let (read, act) = (built(read)?, built(act)?);
+        Ok(Clients { read, act, server_clock })
     }
 }
 

@@ -99,6 +99,7 @@ impl Planner {
         self.suspect(&world);
         let mut decided = plan(&world);
         context.metrics_of(&decided);
+        context.deps.metrics.clock_skew(world.clock_skew);
         let soon = || now.saturating_add(Duration::from_secs(1)).ok();
         let mut recheck = decided.recheck_at;
         for name in &decided.discard {

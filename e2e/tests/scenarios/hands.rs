@@ -9,7 +9,7 @@ use kube::{
 };
 use rerail_api::{NodeRemediation, names, remediation::StepName};
 use rerail_core::step::Step;
-use rerail_e2e::{Operator, PATIENCE, wait_for};
+use rerail_e2e::{Operator, PATIENCE, Requests, wait_for};
 use rerail_fleet::{MachineHandle, Power};
 use serde_json::{Value, json};
 
@@ -218,13 +218,12 @@ impl Stage {
 }
 
 /// Requests by which an operator has changed something so far, but for the renewals of its Lease.
-async fn writes(operator: &Operator) -> Vec<(String, String, u64)> {
+async fn writes(operator: &Operator) -> Requests {
     let mut requests = operator.api_requests().await.unwrap();
-    requests.0.retain(|(verb, resource, _)| {
+    requests.0.retain(|(verb, resource), _| {
         !["get", "list", "watch"].contains(&verb.as_str()) && resource != "leases"
     });
-    requests.0.sort();
-    requests.0
+    requests
 }
 
 /// Time for the operator to do what it must not do.

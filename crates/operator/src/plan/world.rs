@@ -30,7 +30,7 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         open_runs: context.runs.snapshot().into_iter().filter_map(open_run).collect(),
         pauses: context.pauses(),
         strays: context.strays.snapshot(),
-        clock_skew: None,
+        clock_skew: context.clients.server_clock.skew(now),
     }
 }
 

@@ -75,6 +75,7 @@ struct Inner {
     malformed: Family<KindLabel, Counter>,
     violations: Family<InvariantLabel, Counter>,
     swept: Counter,
+    clock_skew: Gauge,
     ready: AtomicBool,
     last_plan: AtomicI64,
 }
@@ -127,6 +128,12 @@ impl Default for Metrics {
             "Nodes that were given back after their run was deleted by force",
             swept.clone(),
         );
+        let clock_skew = Gauge::default();
+        registry.register(
+            "clock_skew_seconds",
+            "The API server's clock less the operator's; 0 while they differ by no more than is allowed",
+            clock_skew.clone(),
+        );
         Metrics(Arc::new(Inner {
             registry,
             api_requests,
@@ -139,6 +146,7 @@ impl Default for Metrics {
             malformed,
             violations,
             swept,
+            clock_skew,
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
         }))
@@ -192,6 +200,10 @@ impl Metrics {
     pub(crate) fn violated(&self, invariant: Invariant) {
         let label = InvariantLabel { invariant: invariant.name() };
         self.0.violations.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn clock_skew(&self, skew: Option<SignedDuration>) {
+        self.0.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
     }
 
     pub(crate) fn swept(&self) {
