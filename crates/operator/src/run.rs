@@ -310,3 +310,18 @@ fn needs_driver(object: &NodeRemediation) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hazard H39: one object that breaks its driver each time costs the others nothing.
+    #[test]
+    fn a_run_that_breaks_its_driver_again_and_again_rests_ever_longer() {
+        let seconds = |count| restart_pause(count).as_secs();
+        assert_eq!(
+            [seconds(0), seconds(1), seconds(3), seconds(9), seconds(1000)],
+            [0, 2, 8, 300, 300]
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::named_tests;
 use crate::process::{self, ProcessError};
 
 /// A file longer than this is split.
@@ -70,21 +71,27 @@ const HELPER: &str = concat!("#[", "ignore = \"run by ");
 
 /// Every place of the tree at `root` that breaks a rule.
 pub fn violations(root: &Path) -> Result<Vec<String>, HouseError> {
+    let sources = sources(root)?;
+    let mut findings: Vec<_> =
+        sources.iter().flat_map(|(name, text)| in_file(name, text)).collect();
+    findings.extend(named_tests::missing(&read(&root.join(named_tests::PAGE))?, &sources));
+    Ok(findings)
+}
+
+/// Every source file of the tree: its path from the root, and its text.
+fn sources(root: &Path) -> Result<Vec<(String, String)>, HouseError> {
     let mut git = Command::new("git");
     git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let listed = process::output(git.args(["--", "*.rs"]))?;
-    let mut findings = Vec::new();
-    for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        let path = root.join(name);
-        // A file that was removed but not yet committed as removed is still listed.
-        if !path.exists() {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| HouseError::Read { path: path.clone(), source })?;
-        findings.extend(in_file(name, &text));
-    }
-    Ok(findings)
+    let names = listed.split('\0').filter(|name| !name.is_empty());
+    // A file that was removed but not yet committed as removed is still listed.
+    let there = names.filter(|name| root.join(name).exists());
+    there.map(|name| Ok((name.to_owned(), read(&root.join(name))?))).collect()
+}
+
+fn read(path: &Path) -> Result<String, HouseError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| HouseError::Read { path: path.to_owned(), source })
 }
 
 fn in_file(name: &str, text: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 mod deny;
 mod house;
 mod layers;
+mod named_tests;
 
 use std::path::Path;
 
