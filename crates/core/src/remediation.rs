@@ -321,7 +321,7 @@ impl Look<'_> {
             return Err((Reason::NoBoot, "every remedy of the policy was tried".into()));
         };
         if !node.in_service() && !remedy.action.reaches_not_ready() {
-            let message = format!("{}, and no remedy left reaches it", out_of_service(node));
+            let message = format!("{}, and no remedy left reaches it", why_not_in_service(node));
             return Err((Reason::Unreachable, message));
         }
         if node.boot_id.is_empty() {
@@ -354,7 +354,7 @@ impl Look<'_> {
 }
 
 /// Why a node is not in service, for people.
-fn out_of_service(node: &NodeFacts) -> String {
+fn why_not_in_service(node: &NodeFacts) -> String {
     if node.out_of_service {
         return format!("the node bears the taint {OUT_OF_SERVICE_TAINT}: its machine is off");
     }

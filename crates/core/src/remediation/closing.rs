@@ -2,7 +2,7 @@
 //! takes our marks off and writes the outcome, also when there is no mark to take off: it moves the
 //! node's resourceVersion, so that no late patch of ours can land afterwards (protocol R4).
 
-use super::{Decision, Effect, Look, out_of_service};
+use super::{Decision, Effect, Look, why_not_in_service};
 use crate::{facts::Cordon, reason::Reason, step::Step, trigger::add};
 
 /// The node's own annotation says that the closing write of this run was committed.
@@ -78,7 +78,8 @@ pub(super) fn rolling_back(look: &Look<'_>) -> Decision {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
     if ours && !look.node.in_service() {
-        let message = format!("{}; it stays cordoned until it is back", out_of_service(look.node));
+        let message =
+            format!("{}; it stays cordoned until it is back", why_not_in_service(look.node));
         return look.hold(Reason::Unreachable, message);
     }
     if look.deadline_passed() {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen, out_of_service};
+use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen, why_not_in_service};
 use crate::{
     policy::OnNotCured,
     reason::Reason,
@@ -52,7 +52,7 @@ fn give_up(look: &Look<'_>, missing: &Missing) -> Decision {
         return match look.next_attempt() {
             Ok(next) => Decision::change(next),
             Err(_) => {
-                let message = format!("the machine booted, and {}", out_of_service(look.node));
+                let message = format!("the machine booted, and {}", why_not_in_service(look.node));
                 look.hold(Reason::Unreachable, message)
             }
         };
@@ -75,7 +75,7 @@ fn ready(look: &Look<'_>) -> Option<Missing> {
         return Some(Missing::new(Reason::WaitingForReady, "the node shows no new boot ID"));
     }
     let Some(since) = look.seen.memory.ready_since else {
-        return Some(Missing::new(Reason::WaitingForReady, out_of_service(look.node)));
+        return Some(Missing::new(Reason::WaitingForReady, why_not_in_service(look.node)));
     };
     let until = add(since, look.contract.verify.ready);
     (until > look.seen.now).then(|| Missing {

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Effect, Look, PodSeen, out_of_service};
+use super::{Decision, Effect, Look, PodSeen, why_not_in_service};
 use crate::{
     facts::{Cordon, OUT_OF_SERVICE_TAINT},
     reason::Reason,
@@ -112,7 +112,7 @@ fn doors(look: &Look<'_>, message: &str) -> String {
 fn story(look: &Look<'_>) -> String {
     let why = &look.run.message;
     if look.node.out_of_service {
-        return format!("{why}; {}", out_of_service(look.node));
+        return format!("{why}; {}", why_not_in_service(look.node));
     }
     match look.seen.reboot_pod {
         PodSeen::Ended { exit_code, .. } if started(exit_code) => format!(

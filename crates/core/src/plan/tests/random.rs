@@ -10,7 +10,7 @@ struct Shape {
     message: &'static str,
     status: &'static str,
     since: i64,
-    flags: [bool; 6],
+    flags: [bool; 8],
     ready: Ready,
 }
 
@@ -26,7 +26,7 @@ fn nodes() -> impl Strategy<Value = Vec<NodeFacts>> {
         prop::sample::select(message),
         prop::sample::select(status),
         -2000_i64..200,
-        [rare(), rare(), rare(), rare(), rare(), rare()],
+        [rare(), rare(), rare(), rare(), rare(), rare(), rare(), rare()],
         prop::sample::select(ready),
     );
     let shape = shape.prop_map(|(message, status, since, flags, ready)| Shape {
@@ -44,9 +44,19 @@ fn build((number, shape): (usize, Shape)) -> NodeFacts {
     let mut node = sick(&format!("n{number}"), shape.message, shape.since);
     let sick = node.conditions.get_mut("Sick").unwrap();
     sick.evidence.status = shape.status.into();
-    let [control_plane, ignore, hold, deleting, unschedulable, tried] = shape.flags;
+    let [control_plane, ignore, hold, deleting, unschedulable, tried, claimed, off] = shape.flags;
     node.last_remediation.attempts = vec![at(1); if tried { 3 } else { 0 }];
-    NodeFacts { control_plane, ignore, hold, deleting, unschedulable, ready: shape.ready, ..node }
+    NodeFacts {
+        control_plane,
+        ignore,
+        hold,
+        deleting,
+        unschedulable,
+        claim: claimed.then(|| "taint x".to_owned()),
+        out_of_service: off,
+        ready: shape.ready,
+        ..node
+    }
 }
 
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
@@ -104,7 +114,8 @@ fn untouchable(world: &World, node: &NodeFacts) -> bool {
         || node.ignore
         || node.hold
         || node.deleting
-        || node.ready != Ready::True
+        || node.claim.is_some()
+        || !node.in_service()
         || node.cordon("") != Cordon::None
         || node.last_remediation.attempts.len() >= 3
         || world.open_runs.iter().any(active)

@@ -67,8 +67,8 @@ fn memories() -> impl Strategy<Value = LastRemediation> {
 
 fn nodes() -> impl Strategy<Value = NodeFacts> {
     let mark = prop::option::weighted(0.8, words(&["run-1", "run-1", "run-1", "run-0", ""]));
-    let flags =
-        (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    let rare = || prop::bool::weighted(0.1);
+    let flags = (any::<bool>(), any::<bool>(), rare(), rare(), rare(), rare());
     let boot = words(&["boot-1", "boot-2", ""]);
     let ready = pick(&[Ready::True, Ready::True, Ready::False, Ready::Unknown]);
     (mark, flags, boot, ready, prop::collection::vec(conditions(), 0..4), memories()).prop_map(
@@ -83,6 +83,8 @@ fn nodes() -> impl Strategy<Value = NodeFacts> {
                 cordon_field_ours: flags.1,
                 deleting: flags.2,
                 hold: flags.3,
+                claim: flags.4.then(|| "taint x".to_owned()),
+                out_of_service: flags.5,
                 boot_id,
                 ready,
                 last_remediation,
@@ -264,7 +266,8 @@ fn check_change(scene: &Scene, next: &Run) -> Result<(), TestCaseError> {
         prop_assert_eq!(intent.effect, IntentEffect::Reboot);
         prop_assert_eq!((intent.attempt, next.attempt), (run.attempt + 1, run.attempt + 1));
         prop_assert_eq!((&intent.node_uid, &intent.boot_id_before), (&node.uid, &node.boot_id));
-        prop_assert!(!node.boot_id.is_empty() && node.ready == Ready::True && !node.hold);
+        prop_assert!(!node.boot_id.is_empty() && node.in_service() && !node.hold);
+        prop_assert_eq!(&node.claim, &None);
         prop_assert_eq!(node.cordon(&run.uid), Cordon::Ours);
         prop_assert!(scene.policy == PolicyStanding::InForce && !node.deleting && !run.cancel);
     }
@@ -287,10 +290,12 @@ fn check_effect(scene: &Scene, effect: &Effect) -> Result<(), TestCaseError> {
         Effect::Cordon => {
             prop_assert_eq!(run.step, Step::Cordoning);
             prop_assert!(!node.hold && node.cordon(&run.uid) == Cordon::None);
+            prop_assert_eq!(&node.claim, &None);
         }
         Effect::Evict(pods) => {
             prop_assert_eq!(run.step, Step::Draining);
             prop_assert!(!node.hold && ours && !pods.is_empty() && !run.cancel);
+            prop_assert_eq!(&node.claim, &None);
         }
         Effect::CreateRebootPod => {
             prop_assert_eq!(run.step, Step::Rebooting);
@@ -306,7 +311,7 @@ fn check_effect(scene: &Scene, effect: &Effect) -> Result<(), TestCaseError> {
         }
         Effect::Close { uncordon, result, .. } => {
             prop_assert!(matches!(run.step, Step::Uncordoning | Step::RollingBack));
-            prop_assert!(!uncordon || (ours && node.ready == Ready::True && !node.hold));
+            prop_assert!(!uncordon || (ours && node.in_service() && !node.hold));
             prop_assert!(result.is_terminal());
         }
     }
