@@ -25,6 +25,9 @@ const SERVER_ERROR_SECONDS: (i64, i64) = (1, 30);
 const REPAIR_SECONDS: i64 = 30;
 /// How long an accepted eviction may stay invisible, in seconds, before it is asked again.
 const CONFIRM_SECONDS: i64 = 60;
+/// Back-off while a pod that an answer calls gone is seen on its node: first and longest wait, in
+/// seconds; doubles in between. A watch that lags needs less; an untrue answer is found out soon.
+const STILL_THERE_SECONDS: (i64, i64) = (2, 60);
 /// Shortest time between two tries of one pod when budgets change all the time, in seconds.
 const WAKE_GAP_SECONDS: i64 = 1;
 
@@ -371,10 +374,11 @@ fn leaving(outcome: &EvictionOutcome) -> bool {
 fn delay(outcome: &EvictionOutcome, streak: u32) -> SignedDuration {
     let clamped = |seconds: u32| i64::from(seconds.clamp(RETRY_AFTER_RANGE.0, RETRY_AFTER_RANGE.1));
     SignedDuration::from_secs(match outcome {
-        EvictionOutcome::Accepted | EvictionOutcome::Gone | EvictionOutcome::ReplacedByOther => {
-            CONFIRM_SECONDS
+        EvictionOutcome::Accepted
+        | EvictionOutcome::NamespaceTerminating { pod_terminating: true } => CONFIRM_SECONDS,
+        EvictionOutcome::Gone | EvictionOutcome::ReplacedByOther => {
+            doubling(STILL_THERE_SECONDS, streak)
         }
-        EvictionOutcome::NamespaceTerminating { pod_terminating: true } => CONFIRM_SECONDS,
         EvictionOutcome::NamespaceTerminating { pod_terminating: false } => {
             doubling(BLOCKED_SECONDS, streak)
         }

@@ -99,20 +99,25 @@ fn from_first_eviction_to_done() {
 
 #[test]
 fn an_eviction_without_effect_is_asked_again() {
-    for outcome in
-        [EvictionOutcome::Accepted, EvictionOutcome::Gone, EvictionOutcome::ReplacedByOther]
-    {
+    // An answer that calls a pod gone which is there is untrue, and is not believed for long.
+    let outcomes = [
+        (EvictionOutcome::Accepted, 60),
+        (EvictionOutcome::Gone, 2),
+        (EvictionOutcome::ReplacedByOther, 2),
+    ];
+    for (outcome, again) in outcomes {
         let mut progress = DrainProgress::new();
         let pods = [pod("a")];
         progress.record(&PodRef::of(&pods[0]), outcome, at(0));
-        assert_eq!(plan(&progress, &pods, 59).recheck_at, Some(at(60)));
-        assert_eq!(names(&plan(&progress, &pods, 60).evict), ["a"]);
+        assert_eq!(plan(&progress, &pods, again - 1).recheck_at, Some(at(again)));
+        assert_eq!(names(&plan(&progress, &pods, again).evict), ["a"]);
     }
 }
 
 #[test]
 fn waits_per_outcome() {
     assert_eq!(waits(&blocked(), 6), [5, 10, 20, 40, 60, 60]);
+    assert_eq!(waits(&EvictionOutcome::Gone, 7), [2, 4, 8, 16, 32, 60, 60]);
     assert_eq!(waits(&server_error(None), 7), [1, 2, 4, 8, 16, 30, 30]);
     assert_eq!(waits(&server_error(Some(9)), 2), [9, 9]);
     assert_eq!(waits(&server_error(Some(100_000)), 1), [60]);
