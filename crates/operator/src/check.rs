@@ -1,12 +1,17 @@
 //! CHECK: the last look. Fresh reads, not the cache, immediately before something is done (SAFE-5,
 //! SAFE-9, SAFE-13). A read that fails means that nothing is done.
+//!
+//! A 404 is a read that fails: proxies and API servers that are starting say it of things that are
+//! there, and a run that took it for the end of its node would leave the node cordoned. Only a list
+//! that was answered, and does not have the object, says that it is gone.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::{Api, Client, api::ListParams, core::DynamicObject};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::DynamicObject};
 use rerail_api::{NodeRemediation, RemediationPolicy, convert::pause, names, policy::Mode};
 use rerail_core::{facts::NodeFacts, facts::Pauses, remediation::PolicyStanding};
+use serde::de::DeserializeOwned;
 
 use crate::{
     client::{CallError, call},
@@ -25,8 +30,7 @@ pub struct FreshNode {
 /// Reads a node.
 pub async fn node(context: &Context, name: &str) -> Result<Option<FreshNode>, CallError> {
     let nodes: Api<Node> = Api::all(context.clients.read.clone());
-    let found = call(|| format!("get node {name}"), nodes.get_opt(name)).await?;
-    Ok(match found {
+    Ok(match find(&nodes, "node", name).await? {
         Some(object) => {
             let facts = context.nodes.fold(&object, context.now(), &context.wakers);
             Some(FreshNode { object, facts })
@@ -44,7 +48,7 @@ pub async fn run_by_name(
     name: &str,
 ) -> Result<Option<NodeRemediation>, CallError> {
     let runs: Api<NodeRemediation> = Api::all(client.clone());
-    call(|| format!("get NodeRemediation {name}"), runs.get_opt(name)).await
+    find(&runs, "NodeRemediation", name).await
 }
 
 /// Reads a run.
@@ -67,7 +71,7 @@ pub async fn all_runs(context: &Context) -> Result<Vec<DynamicObject>, CallError
 /// Reads a policy.
 pub async fn policy(client: &Client, name: &str) -> Result<Option<RemediationPolicy>, CallError> {
     let policies: Api<RemediationPolicy> = Api::all(client.clone());
-    call(|| format!("get RemediationPolicy {name}"), policies.get_opt(name)).await
+    find(&policies, "RemediationPolicy", name).await
 }
 
 /// Reads how a policy stands for a run under way. One that cannot be read undoes nothing, and the
@@ -75,7 +79,7 @@ pub async fn policy(client: &Client, name: &str) -> Result<Option<RemediationPol
 pub async fn standing_now(client: &Client, name: &str) -> Result<PolicyStanding, CallError> {
     let resource = objects::resource::<RemediationPolicy>();
     let policies: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let found = call(|| format!("get RemediationPolicy {name}"), policies.get_opt(name)).await?;
+    let found = find(&policies, "RemediationPolicy", name).await?;
     Ok(match found.as_ref().map(objects::read::<RemediationPolicy>) {
         Some(Entry::Malformed(_)) => PolicyStanding::InForce,
         Some(Entry::Good(policy)) => standing(Some(&policy)),
@@ -94,11 +98,10 @@ pub fn standing(policy: Option<&RemediationPolicy>) -> PolicyStanding {
     }
 }
 
-/// Reads the kill switch.
+/// Reads the kill switch. It is listed at once, since most of the time it is not there.
 pub async fn pauses(client: &Client) -> Result<Pauses, CallError> {
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let name = names::PAUSE_CONFIG_MAP;
-    let found = call(|| format!("get ConfigMap {name}"), config_maps.get_opt(name)).await?;
+    let found = in_list(&config_maps, "ConfigMap", names::PAUSE_CONFIG_MAP).await?;
     Ok(pause::pauses(found.as_ref()))
 }
 
@@ -112,7 +115,28 @@ pub async fn pods(client: &Client, node: &str) -> Result<Vec<Pod>, CallError> {
 /// Reads one of our Pods.
 pub async fn own_pod(client: &Client, name: &str) -> Result<Option<Pod>, CallError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), names::NODE_NAMESPACE);
-    call(|| format!("get Pod {name}"), pods.get_opt(name)).await
+    find(&pods, "Pod", name).await
+}
+
+/// An object by its name; `None` only when a list has shown that it is not there.
+async fn find<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    match call(|| format!("get {kind} {name}"), api.get_opt(name)).await? {
+        Some(object) => Ok(Some(object)),
+        None => in_list(api, kind, name).await,
+    }
+}
+
+/// An object by its name, from a list of it alone.
+async fn in_list<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let params = ListParams::default().fields(&format!("metadata.name={name}"));
+    let list = call(|| format!("list {kind} {name}"), api.list(&params)).await?;
+    Ok(list.items.into_iter().find(|object| object.name_any() == name))
 }
 
 /// DaemonSets (`namespace/name`) with a Ready pod among these, sorted.

@@ -142,7 +142,7 @@ const RULES: &[Rule] = &[
     ),
     Rule::operator("", &["pods"], &["create", "delete"], "Runs and removes reboot and probe Pods.")
         .within(names::NODE_NAMESPACE),
-    Rule::operator("", &["configmaps"], READ, "Obeys the kill switch.")
+    Rule::operator("", &["configmaps"], &["list", "watch"], "Obeys the kill switch.")
         .within(names::SYSTEM_NAMESPACE)
         .named(&[names::PAUSE_CONFIG_MAP]),
     Rule::operator(
