@@ -9,6 +9,7 @@ mod report;
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use rerail_api::{
     NodeRemediation,
     convert::{self, run::RunError, status},
@@ -172,6 +173,7 @@ impl Driver {
         };
         let run = convert::run::run(&object)?;
         if run.step.is_terminal() {
+            self.delete_pods(&run).await;
             let written = act::run::set_finalizer(
                 &self.context.clients.act,
                 &object,
@@ -184,7 +186,7 @@ impl Driver {
                     self.context.runs.put(object);
                     Ok(Next::Ended)
                 }
-                Err(error) => self.refresh(error).await,
+                Err(error) => self.refresh(&object, error).await,
             };
         }
         if self.context.is_superseded_by(&object) {
@@ -288,7 +290,9 @@ impl Driver {
             return self.freeze(object, run, violation).await;
         }
         let result = self.write(object, run, next, Some((decision, drain))).await?;
-        if run.step != next.step || run.attempt != next.attempt {
+        let moved = run.step != next.step || run.attempt != next.attempt;
+        // A write that was refused has moved nothing; one whose reply was lost has.
+        if moved && self.is_on_record(next) {
             self.announce(object, run, next).await;
         }
         Ok(result)
@@ -317,18 +321,35 @@ impl Driver {
                 self.context.learn(&written);
                 Ok(Next::Again)
             }
-            Err(error) => self.refresh(error).await,
+            Err(error) => self.refresh(object, error).await,
         }
     }
 
-    /// After a write that may or may not have been done: look, before anything else.
-    async fn refresh(&self, error: CallError) -> Result<Next, DriveError> {
+    /// After a write that may or may not have been done: look, before anything else. Where the object
+    /// has moved, the reply was lost or somebody else was faster, and the next look tells which.
+    async fn refresh(
+        &self,
+        written: &NodeRemediation,
+        error: CallError,
+    ) -> Result<Next, DriveError> {
         let found = check::run(&self.context, &self.name).await?;
         match found {
             None => Ok(Next::Ended),
-            Some(_) if error.is_conflict() => Ok(Next::Again),
+            Some(found) if found.resource_version() != written.resource_version() => {
+                tracing::info!(remediation = %self.name, %error, "written, or somebody else wrote it; looking again");
+                Ok(Next::Again)
+            }
             Some(_) => Err(error.into()),
         }
+    }
+
+    /// Whether this is where the run stands by the last answer of the API server.
+    fn is_on_record(&self, next: &Run) -> bool {
+        self.context.runs.get(&self.name).is_some_and(|object| {
+            self.context.is_adopted(&object)
+                && convert::run::run(&object)
+                    .is_ok_and(|run| (run.step, run.attempt) == (next.step, next.attempt))
+        })
     }
 
     fn watch_pods(&mut self, run: &Run) {

@@ -72,7 +72,7 @@ impl Driver {
                 sweep::vanished(&self.context, run);
                 Ok(Next::Ended)
             }
-            Err(error) => self.refresh(error).await,
+            Err(error) => self.refresh(object, error).await,
         }
     }
 }

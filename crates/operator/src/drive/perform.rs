@@ -68,8 +68,7 @@ impl Driver {
         Ok(Next::Wait(context.now().saturating_add(std::time::Duration::from_secs(1)).ok()))
     }
 
-    /// The closing write, then our Pods; those go with the run in any case, so their deletion is not
-    /// waited for.
+    /// The closing write.
     async fn close(
         &mut self,
         run: &Run,
@@ -82,18 +81,23 @@ impl Driver {
         let now = self.context.now();
         let memory = remediation::record(run, &node.facts, result, reason, now);
         let text = last_remediation::encode(&memory)?;
-        let written = act::node::close(client, &node.object, &run.uid, uncordon, text).await;
-        if written.is_ok() && run.past_no_return() {
-            for name in [
-                names::reboot_pod_name(&run.uid, run.attempt),
-                names::probe_pod_name(&run.uid, run.attempt),
-            ] {
-                if let Err(error) = act::pods::delete(client, &name).await {
-                    tracing::warn!(remediation = %run.name, %error, "a Pod of the run stays until the run is deleted");
-                }
+        self.node_written(act::node::close(client, &node.object, &run.uid, uncordon, text).await)
+    }
+
+    /// Deletes our Pods at the end of a run. They go with the run in any case, so that one that cannot
+    /// be deleted keeps nothing waiting.
+    pub(super) async fn delete_pods(&self, run: &Run) {
+        if !run.past_no_return() {
+            return;
+        }
+        for name in [
+            names::reboot_pod_name(&run.uid, run.attempt),
+            names::probe_pod_name(&run.uid, run.attempt),
+        ] {
+            if let Err(error) = act::pods::delete(&self.context.clients.act, &name).await {
+                tracing::warn!(remediation = %run.name, %error, "a Pod of the run stays until the run is deleted");
             }
         }
-        self.node_written(written)
     }
 
     fn node_written(
