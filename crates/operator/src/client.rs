@@ -1,6 +1,8 @@
 //! The two clients. `read` retries what the API server throttles; `act` never retries by itself,
-//! since kube would repeat an eviction 15 times inside one call. Every call has a deadline.
+//! since kube would repeat an eviction 15 times inside one call. Every call has a deadline, and so has
+//! the beginning of every answer to a watch: what a watch waits for in vain makes the operator blind.
 
+mod in_time;
 mod server_clock;
 
 use std::{future::Future, time::Duration};
@@ -11,7 +13,12 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service, layer::util::Identity, util::BoxService};
 
-use crate::record::metrics::Metrics;
+use in_time::InTime;
+
+use crate::{observe::watch::WATCH_SECONDS, record::metrics::Metrics};
+
+/// A connection from which a watch has heard nothing for longer than it may last is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 pub use server_clock::ServerClock;
 
@@ -133,11 +140,19 @@ impl Clients {
         let (mut read, mut act) = (config.clone(), config);
         read.default_retry = true;
         act.default_retry = false;
-        let built = |config| {
-            let builder = ClientBuilder::try_from(config)?.with_layer(layer);
-            Ok::<_, kube::Error>(builder.with_layer(&server_clock).with_layer(&counter).build())
-        };
-        let (read, act) = (built(read)?, built(act)?);
+        read.read_timeout = Some(DEAD_AFTER);
+        read.reset_reader_on_write = true;
+        let read = ClientBuilder::try_from(read)?
+            .with_layer(layer)
+            .with_layer(&InTime(CALL_DEADLINE))
+            .with_layer(&server_clock)
+            .with_layer(&counter)
+            .build();
+        let act = ClientBuilder::try_from(act)?
+            .with_layer(layer)
+            .with_layer(&server_clock)
+            .with_layer(&counter)
+            .build();
         Ok(Clients { read, act, server_clock })
     }
 }

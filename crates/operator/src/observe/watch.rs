@@ -1,6 +1,6 @@
 //! One way to watch: list, then follow, with back-off, until told to stop.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use kube::{
@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 /// a minute and not after kube's five (hazard H04).
 pub const WATCH_SECONDS: u32 = 50;
 
+/// Pause before a watch begins anew with a list.
+const BEFORE_A_NEW_LIST: Duration = Duration::from_secs(1);
+
 /// Watches until the returned future is dropped, and hands every event to `handle`.
 pub async fn follow<K>(
     api: Api<K>,
@@ -22,13 +25,36 @@ pub async fn follow<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => handle(event),
-            Err(error) => tracing::warn!(%error, "watching {what}; trying again"),
+    let config = config.timeout(WATCH_SECONDS);
+    loop {
+        let events = watcher(api.clone(), config.clone()).default_backoff();
+        pin_mut!(events);
+        loop {
+            match events.next().await {
+                None => return,
+                Some(Ok(event)) => handle(event),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "watching {what}; trying again");
+                    if needs_a_new_list(&error) {
+                        break;
+                    }
+                }
+            }
         }
+        tokio::time::sleep(BEFORE_A_NEW_LIST).await;
+    }
+}
+
+/// The version at which a watch was to be opened is gone. kube begins anew when an *event* says so;
+/// to an answer 410 it would ask for the same version again, for ever.
+fn needs_a_new_list(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
+        watcher::Error::WatchStartFailed(_)
+        | watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchError(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
     }
 }
 
