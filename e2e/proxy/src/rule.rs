@@ -1,6 +1,6 @@
 //! Which requests meet a fault, and how often.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Asked, Fault};
 
@@ -11,6 +11,7 @@ pub struct Rule {
     resource: String,
     name: Option<String>,
     body: Option<String>,
+    behind: Option<Arc<Injected>>,
     skip: usize,
     times: Option<usize>,
 }
@@ -23,6 +24,7 @@ impl Rule {
             resource: resource.to_owned(),
             name: None,
             body: None,
+            behind: None,
             skip: 0,
             times: Some(1),
         }
@@ -39,6 +41,13 @@ impl Rule {
     #[must_use]
     pub fn saying(mut self, part: &str) -> Self {
         self.body = Some(part.to_owned());
+        self
+    }
+
+    /// Only requests that come after this other rule was met.
+    #[must_use]
+    pub fn behind(mut self, other: &Arc<Injected>) -> Self {
+        self.behind = Some(other.clone());
         self
     }
 
@@ -69,6 +78,7 @@ impl Rule {
             && self.resource == asked.resource
             && self.name.as_ref().is_none_or(|part| asked.name.contains(part))
             && self.body.as_ref().is_none_or(said)
+            && self.behind.as_ref().is_none_or(|other| other.met() > 0)
     }
 }
 
@@ -168,6 +178,17 @@ mod tests {
         let rule = Rule::on("get", "nodes");
         assert_eq!(met(rule.clone(), &requests), [true, false, false, false, false]);
         assert_eq!(met(rule.after(1).times(2), &requests), [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_rule_behind_another_waits_for_it() {
+        let get = asked("GET", "/api/v1/nodes/n1", "");
+        let closed = || Fault::Instead(Reply::Closed);
+        let first = Arc::new(Injected::new(Rule::on("patch", "nodes"), closed()));
+        let second = Injected::new(Rule::on("get", "nodes").behind(&first), closed());
+        assert!(second.meets(&get).is_none());
+        assert!(first.meets(&asked("PATCH", "/api/v1/nodes/n1", "")).is_some());
+        assert!(second.meets(&get).is_some());
     }
 
     #[test]

@@ -181,6 +181,17 @@ impl Stage {
         wait_for("the operator to write nothing", RESTLESS, look).await.unwrap();
     }
 
+    /// Waits until nothing of ours keeps the node's ended runs from being deleted: a moment after their end.
+    pub async fn finalizers_gone(&self, node: &str) {
+        let look = || async {
+            let runs = self.cluster().runs_of(node).await.map_err(|error| error.to_string())?;
+            let kept = runs.iter().filter(|run| !run.finalizers().is_empty());
+            let kept: Vec<_> = kept.map(ResourceExt::name_any).collect();
+            if kept.is_empty() { Ok(()) } else { Err(format!("still there on {kept:?}")) }
+        };
+        wait_for("the finalizers to go", PATIENCE, look).await.unwrap();
+    }
+
     /// No run was ever made for the node, and nothing was written on it.
     pub async fn is_untouched(&self, node: &str) {
         tokio::time::sleep(QUIET).await;

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod api_faults;
 mod audit;
 mod claims;
 mod clearing;
@@ -34,4 +35,5 @@ mod shared;
 mod sick;
 mod stored;
 mod uninstall;
+mod watch_faults;
 mod workloads;

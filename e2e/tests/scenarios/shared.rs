@@ -22,6 +22,7 @@ use rerail_api::{
 use rerail_core::step::Step;
 use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, judge, wait_for};
 use rerail_fleet::{Fault, FleetOptions, Pool, truth::Limits};
+use rerail_proxy::Proxy;
 use tokio::{
     runtime::Runtime,
     sync::{Mutex, OnceCell},
@@ -49,6 +50,26 @@ async fn start(options: ClusterOptions) -> Shared {
     let cluster = Cluster::start(options).await.unwrap();
     let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
     Shared { cluster, operator }
+}
+
+/// Plays a scenario on a cluster of its own, whose operator reaches the API server only through a
+/// fault proxy; no turns are taken.
+pub fn behind_proxy<F: Future<Output = ()>>(
+    pool: &'static str,
+    nodes: usize,
+    options: ClusterOptions,
+    scenario: impl FnOnce(Stage, Arc<Proxy>) -> F,
+) {
+    RUNTIME.block_on(async {
+        let cluster = Cluster::start(options).await.unwrap();
+        let proxy = Arc::new(cluster.proxy().await.unwrap());
+        let through = Some(proxy.url());
+        let options = OperatorOptions { through, ..OperatorOptions::default() };
+        let operator = Operator::start(&cluster.plane, options).await.unwrap();
+        let nodes = cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
+        let shared = Arc::new(Shared { cluster, operator });
+        scenario(Stage { shared, pool, nodes }, proxy).await;
+    });
 }
 
 /// Plays a scenario on a cluster of its own, with its own operator; no turns are taken.

@@ -6,17 +6,17 @@ use std::{
 };
 
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::ApiResource,
 };
 use rerail_api::{NodeRemediation, RemediationPolicy};
 use rerail_controlplane::{ControlPlane, Options};
 use rerail_fleet::{Fleet, FleetOptions, Pool};
+use rerail_proxy::Proxy;
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::{Error, kubeconfig::config};
 
 /// What a cluster is to be like.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +44,6 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A client with the rights of a kubeconfig.
-async fn config(path: &Path) -> Result<Config, Error> {
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
-}
-
 impl Cluster {
     /// Starts a control plane, applies what a user applies (but for the operator's Deployment, whose
     /// image is not there), and starts an empty fleet.
@@ -74,6 +68,11 @@ impl Cluster {
         let fleet = plane.kubeconfig_for_user("rerail-fleet", &[])?;
         let fleet = Fleet::start(config(&fleet).await?, options.fleet)?;
         Ok(Cluster { fleet, client, kubeconfig, plane })
+    }
+
+    /// A fault proxy before the API server, for one client that is told to go there.
+    pub async fn proxy(&self) -> Result<Proxy, Error> {
+        Ok(Proxy::start(config(&self.plane.admin_kubeconfig()).await?).await?)
     }
 
     /// Adds a pool of machines and waits until they are Ready.

@@ -12,6 +12,9 @@ pub enum Error {
     /// The API server.
     #[error("{0}")]
     Kube(#[from] Box<kube::Error>),
+    /// The fault proxy.
+    #[error(transparent)]
+    Proxy(#[from] rerail_proxy::Error),
     /// A kubeconfig.
     #[error("cannot use a kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),

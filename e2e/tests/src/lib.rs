@@ -8,6 +8,7 @@ mod cluster;
 mod error;
 mod judge;
 pub mod kill;
+mod kubeconfig;
 mod operator;
 mod wait;
 
@@ -16,5 +17,6 @@ pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::Error;
 pub use judge::{Verdict, judge};
+pub use kubeconfig::with_token_file;
 pub use operator::{Operator, OperatorOptions, Requests};
 pub use wait::{PATIENCE, wait_for};

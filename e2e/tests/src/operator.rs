@@ -1,12 +1,12 @@
 //! The operator as a process of its own, under the ServiceAccount that `config/` gives it.
 
-use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
 
 use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Error, program, wait_for};
+use crate::{Error, kubeconfig::through, program, wait_for};
 
 /// How an operator is started.
 #[derive(Debug, Clone)]
@@ -15,11 +15,20 @@ pub struct OperatorOptions {
     pub name: String,
     /// More arguments.
     pub arguments: Vec<String>,
+    /// Its kubeconfig; without one, one of its ServiceAccount with a token that is good for a day.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where it goes instead of to the API server, such as a fault proxy's URL.
+    pub through: Option<String>,
 }
 
 impl Default for OperatorOptions {
     fn default() -> Self {
-        OperatorOptions { name: "rerail-operator".into(), arguments: Vec::new() }
+        OperatorOptions {
+            name: "rerail-operator".into(),
+            arguments: Vec::new(),
+            kubeconfig: None,
+            through: None,
+        }
     }
 }
 
@@ -63,10 +72,7 @@ pub struct Operator {
 impl Operator {
     /// Starts an operator and waits until it says that it is ready.
     pub async fn start(plane: &ControlPlane, options: OperatorOptions) -> Result<Self, Error> {
-        let kubeconfig = plane.kubeconfig_for_service_account(
-            names::SYSTEM_NAMESPACE,
-            names::OPERATOR_SERVICE_ACCOUNT,
-        )?;
+        let kubeconfig = kubeconfig(plane, &options)?;
         let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
         let mut argv = vec![
             program("rerail")?.display().to_string(),
@@ -118,6 +124,20 @@ impl Operator {
         });
         Ok(Requests(lines.collect()))
     }
+}
+
+fn kubeconfig(plane: &ControlPlane, options: &OperatorOptions) -> Result<PathBuf, Error> {
+    let own = match &options.kubeconfig {
+        Some(given) => given.clone(),
+        None => plane.kubeconfig_for_service_account(
+            names::SYSTEM_NAMESPACE,
+            names::OPERATOR_SERVICE_ACCOUNT,
+        )?,
+    };
+    let Some(server) = &options.through else { return Ok(own) };
+    let path = plane.dir().join(format!("{}-through.kubeconfig", options.name));
+    through(&own, &path, server)?;
+    Ok(path)
 }
 
 fn free_port() -> std::io::Result<u16> {
