@@ -140,10 +140,10 @@ pub struct NodeRemediationStatus {
     #[serde(skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0, max = 1000))]
     pub retries: u32,
-    /// The attempt after which the remedies began anew, by a retry. Default: 0. Example: `1`.
-    #[serde(skip_serializing_if = "is_zero")]
+    /// The attempt after which the remedies began anew, by a retry. Default: none. Example: `1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 32))]
-    pub ladder_start: u32,
+    pub ladder_start: Option<u32>,
     /// Set once something that must always hold did not: nothing is done for the run any more.
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]

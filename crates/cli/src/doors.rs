@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_core::step::Step;
-use rerail_operator::{act, check, client::Clients, record::metrics::Metrics};
+use rerail_operator::{
+    act, check,
+    client::Clients,
+    deps::{Clock, SteadyClock},
+    record::metrics::Metrics,
+};
 
 use crate::{CommandError, connect};
 
@@ -21,9 +26,16 @@ pub struct DoorArguments {
 
 /// Asks for the whole way once more.
 pub async fn retry(arguments: DoorArguments) -> Result<(), CommandError> {
-    let (clients, object, step) = held(arguments, "retried").await?;
+    let (clients, object, step) = found(arguments, "retried").await?;
     if step != Step::Held {
         return Err(CommandError::NotHeld { run: name(&object), step });
+    }
+    if object.spec.cancel {
+        return Err(CommandError::Released { run: name(&object) });
+    }
+    let policy = &object.spec.policy_name;
+    if check::policy(&clients.read, policy).await.map_err(CommandError::Call)?.is_none() {
+        return Err(CommandError::NoPolicy { run: name(&object), policy: policy.clone() });
     }
     let written =
         act::run::ask_for_retry(&clients.act, &object).await.map_err(CommandError::Call)?;
@@ -38,23 +50,34 @@ pub async fn retry(arguments: DoorArguments) -> Result<(), CommandError> {
 
 /// Asks for the node to be given back as it is.
 pub async fn release(arguments: DoorArguments) -> Result<(), CommandError> {
-    let (clients, object, step) = held(arguments, "released").await?;
+    let (clients, object, step) = found(arguments, "released").await?;
+    if step.is_terminal() {
+        return Err(CommandError::Ended { run: name(&object), step });
+    }
     let node = &object.spec.node_name;
     act::run::cancel(&clients.act, &name(&object)).await.map_err(CommandError::Call)?;
     let what = match step {
-        Step::Held => "it is given back, unverified, as soon as it is Ready",
+        Step::Held => {
+            "it is given back, unverified, as soon as it is Ready and bears no hold label"
+        }
         Step::Pending | Step::Cordoning | Step::Draining | Step::RollingBack => {
             "what was begun is undone"
         }
         Step::Rebooting | Step::Withdrawing => {
             "its reboot is called back where that is still possible"
         }
-        Step::Verifying | Step::Uncordoning | Step::Settling => {
-            "it has been rebooted, and is verified first"
+        Step::Verifying => "it has been rebooted, and is verified first",
+        Step::Uncordoning | Step::Settling | Step::Succeeded | Step::Cancelled | Step::Failed => {
+            "it has been given back already"
         }
-        Step::Succeeded | Step::Cancelled | Step::Failed => "the run has ended before",
     };
     anstream::println!("{}: node {node} is released: {what}", name(&object));
+    // Not everybody who may release a run may see the kill switch.
+    let pauses = check::pauses(&clients.read).await.unwrap_or_default();
+    let now = SteadyClock::start().now();
+    if let Some(pause) = pauses.in_force(node, &object.spec.policy_name, now) {
+        anstream::println!("but it is {}: until that ends nothing is undone", pause.text);
+    }
     Ok(())
 }
 
@@ -62,7 +85,7 @@ fn name(object: &NodeRemediation) -> String {
     object.metadata.name.clone().unwrap_or_default()
 }
 
-async fn held(
+async fn found(
     arguments: DoorArguments,
     what: &str,
 ) -> Result<(Clients, NodeRemediation, Step), CommandError> {

@@ -96,6 +96,20 @@ enum CommandError {
          kubectl --namespace rerail-system scale deployment rerail-operator --replicas=0"
     )]
     OperatorRuns(i32),
+    #[error(
+        "{0}: under a pause nothing is undone, either; take the entry out of the ConfigMap rerail-pause first"
+    )]
+    Paused(String),
+    #[error(
+        "run {run} was released before, and cannot be tried again; a new run comes by itself where a trigger is true"
+    )]
+    Released { run: String },
+    #[error("run {run} has ended ({step}); there is nothing to release")]
+    Ended { run: String, step: rerail_core::step::Step },
+    #[error(
+        "policy {policy} of run {run} does not exist any more, and a retry needs it; bring it back, or release the run"
+    )]
+    NoPolicy { run: String, policy: String },
     #[error(transparent)]
     Operator(#[from] rerail_operator::StartError),
 }

@@ -4,8 +4,9 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use rerail_operator::{
+    check,
     client::Clients,
-    deps::{Deps, Settings, SteadyClock},
+    deps::{Clock, Deps, Settings, SteadyClock},
     record::metrics::Metrics,
     release::{self, Left},
 };
@@ -14,7 +15,7 @@ use crate::{CommandError, connect, logs};
 
 #[derive(Debug, Args)]
 pub struct ReleaseAllArguments {
-    /// Kubeconfig file; without it KUBECONFIG, ~/.kube/config or the Pod's own service account.
+    /// Kubeconfig file of a person who may patch nodes; without it KUBECONFIG or ~/.kube/config.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
     /// How many minutes to wait for machines that are rebooting, verified, or not Ready.
@@ -35,6 +36,11 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
         return Err(CommandError::OperatorRuns(replicas));
     }
     let clock = SteadyClock::start();
+    let pauses = check::pauses(&clients.read).await.map_err(CommandError::Call)?;
+    // No node and no policy has an empty name: only a pause of everything is asked for.
+    if let Some(pause) = pauses.in_force("", "", clock.now()) {
+        return Err(CommandError::Paused(pause.text.clone()));
+    }
     let settings = Settings {
         pod_name: String::new(),
         node_image: arguments.node_image,
@@ -72,7 +78,7 @@ fn told(left: &[Left]) {
     };
     let (node, run) = (width(|left| &left.node, 4), width(|left| &left.run, 3));
     anstream::println!("{:node$}  {:run$}  {:12}  WHY", "NODE", "RUN", "STEP");
-    for Left { node: on, run: name, step, reason: (reason, message) } in left {
+    for Left { node: on, run: name, step, reason: (reason, message), .. } in left {
         anstream::println!("{on:node$}  {name:run$}  {step:12}  {reason}: {message}");
     }
     anstream::println!();
@@ -82,12 +88,14 @@ fn told(left: &[Left]) {
 fn not_released(left: &[Left]) {
     anstream::eprintln!("\u{1b}[31merror\u{1b}[0m: not everything could be given back in time.");
     anstream::eprintln!("Wait and call this again, or undo it by hand:");
-    for Left { node, run, .. } in left {
-        anstream::eprintln!(
-            "  kubectl uncordon {node}; kubectl annotate node {node} {}- {}-",
-            rerail_api::names::CORDONED_BY,
-            rerail_api::names::CORDON_NOTE
-        );
+    for Left { node, run, cordoned, .. } in left {
+        if *cordoned {
+            anstream::eprintln!(
+                "  kubectl uncordon {node}; kubectl annotate node {node} {}- {}-",
+                rerail_api::names::CORDONED_BY,
+                rerail_api::names::CORDON_NOTE
+            );
+        }
         if !run.is_empty() {
             anstream::eprintln!(
                 "  kubectl patch noderemediation {run} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'"

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    facts::{Cordon, NodeFacts, Ready},
+    facts::{Cordon, NodeFacts},
     plan::World,
     reason::words,
     remediation::Effect,
@@ -73,7 +73,8 @@ pub fn check(world: &World) -> Vec<Violation> {
         runs.sort_by_key(|run| {
             let node = world.nodes.get(&run.node_name);
             let marked = node.is_some_and(|node| node.cordoned_by.as_ref() == Some(&run.uid));
-            (!marked, run.name.clone())
+            // One that cannot be read has no contract, and moves for nobody.
+            (!marked, run.contract.is_none(), run.name.clone())
         });
         let first = runs.remove(0);
         found.extend(runs.into_iter().map(|run| {
@@ -150,7 +151,6 @@ fn of_attempts(
         | Step::Failed => false,
     };
     let (attempt, on_record) = (run.attempt as usize, run.attempt_times.len());
-    let rung = (run.attempt).checked_sub(run.retries.after_attempt);
     let latest = run.attempt_times.iter().max();
     let in_window = latest.map_or(0, |latest| {
         let since = latest.saturating_sub(per).unwrap_or(jiff::Timestamp::MIN);
@@ -160,7 +160,7 @@ fn of_attempts(
         format!("step {} without an attempt, or without the boot ID before it", run.step)
     } else if on_record > attempt {
         format!("{on_record} attempts are on record, and {attempt} were counted")
-    } else if rung.is_none_or(|rung| rung as usize > remedies) {
+    } else if run.rung().is_none_or(|rung| rung as usize > remedies) {
         format!("attempt {attempt} is beyond a ladder of {remedies}")
     } else if in_window > max {
         format!("{in_window} attempts in a window that allows {max}")
@@ -246,7 +246,7 @@ fn unearned(
     result: Step,
 ) -> Option<String> {
     let before = run.boot_id_before.as_deref().unwrap_or_default();
-    if uncordon && (!ours || node.ready != Ready::True || node.hold) {
+    if uncordon && (!ours || !node.in_service() || node.hold) {
         return Some(format!(
             "an uncordon where the cordon is {:?} and Ready is {:?}",
             node.cordon(&run.uid),

@@ -181,8 +181,7 @@ pub fn plan(world: &World) -> Plan {
         plan.matched.insert(policy.name.clone(), matched);
     }
     // A cancelled one ends by itself. People's come first: where both made one, theirs is taken.
-    let mut pending: Vec<_> =
-        world.open_runs.iter().filter(|run| run.step == Step::Pending && !run.cancel).collect();
+    let mut pending: Vec<_> = world.open_runs.iter().filter(is_pending).collect();
     pending.sort_by_key(|run| (!run.causes.is_empty(), &run.name));
     for run in pending {
         pending_run(world, run, &mut wanting, &mut plan);
@@ -196,6 +195,10 @@ pub fn plan(world: &World) -> Plan {
     }
     plan.recheck_at = plan.report.iter().filter_map(|pair| pair.wait.as_ref()?.recheck_at).min();
     plan
+}
+
+fn is_pending(run: &&Run) -> bool {
+    run.step == Step::Pending && !run.cancel && run.frozen.is_none()
 }
 
 /// Order: priority, waiting since, node name; then the policy's, so that it is total.

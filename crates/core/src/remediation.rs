@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     drain::progress::{DrainPlan, PodRef},
-    facts::{Cordon, NodeFacts, OUT_OF_SERVICE_TAINT},
+    facts::{ATTEMPTS_KEPT, Cordon, NodeFacts, OUT_OF_SERVICE_TAINT},
     policy::Contract,
     reason::Reason,
     reboot_check::Report,
@@ -316,8 +316,7 @@ impl Look<'_> {
         if let Some((_, message)) = turn_back(self) {
             return Err((Reason::NoBoot, message));
         }
-        let rung = run.attempt.saturating_sub(run.retries.after_attempt);
-        let Some(remedy) = contract.remedies.get(rung as usize) else {
+        let Some(remedy) = run.rung().and_then(|rung| contract.remedies.get(rung as usize)) else {
             return Err((Reason::NoBoot, "every remedy of the policy was tried".into()));
         };
         if !node.in_service() && !remedy.action.reaches_not_ready() {
@@ -327,6 +326,10 @@ impl Look<'_> {
         if node.boot_id.is_empty() {
             // Any later boot ID would pass for a boot.
             return Err((Reason::Unreachable, "the node reports no boot ID".into()));
+        }
+        if run.attempt as usize >= ATTEMPTS_KEPT {
+            let message = format!("a run has at most {ATTEMPTS_KEPT} attempts");
+            return Err((Reason::AttemptsExhausted, message));
         }
         let used = attempts_used(run, node, contract, seen.now);
         if used >= contract.attempts.max as usize {
@@ -518,7 +521,9 @@ fn turn_back(look: &Look<'_>) -> Option<(Reason, String)> {
         let message = format!("another controller is taking the node down: {claim}");
         return Some((Reason::ClaimedByOther, message));
     }
-    if !run.causes.is_empty() && look.standing(|_| true) == Standing::Clear {
+    // A retry is a person's wish, and needs no trigger.
+    let retried = run.retries.after_attempt.is_some();
+    if !retried && !run.causes.is_empty() && look.standing(|_| true) == Standing::Clear {
         return Some((Reason::TriggerCleared, "no trigger is true any more".into()));
     }
     None

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    facts::Evidence, invariants::Invariant, policy::Contract, reason::Reason, remediation,
+    facts::{Evidence, NodeFacts, Ready},
+    invariants::Invariant,
+    policy::Contract,
+    reason::Reason,
+    remediation,
     step::Step,
 };
 
@@ -68,9 +72,9 @@ pub struct Retries {
     pub asked: u32,
     /// How many of these requests count no more: taken up, or made before the run was Held.
     pub taken: u32,
-    /// The attempt after which the ladder began anew; 0 at first. Attempts only grow over a run's
-    /// life (protocol R1), so that the rung is counted from here.
-    pub after_attempt: u32,
+    /// The attempt after which the ladder began anew by a retry; `None` while nobody has asked for one.
+    /// Attempts only grow over a run's life (protocol R1), so that the rung is counted from here.
+    pub after_attempt: Option<u32>,
 }
 
 /// A run that an invariant has stopped.
@@ -99,20 +103,35 @@ impl Run {
 
     /// True when a person has asked for another try of this held run.
     pub fn wants_retry(&self) -> bool {
-        self.step == Step::Held && self.retries.asked > self.retries.taken && self.frozen.is_none()
+        let asked = self.retries.asked > self.retries.taken;
+        self.step == Step::Held && asked && !self.cancel && self.frozen.is_none()
+    }
+
+    /// The remedy that the next attempt tries, counted from 0.
+    pub fn rung(&self) -> Option<u32> {
+        self.attempt.checked_sub(self.retries.after_attempt.unwrap_or(0))
+    }
+
+    /// True while a reboot Pod of the run may exist, or may have acted on the machine a moment ago. What
+    /// a frozen run says of its step cannot be trusted.
+    pub fn may_reboot(&self) -> bool {
+        matches!(self.step, Step::Rebooting | Step::Withdrawing)
+            || (self.frozen.is_some() && self.past_no_return())
     }
 
     /// True while the run is under remediation: it can act, or something of it can. A frozen run does
-    /// nothing, so that it keeps its slot only while a reboot Pod that was made before may still act
-    /// (protocol R2c, R3): a violation in one run stops no other (hazard H39).
-    pub fn holds_slot(&self, now: Timestamp) -> bool {
-        match &self.frozen {
-            None => self.step.holds_slot(),
-            Some(frozen) => {
-                matches!(self.step, Step::Rebooting | Step::Withdrawing)
-                    && now < remediation::pods_harmless_at(frozen.since)
-            }
+    /// nothing; it keeps its slot while a reboot Pod that was made before may still act (protocol R2c,
+    /// R3), and while the machine is down that such a Pod may have rebooted. Else a violation in one run
+    /// stops no other (hazard H39). `node` is the Node of the run's name.
+    pub fn holds_slot(&self, node: Option<&NodeFacts>, now: Timestamp) -> bool {
+        let Some(frozen) = &self.frozen else { return self.step.holds_slot() };
+        if !self.may_reboot() {
+            return false;
         }
+        let down = node.filter(|node| node.uid == self.node_uid).is_some_and(|node| {
+            node.ready != Ready::True && !node.out_of_service && !remediation::booted(self, node)
+        });
+        down || now < remediation::pods_harmless_at(frozen.since)
     }
 
     /// This run, stopped for good where it stands. Its intent is off the record, so that no Pod of it

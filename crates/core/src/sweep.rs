@@ -10,10 +10,9 @@
 use jiff::Timestamp;
 
 use crate::{
-    facts::{Cordon, NodeFacts, Ready},
+    facts::{Cordon, NodeFacts},
     remediation::{booted, pods_harmless_at},
     run::Run,
-    step::Step,
 };
 
 /// A run that is gone.
@@ -59,7 +58,7 @@ pub enum Sweep {
 impl Stray {
     /// A reboot Pod of the run may exist, or have acted: nothing shows that it had not come so far.
     fn may_reboot(&self) -> bool {
-        self.run.as_ref().is_none_or(|run| matches!(run.step, Step::Rebooting | Step::Withdrawing))
+        self.run.as_ref().is_none_or(Run::may_reboot)
     }
 
     /// Takes in one look, before a decision: a report from before the moment at which nothing can act
@@ -82,7 +81,7 @@ impl Stray {
     }
 
     fn had_slot(&self) -> bool {
-        self.run.as_ref().map_or(self.at_start, |run| run.holds_slot(self.since))
+        self.run.as_ref().map_or(self.at_start, |run| run.holds_slot(None, self.since))
     }
 
     fn is_of(&self, node: &NodeFacts) -> bool {
@@ -98,6 +97,7 @@ impl Stray {
 
     fn reported(&self, node: &NodeFacts) -> bool {
         !self.may_reboot()
+            || node.out_of_service
             || self.run.as_ref().is_some_and(|run| booted(run, node))
             || self.report_at_end.is_some_and(|at_end| node.heartbeat() != Some(at_end))
     }
@@ -106,14 +106,18 @@ impl Stray {
 /// What is to be done. `node` is the Node of that name, if there is one; `pods` says whether a Pod that
 /// bears the run's UID is there that the kubelet has not seen end.
 pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp) -> Sweep {
-    let Some(node) = node.filter(|node| stray.is_of(node) && !stray.closed(node)) else {
-        return Sweep::Done;
-    };
     if pods {
         return Sweep::DeletePods;
     }
     let harmless_at = pods_harmless_at(stray.since);
     let wait = |message: &str, recheck_at| Sweep::Wait { message: message.into(), recheck_at };
+    let Some(node) = node.filter(|node| stray.is_of(node) && !stray.closed(node)) else {
+        // Nothing is left to write; the machine may still be rebooted (W8).
+        return match stray.holds_slot(node, now) {
+            true => wait("its node is gone, and its machine may still reboot", Some(harmless_at)),
+            false => Sweep::Done,
+        };
+    };
     let booted = stray.run.as_ref().is_some_and(|run| booted(run, node));
     if stray.may_reboot() && !booted {
         if now < harmless_at {
@@ -128,8 +132,11 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
         return wait("the node bears the label rerail.dev/hold", None);
     }
     let uncordon = node.cordon(&stray.run_uid) == Cordon::Ours;
-    if uncordon && node.ready != Ready::True {
-        return wait("the node is not Ready; it stays cordoned until it is", None);
+    if uncordon && !node.in_service() {
+        return wait(
+            "the node is not Ready, or out of service; it stays cordoned until it is",
+            None,
+        );
     }
     Sweep::Close { uncordon }
 }

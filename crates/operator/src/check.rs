@@ -17,6 +17,7 @@ use crate::{
     client::{CallError, call},
     context::Context,
     observe::objects::{self, Entry},
+    sweep,
 };
 
 /// A node by a fresh read.
@@ -56,7 +57,11 @@ pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation
     let found = run_by_name(&context.clients.read, name).await?;
     match &found {
         Some(object) => context.runs.put(object.clone()),
-        None => context.runs.gone(name),
+        None => {
+            if let Some(lost) = context.runs.gone(name) {
+                sweep::vanished(context, &lost);
+            }
+        }
     }
     Ok(found)
 }

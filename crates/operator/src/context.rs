@@ -28,10 +28,10 @@ use crate::{
 pub struct Suspects(Mutex<BTreeMap<String, Violation>>);
 
 impl Suspects {
-    /// Hands a violation to the driver of its run.
-    pub fn put(&self, violation: Violation) {
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.insert(violation.run.clone(), violation);
+    /// Hands violations to the drivers of their runs, in place of those of an earlier look.
+    pub fn replace(&self, found: Vec<Violation>) {
+        let found = found.into_iter().map(|violation| (violation.run.clone(), violation));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.collect();
     }
 
     /// The violation found for a run, once.

@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     act, act::node::NodeWriteError, check, client::CallError, context::Context,
-    observe::pods::NodePods, sweep,
+    observe::pods::NodePods,
 };
 
 /// A last look counts for this long: nothing is done on older reads (SAFE-9), and a drain goes on with
@@ -74,7 +74,8 @@ pub struct Driver {
     name: String,
     bell: Arc<Notify>,
     memory: Memory,
-    /// The run as it was at the last pass.
+    /// The run as it was at the last pass, unless it was written or could not be read since: then
+    /// versions may have been passed over, and a comparison proves nothing.
     last: Option<Run>,
     progress: Option<DrainProgress>,
     pods: Option<NodePods>,
@@ -115,6 +116,7 @@ impl Driver {
                     until
                 }
                 Err(error) => {
+                    self.last = None;
                     failures += 1;
                     self.failed(&error, failures)
                 }
@@ -165,13 +167,12 @@ impl Driver {
 
     async fn pass(&mut self) -> Result<Next, DriveError> {
         let Some(object) = self.context.runs.get(&self.name) else {
-            if let Some(run) = self.last.take().filter(|_| !self.context.runs.contains(&self.name))
-            {
-                sweep::vanished(&self.context, &run);
-            }
             return Ok(Next::Ended);
         };
         let run = convert::run::run(&object)?;
+        if self.last.as_ref().is_some_and(|last| last.uid != run.uid) {
+            return Ok(Next::Ended); // another run has this name now, and gets a driver of its own
+        }
         if run.step.is_terminal() {
             self.delete_pods(&run).await;
             let written = act::run::set_finalizer(
@@ -196,7 +197,7 @@ impl Driver {
             return self.write(&object, &run, &run, None).await;
         }
         if run.frozen.is_some() {
-            return self.frozen(&object, &run).await;
+            return self.frozen(&object).await;
         }
         if let Some(violation) = self.violation(&run) {
             return self.freeze(&object, &run, violation).await;
@@ -306,6 +307,7 @@ impl Driver {
         next: &Run,
         said: Option<(&Decision, Option<&DrainPlan>)>,
     ) -> Result<Next, DriveError> {
+        self.last = None;
         let before = object.status.clone().unwrap_or_default();
         let message = said.map_or(run.message.as_str(), |(decision, _)| decision.message.as_str());
         let reason = said.map_or(run.reason, |(decision, _)| decision.reason);

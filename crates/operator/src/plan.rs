@@ -16,13 +16,13 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::events::EventType};
 use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
-    invariants,
+    invariants::{self, Violation},
     plan::{Candidate, Plan, Wait, WaitReason, World, plan},
 };
 use tokio::sync::watch;
 
 use crate::{
-    act,
+    act, check,
     context::Context,
     observe::objects::Entry,
     record::policy_status::{self, Statuses},
@@ -120,7 +120,6 @@ impl Planner {
         self.failures.retain(|node, _| world.nodes.contains_key(node));
         let resting = self.failures.values().map(|failures| failures.until);
         recheck = recheck.into_iter().chain(resting.filter(|until| *until > now)).min();
-        self.failures.retain(|node, _| world.nodes.contains_key(node));
         self.tell_of_failures(&mut decided, now);
         self.isolate_unreadable();
         context.deps.metrics.planned(now);
@@ -138,14 +137,16 @@ impl Planner {
 
     /// What only a look at the whole shows; each driver looks at its own run.
     fn suspect(&self, world: &World) {
-        for violation in invariants::check(world) {
-            let name = violation.run.clone();
-            // One that cannot be read is left alone as it is, and told of elsewhere.
-            if self.context.runs.get(&name).is_some_and(|run| convert::run::run(&run).is_ok()) {
-                self.context.suspects.put(violation);
-                self.context.wakers.run(&name);
-            }
+        // One that cannot be read is left alone as it is, and told of elsewhere.
+        let readable = |violation: &Violation| {
+            let run = self.context.runs.get(&violation.run);
+            run.is_some_and(|run| convert::run::run(&run).is_ok())
+        };
+        let found: Vec<_> = invariants::check(world).into_iter().filter(readable).collect();
+        for violation in &found {
+            self.context.wakers.run(&violation.run);
         }
+        self.context.suspects.replace(found);
     }
 
     /// Whom to admit: the planner's choice, or, while that node rests after failures, the choice
@@ -203,8 +204,13 @@ impl Planner {
                 Err(error) => Err(error),
             };
         match deleted {
-            Ok(()) => self.context.runs.gone(name),
-            Err(error) if error.is_not_found() => self.context.runs.gone(name),
+            Ok(()) => {
+                self.context.runs.gone(name);
+            }
+            // Only a list shows that it is gone.
+            Err(error) if error.is_not_found() => {
+                let _ = check::run(&self.context, name).await;
+            }
             Err(error) => {
                 tracing::warn!(remediation = name, %error, "the pending run was not deleted; trying again")
             }

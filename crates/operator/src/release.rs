@@ -10,6 +10,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt};
 use rerail_api::{NodeRemediation, convert, names};
+use rerail_core::facts::Cordon;
 use tokio::sync::watch;
 
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 /// How often it is looked at what is left.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The same after something was refused: the API server may be in trouble, or a right may be missing.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Something that is not given back yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
@@ -36,6 +40,8 @@ pub struct Left {
     pub step: String,
     /// Why, in one word and in a sentence.
     pub reason: (String, String),
+    /// True when the node bears a cordon of ours: only then a person may lift it for us.
+    pub cordoned: bool,
 }
 
 /// The replicas that an operator's Deployment asks for in this cluster; while one runs, it would take
@@ -89,7 +95,7 @@ async fn until_nothing_is_left(
 ) {
     let mut before = None;
     loop {
-        cancel_all(context).await;
+        let pause = if cancel_all(context).await { LOOK_EVERY } else { AFTER_FAILURE };
         let now = left(context);
         if before.as_ref() != Some(&now) {
             told(&now);
@@ -101,19 +107,20 @@ async fn until_nothing_is_left(
         tokio::select! {
             biased;
             _ = stopping.changed() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Cancels every open run that is not cancelled yet; one that could not be is tried again.
-async fn cancel_all(context: &Context) {
+/// Cancels every open run that is not cancelled yet. False when some could not be; they are tried again.
+async fn cancel_all(context: &Context) -> bool {
+    let mut all = true;
     for object in crate::plan::good(context.runs.snapshot()) {
         if !is_open(&object) {
             continue;
         }
         if object.status.as_ref().is_some_and(|status| status.frozen.is_some()) {
-            delete(context, &object).await;
+            all &= delete(context, &object).await;
             continue;
         }
         if object.spec.cancel {
@@ -123,20 +130,24 @@ async fn cancel_all(context: &Context) {
             Ok(cancelled) => context.learn(&cancelled),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
+                all = false;
                 tracing::warn!(remediation = %object.name_any(), %error, "not cancelled yet");
             }
         }
     }
+    all
 }
 
 /// A frozen run moves for nobody; deleted it goes, and what it left is swept.
-async fn delete(context: &Context, object: &NodeRemediation) {
+async fn delete(context: &Context, object: &NodeRemediation) -> bool {
     if object.metadata.deletion_timestamp.is_some() {
-        return;
+        return true;
     }
-    if let Err(error) = act::run::delete(&context.clients.act, object).await {
+    let deleted = act::run::delete(&context.clients.act, object).await;
+    if let Err(error) = &deleted {
         tracing::warn!(remediation = %object.name_any(), %error, "the frozen run is not deleted yet");
     }
+    deleted.is_ok()
 }
 
 fn is_open(object: &NodeRemediation) -> bool {
@@ -145,19 +156,25 @@ fn is_open(object: &NodeRemediation) -> bool {
 
 /// What is not given back yet, by node.
 fn left(context: &Context) -> Vec<Left> {
-    let mut all: Vec<_> = context.runs.snapshot().into_iter().filter_map(of_run).collect();
+    let runs = context.runs.snapshot().into_iter();
+    let mut all: Vec<_> = runs.filter_map(|entry| of_run(context, entry)).collect();
     for (node, uid) in context.nodes.marked() {
         if !all.iter().any(|left| left.node == node) {
             let message = format!("the mark of run {uid}, which is gone");
             let reason = ("RunDeleted".to_owned(), message);
-            all.push(Left { node, run: String::new(), step: String::new(), reason });
+            let cordoned = has_our_cordon(context, &node, &uid);
+            all.push(Left { node, run: String::new(), step: String::new(), reason, cordoned });
         }
     }
     all.sort_by(|a, b| (&a.node, &a.run).cmp(&(&b.node, &b.run)));
     all
 }
 
-fn of_run(entry: Entry<NodeRemediation>) -> Option<Left> {
+fn has_our_cordon(context: &Context, node: &str, run_uid: &str) -> bool {
+    context.nodes.get(node).is_some_and(|node| node.cordon(run_uid) == Cordon::Ours)
+}
+
+fn of_run(context: &Context, entry: Entry<NodeRemediation>) -> Option<Left> {
     let object = match entry {
         Entry::Good(object) => object,
         Entry::Malformed(malformed) => {
@@ -165,8 +182,11 @@ fn of_run(entry: Entry<NodeRemediation>) -> Option<Left> {
                 let found = malformed.object.data.pointer(pointer).and_then(|v| v.as_str());
                 found.unwrap_or_default().to_owned()
             };
+            let node = text("/spec/nodeName");
+            let uid = malformed.object.uid().unwrap_or_default();
             return Some(Left {
-                node: text("/spec/nodeName"),
+                cordoned: has_our_cordon(context, &node, &uid),
+                node,
                 run: malformed.object.name_any(),
                 step: text("/status/step"),
                 reason: ("Unreadable".to_owned(), malformed.error),
@@ -180,6 +200,11 @@ fn of_run(entry: Entry<NodeRemediation>) -> Option<Left> {
     let status = object.status.clone().unwrap_or_default();
     let said = status.conditions.iter().find(|condition| condition.type_ == "Succeeded");
     Some(Left {
+        cordoned: has_our_cordon(
+            context,
+            &object.spec.node_name,
+            &object.uid().unwrap_or_default(),
+        ),
         node: object.spec.node_name.clone(),
         run: object.name_any(),
         step: serde_json::to_value(&status.step)

@@ -124,7 +124,11 @@ fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
     let runs: Api<DynamicObject> =
         Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
     watches.spawn(follow(runs, all(), "NodeRemediations".into(), move |event| {
-        match shared.runs.event(event) {
+        let seen = shared.runs.event(event);
+        for lost in &seen.removed {
+            sweep::vanished(&shared, lost);
+        }
+        match seen.changed {
             Some(name) => shared.wakers.run(&name),
             None => shared.wakers.all(),
         }
@@ -305,6 +309,8 @@ fn needs_driver(object: &NodeRemediation) -> bool {
     let ours = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
     match convert::run::run(object) {
         Ok(run) if run.step.is_terminal() => ours,
+        // Somebody else's finalizer keeps it; ours is off, and nothing is left to do.
+        Ok(run) if run.frozen.is_some() && object.metadata.deletion_timestamp.is_some() => ours,
         Ok(run) if run.step == Step::Pending => run.cancel,
         Ok(_) => true,
         Err(_) => false,

@@ -19,7 +19,6 @@ use rerail_core::{
     facts::NodeFacts,
     reason::Reason,
     remediation::{PodSeen, record_without_run},
-    run::Run,
     sweep::{Stray, Sweep, sweep},
 };
 use tokio::sync::watch;
@@ -57,9 +56,14 @@ enum SweepError {
 pub struct Strays(Mutex<BTreeMap<String, Stray>>);
 
 impl Strays {
-    /// Takes note of a run that is gone; what is known of it already stays.
+    /// Takes note of a run that is gone. What is known already stays; a run that was only a mark until
+    /// now gets its face.
     pub fn note(&self, stray: Stray) {
-        self.lock().entry(stray.run_uid.clone()).or_insert(stray);
+        let mut all = self.lock();
+        let known = all.entry(stray.run_uid.clone()).or_insert_with(|| stray.clone());
+        if known.run.is_none() {
+            known.run = stray.run;
+        }
     }
 
     /// Every one.
@@ -87,8 +91,11 @@ impl Strays {
     }
 }
 
-/// A run that this operator drove and that is not there any more.
-pub fn vanished(context: &Context, run: &Run) {
+/// A run that was known and is not there any more. Called where it leaves the cache, before anybody
+/// plans without it: its slot must not be free for a moment (protocol R3).
+pub fn vanished(context: &Context, object: &NodeRemediation) {
+    // One that cannot be read is remembered by its mark alone.
+    let Ok(run) = convert::run::run(object) else { return };
     let begun = run.step != rerail_core::step::Step::Pending && !run.step.is_terminal();
     if !begun {
         return;
@@ -98,10 +105,10 @@ pub fn vanished(context: &Context, run: &Run) {
     context.strays.note(Stray {
         run_uid: run.uid.clone(),
         node_name: run.node_name.clone(),
-        run: Some(run.clone()),
         since: context.now(),
         at_start: false,
         report_at_end: None,
+        run: Some(run),
     });
     context.wakers.sweeper.notify_one();
     context.wakers.planner.notify_one();
@@ -233,6 +240,9 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
 
 /// Names of the run's Pods that the kubelet has not seen end.
 async fn pods(context: &Context, run_uid: &str) -> Result<Vec<String>, CallError> {
+    if !is_label_value(run_uid) {
+        return Ok(Vec::new()); // no Pod can bear it, and to ask for it is an error
+    }
     let pods: Api<Pod> = Api::namespaced(context.clients.read.clone(), names::NODE_NAMESPACE);
     let params = ListParams::default().labels(&format!("{}={run_uid}", names::RUN_UID));
     let found = call(|| format!("list the Pods of run {run_uid}"), pods.list(&params)).await?;
@@ -241,6 +251,17 @@ async fn pods(context: &Context, run_uid: &str) -> Result<Vec<String>, CallError
         PodSeen::Unknown | PodSeen::Absent | PodSeen::Ended { .. } | PodSeen::Lost => false,
     };
     Ok(found.items.iter().filter(alive).map(ResourceExt::name_any).collect())
+}
+
+/// What Kubernetes takes as the value of a label; a mark can be any text.
+fn is_label_value(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes.iter().copied().all(inside)
+        && ends(bytes.first())
+        && ends(bytes.last())
 }
 
 async fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool) {
@@ -252,4 +273,23 @@ async fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool
     let about = crate::record::events::node_reference(&node.name, &node.uid);
     let reason = Reason::RunDeleted.name();
     context.events.publish(EventType::Warning, "Sweep", reason, &message, &about, None).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_no_label_could_hold_belongs_to_no_pod() {
+        for (text, expected) in [
+            ("6b1f6c5e-3c7e", true),
+            ("", true),
+            ("hello world", false),
+            ("a/b", false),
+            ("-a", false),
+        ] {
+            assert_eq!(is_label_value(text), expected, "{text}");
+        }
+        assert!(!is_label_value(&"a".repeat(64)));
+    }
 }

@@ -11,6 +11,7 @@ mod api_faults;
 mod audit;
 mod claims;
 mod clearing;
+mod clock;
 mod cordons;
 mod doors;
 mod drain;

@@ -146,7 +146,9 @@ fn upsert(status: &mut NodeRemediationStatus, record: StepRecord) {
         .steps
         .retain(|old| (old.name.as_str(), old.attempt) != (record.name.as_str(), record.attempt));
     if status.steps.len() >= STEPS_KEPT {
-        status.steps.remove(0);
+        // Attempts count for as long as the run lives (SAFE-14); they are fewer than there is room for.
+        let oldest = status.steps.iter().position(|old| old.name != Step::Rebooting.name());
+        status.steps.remove(oldest.unwrap_or(0));
     }
     status.steps.push(record);
 }

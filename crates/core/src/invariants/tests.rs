@@ -59,7 +59,7 @@ fn a_run_that_is_not_as_it_must_be_is_told() {
             Step::Verifying,
             |r| {
                 r.contract.as_mut().unwrap().attempts.max = 2;
-                (r.attempt, r.retries.after_attempt) = (3, 2);
+                (r.attempt, r.retries.after_attempt) = (3, Some(2));
                 r.attempt_times = vec![at(1), at(2), at(3)];
             },
             Invariant::Attempts,
@@ -77,10 +77,10 @@ fn a_run_that_is_not_as_it_must_be_is_told() {
 #[test]
 fn a_ladder_that_was_begun_anew_is_counted_from_there() {
     let mut run = run(Step::Verifying);
-    run.retries = Retries { asked: 1, taken: 1, after_attempt: 1 };
+    run.retries = Retries { asked: 1, taken: 1, after_attempt: Some(1) };
     (run.attempt, run.attempt_times) = (2, vec![at(0), at(5)]);
     assert_eq!(of_run(&run), None);
-    run.retries.after_attempt = 3;
+    run.retries.after_attempt = Some(3);
     assert_eq!(broken(of_run(&run)), Some(Invariant::Attempts));
 }
 
@@ -212,9 +212,16 @@ fn of_two_runs_of_one_node_the_one_without_the_mark_is_told() {
 fn a_frozen_run_frees_its_slot_when_nothing_of_it_can_act() {
     for step in Step::ALL {
         let frozen = run(step).freeze(Invariant::Intent, "seen".into(), at(0));
-        let acts = matches!(step, Step::Rebooting | Step::Withdrawing);
-        assert_eq!(frozen.holds_slot(at(69)), acts, "{step}");
-        assert!(!frozen.holds_slot(at(70)), "{step}");
+        // Its step cannot be trusted: any run that has rebooted its machine may be rebooting it now.
+        let acts = frozen.past_no_return();
+        let mut node = node_in(Step::Rebooting);
+        assert_eq!(frozen.holds_slot(Some(&node), at(69)), acts, "{step}");
+        assert!(!frozen.holds_slot(Some(&node), at(70)), "{step}");
+        set(&mut node, condition("Ready", "Unknown", 60));
+        assert_eq!(frozen.holds_slot(Some(&node), at(70)), acts, "{step}: its machine is down");
+        node.out_of_service = true;
+        assert!(!frozen.holds_slot(Some(&node), at(70)), "{step}: a person says that it is off");
+        assert!(!frozen.holds_slot(None, at(70)), "{step}: its node is gone");
         assert_eq!(frozen.intent, None, "{step}: no Pod of it may act");
     }
 }

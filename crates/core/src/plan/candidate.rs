@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Candidate, Wait, WaitReason, World};
 use crate::{
-    facts::{Cordon, NodeFacts},
+    facts::{ATTEMPTS_KEPT, Cordon, NodeFacts},
     policy::{Mode, Policy},
     priority::{self, Priority},
     run::Run,
@@ -75,6 +75,10 @@ pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
     if !policy.selector.matches(&node.labels) {
         let message = format!("policy {} does not select node {}", policy.name, node.name);
         return missing(WaitReason::NotSelected, message);
+    }
+    if run.attempt as usize >= ATTEMPTS_KEPT {
+        let message = format!("a run has at most {ATTEMPTS_KEPT} attempts; release it");
+        return missing(WaitReason::AttemptsExhausted, message);
     }
     if let Some(wait) = standing_against(world, policy, node, Some(run)) {
         return Err(wait);

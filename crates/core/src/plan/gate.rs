@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Candidate, Wait, WaitReason, World};
 use crate::{
+    clock::ALLOWED_SKEW,
     facts::NodeFacts,
     policy::{Mode, Policy},
     remediation,
@@ -44,10 +45,11 @@ fn paused(question: &Question<'_>) -> Option<Wait> {
 /// be rebooted too early, or too often (hazard H05).
 fn clock(question: &Question<'_>) -> Option<Wait> {
     let skew = question.world.clock_skew?;
-    let (seconds, direction) =
-        (skew.as_secs().abs(), if skew.is_negative() { "ahead of" } else { "behind" });
+    // Without its size, which differs from answer to answer; a metric has it.
+    let direction = if skew.is_negative() { "ahead of" } else { "behind" };
     let message = format!(
-        "the operator's clock is {seconds} s {direction} the API server's; set the clocks, and restart the operator"
+        "the operator's clock is {direction} the API server's by more than {} s; set the clocks, and restart the operator",
+        ALLOWED_SKEW.as_secs()
     );
     Some(Wait::new(WaitReason::ClockSkew, message))
 }
@@ -117,15 +119,17 @@ fn one_at_a_time(question: &Question<'_>) -> Option<Wait> {
         return Some(Wait::new(WaitReason::OneAtATime, message));
     }
     let World { now, nodes, strays, open_runs, .. } = question.world;
-    let under_way = open_runs.iter().filter(|run| run.holds_slot(*now));
+    let holds_slot = |run: &&Run| run.holds_slot(nodes.get(&run.node_name), *now);
+    let under_way = open_runs.iter().filter(holds_slot);
     if let Some(run) = under_way.min_by_key(|run| &run.name) {
         let message = format!("run {} is under way; one at a time", run.name);
         return Some(Wait::new(WaitReason::OneAtATime, message));
     }
     let stray = strays.iter().find(|stray| stray.holds_slot(nodes.get(&stray.node_name), *now))?;
     let message = format!(
-        "the run of node {} was deleted by force; its place is kept until nothing of it can act",
-        stray.node_name
+        "the run of node {node} was deleted by force; its place is kept until nothing of it can act and the node has \
+         reported, or bears the taint node.kubernetes.io/out-of-service, or is deleted",
+        node = stray.node_name
     );
     // What frees the place is partly time: it is asked again when time alone may have done it.
     let recheck = remediation::pods_harmless_at(stray.since);

@@ -24,8 +24,9 @@ pub(super) fn uncordoning(look: &Look<'_>) -> Decision {
     if look.node.hold {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
-    if !look.node.in_service() || look.deadline_passed() {
-        return look.hold(Reason::Unreachable, "the node is not Ready, or could not be written");
+    if !look.node.in_service() || !look.booted() || look.deadline_passed() {
+        let message = "the node is not Ready, names no boot, or could not be written";
+        return look.hold(Reason::Unreachable, message);
     }
     let close = Effect::Close {
         uncordon: look.cordon() == Cordon::Ours,
@@ -36,7 +37,8 @@ pub(super) fn uncordoning(look: &Look<'_>) -> Decision {
 }
 
 pub(super) fn settling(look: &Look<'_>) -> Decision {
-    if look.deadline_passed() {
+    // It has been given back; who wants the run to end needs not wait for the rest.
+    if look.deadline_passed() || look.run.cancel {
         return healed(look);
     }
     Decision::wait(Reason::Settling, "given back; watching it for a while", look.run.deadline)

@@ -22,7 +22,9 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         return look.roll_back(Reason::CancelRequested, "the held run was cancelled");
     }
     let lifted = run.reason == Reason::HoldLabel && !node.hold;
-    let back = matches!(run.reason, Reason::NoBoot | Reason::Unreachable) && ready;
+    let back = (matches!(run.reason, Reason::NoBoot | Reason::Unreachable)
+        || was_turned_back(run.reason))
+        && ready;
     if (lifted || back) && look.booted() {
         return match not_yet_steady(look) {
             Some(until) if !lifted => Decision::wait(run.reason, run.message.clone(), Some(until)),
@@ -33,11 +35,30 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         let ending = run.ending.unwrap_or(Reason::HoldLifted);
         return look.roll_back(ending, "the label rerail.dev/hold was taken off");
     }
-    if back && run.reason == Reason::Unreachable {
+    // A machine that was rebooted is not given back for being Ready alone (SAFE-19); one whose roll-back
+    // had begun is.
+    let undone = !run.past_no_return() || run.ending.is_some();
+    if back && undone && run.reason == Reason::Unreachable {
         let ending = run.ending.unwrap_or(Reason::Unreachable);
         return look.roll_back(ending, "the node is Ready again");
     }
     Decision::wait(run.reason, run.message.clone(), None)
+}
+
+/// A retry that was given up before its reboot: what the run was held for before still counts, and a
+/// machine that boots after all is verified.
+fn was_turned_back(reason: Reason) -> bool {
+    let reasons = [
+        Reason::DrainTimeout,
+        Reason::DrainRefused,
+        Reason::DrainForbidden,
+        Reason::PolicyDeleted,
+        Reason::PolicySuspended,
+        Reason::PolicyNotEnforcing,
+        Reason::NodeDeleting,
+        Reason::ClaimedByOther,
+    ];
+    reasons.contains(&reason)
 }
 
 /// A machine that came back by itself must have been Ready for `verify.ready` before its run takes a

@@ -22,7 +22,7 @@ pub fn retry(run: &Run, node: &NodeFacts, now: Timestamp) -> Run {
         retries: Retries {
             asked: run.retries.asked,
             taken: run.retries.asked,
-            after_attempt: run.attempt,
+            after_attempt: Some(run.attempt),
         },
         ending: None,
         ..run.enter(Step::Cordoning, Reason::RetryRequested, message, now)

@@ -7,6 +7,7 @@ use crate::{
         record_without_run,
         tests::{at, close, condition, node, node_in, run, set},
     },
+    step::Step,
 };
 
 fn stray(step: Option<Step>) -> Stray {
@@ -100,8 +101,37 @@ fn a_node_that_is_gone_or_another_is_not_touched() {
     assert_eq!(sweep(&stray, Some(&node), false, at(1)), Sweep::Done);
     assert!(!stray.holds_slot(Some(&node), at(1)));
     let rebooting = Stray { run: Some(run(Step::Rebooting)), ..stray };
+    assert_eq!(sweep(&rebooting, None, true, at(1)), Sweep::DeletePods);
+    let kept = sweep(&rebooting, None, false, at(69));
+    assert!(matches!(kept, Sweep::Wait { recheck_at: Some(_), .. }), "{kept:?}");
+    assert_eq!(sweep(&rebooting, None, false, at(70)), Sweep::Done);
     assert!(rebooting.holds_slot(None, at(69)), "its machine may still be rebooted (W8)");
     assert!(!rebooting.holds_slot(None, at(70)));
+}
+
+/// A machine that never reports again: a person's word that it is off ends the doubt, and gives nothing
+/// back before it is in service.
+#[test]
+fn a_machine_that_is_said_to_be_off_keeps_no_place_and_stays_cordoned() {
+    let mut stray = stray(Some(Step::Withdrawing));
+    let mut node = node_in(Step::Rebooting);
+    set(&mut node, condition("Ready", "Unknown", 9));
+    stray.observe(&node, at(100));
+    assert!(stray.holds_slot(Some(&node), at(100)));
+    node.out_of_service = true;
+    assert!(!stray.holds_slot(Some(&node), at(100)));
+    assert!(matches!(sweep(&stray, Some(&node), false, at(100)), Sweep::Wait { .. }));
+}
+
+/// What a frozen run says of its step cannot be trusted.
+#[test]
+fn a_frozen_run_that_is_deleted_may_be_rebooting_whatever_its_step() {
+    let mut frozen = run(Step::Verifying);
+    frozen = frozen.freeze(crate::invariants::Invariant::Intent, "x".into(), at(0));
+    let stray = Stray { run: Some(frozen), ..stray(None) };
+    let node = node_in(Step::Rebooting);
+    assert_eq!(waits(&stray, &node, at(1)), Some(at(70)));
+    assert!(stray.holds_slot(Some(&node), at(1)));
 }
 
 /// A kubelet can write any annotation on its own node.

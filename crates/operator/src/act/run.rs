@@ -107,7 +107,7 @@ async fn set_spec(
     call(what, runs(client).patch(name, &params, &patch)).await
 }
 
-/// Deletes a run that never was admitted.
+/// Deletes a run, if it is still as it was read. One with our finalizer stays until that is off.
 pub async fn delete(client: &Client, object: &NodeRemediation) -> Result<(), CallError> {
     let name = object.name_any();
     let params = DeleteParams {

@@ -11,7 +11,7 @@ use rerail_core::{
 };
 
 use super::{DriveError, Driver, Next};
-use crate::{act, sweep};
+use crate::act;
 
 impl Driver {
     /// What is wrong with the run as it was just read, compared with how it was.
@@ -57,19 +57,15 @@ impl Driver {
     }
 
     /// A frozen run waits for a person to delete it; what it left on its node is then swept.
-    pub(super) async fn frozen(
-        &mut self,
-        object: &NodeRemediation,
-        run: &Run,
-    ) -> Result<Next, DriveError> {
+    pub(super) async fn frozen(&mut self, object: &NodeRemediation) -> Result<Next, DriveError> {
         if object.metadata.deletion_timestamp.is_none() {
             return Ok(Next::Wait(None));
         }
         match act::run::set_finalizer(&self.context.clients.act, object, false, self.context.now())
             .await
         {
-            Ok(_) => {
-                sweep::vanished(&self.context, run);
+            Ok(object) => {
+                self.context.runs.put(object);
                 Ok(Next::Ended)
             }
             Err(error) => self.refresh(object, error).await,

@@ -30,6 +30,30 @@ pub enum Entry<K> {
     Malformed(Box<Malformed>),
 }
 
+impl<K: Resource> Entry<K> {
+    fn uid(&self) -> Option<String> {
+        match self {
+            Entry::Good(object) => object.uid(),
+            Entry::Malformed(malformed) => malformed.object.uid(),
+        }
+    }
+
+    fn good(self) -> Option<K> {
+        match self {
+            Entry::Good(object) => Some(*object),
+            Entry::Malformed(_) => None,
+        }
+    }
+}
+
+/// What an event did to the objects known.
+pub struct Seen<K> {
+    /// Name of the object that changed; `None` when many may have.
+    pub changed: Option<String>,
+    /// Objects that are gone, as they were known; also those whose name another one has now.
+    pub removed: Vec<K>,
+}
+
 /// The group, version, kind and plural of a type, for an untyped watch.
 pub fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
     ApiResource::erase::<K>(&())
@@ -68,10 +92,11 @@ impl<K> Default for Objects<K> {
     }
 }
 
-impl<K: DeserializeOwned + Clone> Objects<K> {
-    /// Takes in an event; returns the name of the object that changed, or `None` when many may have.
-    pub fn event(&self, event: Event<DynamicObject>) -> Option<String> {
+impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
+    /// Takes in an event, and says what it did.
+    pub fn event(&self, event: Event<DynamicObject>) -> Seen<K> {
         let mut inner = self.lock();
+        let mut seen = Seen { changed: None, removed: Vec::new() };
         match event {
             Event::Init => inner.listing = Some(BTreeMap::new()),
             Event::InitApply(object) => {
@@ -89,22 +114,32 @@ impl<K: DeserializeOwned + Clone> Objects<K> {
                             *new = old.clone();
                         }
                     }
-                    inner.objects = listed;
+                    let before = std::mem::replace(&mut inner.objects, listed);
+                    let gone = before.into_iter().filter(|(name, (_, old))| {
+                        inner.objects.get(name).is_none_or(|(_, new)| old.uid() != new.uid())
+                    });
+                    seen.removed = gone.filter_map(|(_, (_, old))| old.good()).collect();
                 }
                 inner.synced = true;
             }
             Event::Apply(object) => {
                 let name = object.name_any();
-                put(&mut inner, &name, object.resource_version(), read(&object));
-                return Some(name);
+                seen.removed.extend(put(
+                    &mut inner,
+                    &name,
+                    object.resource_version(),
+                    read(&object),
+                ));
+                seen.changed = Some(name);
             }
             Event::Delete(object) => {
                 let name = object.name_any();
-                inner.objects.remove(&name);
-                return Some(name);
+                let removed = inner.objects.remove(&name);
+                seen.removed.extend(removed.and_then(|(_, old)| old.good()));
+                seen.changed = Some(name);
             }
         }
-        None
+        seen
     }
 
     /// Puts the answer to a write or a fresh read of our own, unless a newer version is known.
@@ -116,9 +151,9 @@ impl<K: DeserializeOwned + Clone> Objects<K> {
         put(&mut self.lock(), &name, version, Entry::Good(Box::new(object)));
     }
 
-    /// An object that a fresh read showed to be gone.
-    pub fn gone(&self, name: &str) {
-        self.lock().objects.remove(name);
+    /// An object that a fresh read showed to be gone, as it was known.
+    pub fn gone(&self, name: &str) -> Option<K> {
+        self.lock().objects.remove(name)?.1.good()
     }
 
     /// One object, if it is there and readable.
@@ -127,11 +162,6 @@ impl<K: DeserializeOwned + Clone> Objects<K> {
             Entry::Good(object) => Some(K::clone(object)),
             Entry::Malformed(_) => None,
         }
-    }
-
-    /// True when an object of this name is there, readable or not.
-    pub fn contains(&self, name: &str) -> bool {
-        self.lock().objects.contains_key(name)
     }
 
     /// Every object, in order of names.
@@ -149,9 +179,18 @@ impl<K: DeserializeOwned + Clone> Objects<K> {
     }
 }
 
-fn put<K>(inner: &mut Inner<K>, name: &str, version: Option<String>, entry: Entry<K>) {
+/// Returns the object of this name that another one has replaced.
+fn put<K: Resource>(
+    inner: &mut Inner<K>,
+    name: &str,
+    version: Option<String>,
+    entry: Entry<K>,
+) -> Option<K> {
     let known = inner.objects.get(name).and_then(|(known, _)| known.as_deref());
-    if known.is_none() || is_newer(version.as_deref(), known) {
-        inner.objects.insert(name.to_owned(), (version, entry));
+    if known.is_some() && !is_newer(version.as_deref(), known) {
+        return None;
     }
+    let uid = entry.uid();
+    let (_, old) = inner.objects.insert(name.to_owned(), (version, entry))?;
+    if old.uid() == uid { None } else { old.good() }
 }

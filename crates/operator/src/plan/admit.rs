@@ -86,8 +86,7 @@ pub async fn admit(
         return Ok(());
     };
 
-    let pods = check::pods(client, &candidate.node).await?;
-    let object = pending_run(context, &candidate, &node.facts).await?;
+    let Some(object) = pending_run(context, &candidate, &node.facts).await? else { return Ok(()) };
     let object =
         act::run::set_finalizer(&context.clients.act, &object, true, context.now()).await?;
     let run = convert::run::run(&object)?;
@@ -102,6 +101,7 @@ pub async fn admit(
         context.learn(&object);
         return Ok(());
     }
+    let pods = check::pods(client, &candidate.node).await?;
     let now = context.now();
     let daemon_sets = check::ready_daemon_sets(&pods).into_iter().take(64).collect();
     let next = remediation::admit(&run, &node.facts, &policy.contract, daemon_sets, now);
@@ -162,18 +162,20 @@ async fn pending_run(
     context: &Context,
     candidate: &Candidate,
     node: &NodeFacts,
-) -> Result<NodeRemediation, AdmitError> {
-    if let Some(name) = &candidate.run
-        && let Some(object) = check::run(context, name).await?
-    {
-        return Ok(object);
+) -> Result<Option<NodeRemediation>, AdmitError> {
+    if let Some(name) = &candidate.run {
+        let found = check::run(context, name).await?;
+        // A person's wish that was taken back a moment ago is nobody's; a trigger is still there.
+        if found.is_some() || candidate.causes.is_empty() {
+            return Ok(found);
+        }
     }
     let first = node.last_remediation.sequence;
     // Wrapping: a kubelet can write any number into the annotation.
     for sequence in (0..SEQUENCES_TRIED).map(|ahead| first.wrapping_add(ahead)) {
         let object = new_run(candidate, node, sequence, context.now());
         match act::run::create(&context.clients.act, &object).await {
-            Ok(created) => return Ok(created),
+            Ok(created) => return Ok(Some(created)),
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(error.into()),
         }
@@ -181,7 +183,7 @@ async fn pending_run(
         if let Some(found) = check::run(context, &object.name_any()).await?
             && !convert::run::run(&found)?.step.is_terminal()
         {
-            return Ok(found);
+            return Ok(Some(found));
         }
     }
     Err(AdmitError::NoName(node.name.clone()))

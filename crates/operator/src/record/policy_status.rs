@@ -180,6 +180,7 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
     );
     conditions.push(paused(&before.conditions, &name, generation, world));
     let runs = || world.open_runs.iter().filter(|run| run.policy == name);
+    let holds_slot = |run: &&Run| run.holds_slot(world.nodes.get(&run.node_name), world.now);
     let waiting: Vec<_> =
         plan.report.iter().filter(|pair| pair.policy == name && pair.wait.is_some()).collect();
     let would = plan.would_start.get(&name).map(Vec::as_slice).unwrap_or_default();
@@ -189,7 +190,7 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
         counts: Counts {
             matched: count(plan.matched.get(&name).copied().unwrap_or_default()),
             waiting: count(waiting.len()),
-            active: count(runs().filter(|run| run.holds_slot(world.now)).count()),
+            active: count(runs().filter(holds_slot).count()),
             held: count(runs().filter(|run| waits_for_a_person(run)).count()),
         },
         would_start: would

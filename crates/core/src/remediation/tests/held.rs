@@ -6,13 +6,16 @@ use super::*;
 fn held_is_left_by_the_evidence_that_fits_its_reason() {
     let booted: fn(&mut Scene) = |s| s.node.boot_id = "boot-2".into();
     let nothing: fn(&mut Scene) = |_| {};
+    let before: fn(&mut Scene) = |s| (s.run.attempt, s.run.boot_id_before) = (0, None);
     let not_ready: fn(&mut Scene) = |s| set(&mut s.node, condition("Ready", "False", 9));
     let cases = [
         (Reason::NoBoot, nothing, None),
         (Reason::NoBoot, booted, Some((Step::Verifying, Reason::Booted))),
         (Reason::Unreachable, not_ready, None),
         (Reason::Unreachable, booted, Some((Step::Verifying, Reason::Booted))),
-        (Reason::Unreachable, nothing, Some((Step::RollingBack, Reason::Unreachable))),
+        // Before the point of no return it is given back for being Ready; after it only with its boot.
+        (Reason::Unreachable, before, Some((Step::RollingBack, Reason::Unreachable))),
+        (Reason::Unreachable, nothing, None),
         (Reason::HoldLabel, nothing, Some((Step::RollingBack, Reason::HoldLifted))),
         (Reason::HoldLabel, booted, Some((Step::Verifying, Reason::Booted))),
         (Reason::NotCured, booted, None),

@@ -62,10 +62,9 @@ fn only_a_request_made_while_the_run_is_held_counts() {
 #[test]
 fn what_turns_a_retry_back_leaves_the_machine_held() {
     type Case = (fn(&mut Scene), Reason);
-    let cases: [Case; 5] = [
+    let cases: [Case; 4] = [
         (|s| s.policy = PolicyStanding::Deleted, Reason::PolicyDeleted),
         (|s| s.policy = PolicyStanding::Suspended, Reason::PolicySuspended),
-        (|s| set(&mut s.node, condition("Sick", "False", 9)), Reason::TriggerCleared),
         (|s| s.now = at(1900), Reason::DrainTimeout),
         (
             |s| s.node.last_remediation.attempts = vec![at(1), at(2), at(3)],
@@ -81,6 +80,37 @@ fn what_turns_a_retry_back_leaves_the_machine_held() {
         change(&mut scene);
         assert_eq!(scene.goes_to(), (Step::Held, reason));
     }
+}
+
+/// It was asked for, whatever the trigger says by now.
+#[test]
+fn a_retry_needs_no_trigger() {
+    let mut scene = retried(Step::Draining);
+    set(&mut scene.node, condition("Sick", "False", 9));
+    scene.drain = Some(DrainPlan { done: true, ..DrainPlan::default() });
+    assert_eq!(scene.goes_to().0, Step::Rebooting);
+}
+
+/// The door that was open before the retry is open after it.
+#[test]
+fn a_machine_that_boots_after_a_retry_was_turned_back_is_verified() {
+    let mut scene = retried(Step::Draining);
+    scene.policy = PolicyStanding::Suspended;
+    scene.run = scene.changed();
+    assert_eq!((scene.run.step, scene.waits()), (Step::Held, Reason::PolicySuspended));
+    scene.node.boot_id = "boot-2".into();
+    scene.look();
+    scene.now = at(200);
+    assert_eq!(scene.goes_to(), (Step::Verifying, Reason::Booted));
+}
+
+#[test]
+fn a_run_has_a_limit_of_attempts_whatever_its_policy_and_whoever_asks() {
+    let mut scene = retried(Step::Draining);
+    let kept = crate::facts::ATTEMPTS_KEPT as u32;
+    (scene.run.attempt, scene.run.retries.after_attempt) = (kept, Some(kept));
+    scene.drain = Some(DrainPlan { done: true, ..DrainPlan::default() });
+    assert_eq!(scene.goes_to(), (Step::Held, Reason::AttemptsExhausted));
 }
 
 #[test]
