@@ -68,7 +68,7 @@ fn the_cordon_of_a_person_who_uncordoned_and_cordoned_again_stays() {
 /// marks is taken off; before it comes down, and once it is held, a lifted cordon is the end.
 #[test]
 fn a_cordon_that_a_person_lifts_after_the_reboot_began_is_not_set_again() {
-    play("cordon-steps", 4, |stage| async move {
+    play("cordon-steps", 5, |stage| async move {
         let nodes = stage.nodes.clone();
         let rest = "
   remedies: [{reboot: {method: Command}, timeout: 60s}]
@@ -102,8 +102,21 @@ fn a_cordon_that_a_person_lifts_after_the_reboot_began_is_not_set_again() {
             assert_eq!(said(&run).0, "CordonLifted");
             stage.is_given_back(node, "Cancelled", "CordonLifted").await;
         }
+        // Rebooting, before the Pod has started: it finds a node that is not ours any more.
+        stage.inject(&nodes[4], Fault::RebootPodStartsLate);
+        stage.sicken(&nodes[4], "deadlock").await;
+        stage
+            .run_when(&nodes[4], "a Pod that has not started", |status| {
+                status.conditions.iter().any(|c| c.message.contains("Pod has not started"))
+            })
+            .await;
+        stage.uncordon(&nodes[4]).await;
+        let run = stage.reports_until(&nodes[4], Step::Cancelled).await;
+        let steps = run.status.as_ref().unwrap().steps.iter();
+        let refused = steps.filter(|step| step.reason == "RebootRefused").count();
+        assert_eq!((refused, said(&run).0.as_str()), (1, "CordonLifted"));
         let boots: Vec<_> = nodes.iter().map(|node| stage.boots(node)).collect();
-        assert_eq!(boots, [1, 1, 0, 0]);
+        assert_eq!(boots, [1, 1, 0, 0, 0]);
         stage.finish().await;
     });
 }
