@@ -23,6 +23,11 @@ const BLOCKED_SECONDS: (i64, i64) = (5, 60);
 const SERVER_ERROR_SECONDS: (i64, i64) = (1, 30);
 /// Wait, in seconds, where a person or a controller has to repair a budget first.
 const REPAIR_SECONDS: i64 = 30;
+/// A refusal that is for good is believed when it came this many times in a row: an API server that
+/// has just started forbids everything until it knows the roles.
+const BELIEVED_AFTER: u32 = 3;
+/// Waits until such a refusal is asked about again: first and longest, in seconds; doubles in between.
+const DOUBT_SECONDS: (i64, i64) = (5, 30);
 /// How long an accepted eviction may stay invisible, in seconds, before it is asked again.
 const CONFIRM_SECONDS: i64 = 60;
 /// Back-off while a pod that an answer calls gone is seen on its node: first and longest wait, in
@@ -266,7 +271,7 @@ impl DrainProgress {
         let Some(entry) = self.pods.get(&pod.uid) else {
             return Place::Evict(warnings);
         };
-        if entry.outcome.permanent() {
+        if entry.outcome.permanent() && entry.streak.saturating_add(1) >= BELIEVED_AFTER {
             return Place::Failed(entry.outcome.message().to_owned());
         }
         if entry.not_before <= now {
@@ -387,10 +392,12 @@ fn delay(outcome: &EvictionOutcome, streak: u32) -> SignedDuration {
         }
         EvictionOutcome::BudgetNotObserved { retry_after, .. }
         | EvictionOutcome::Throttled { retry_after, .. } => clamped(*retry_after),
-        EvictionOutcome::MultipleBudgets { .. }
-        | EvictionOutcome::BudgetMisbehaving { .. }
-        | EvictionOutcome::Forbidden { .. }
-        | EvictionOutcome::Rejected { .. } => REPAIR_SECONDS,
+        EvictionOutcome::MultipleBudgets { .. } | EvictionOutcome::BudgetMisbehaving { .. } => {
+            REPAIR_SECONDS
+        }
+        EvictionOutcome::Forbidden { .. } | EvictionOutcome::Rejected { .. } => {
+            doubling(DOUBT_SECONDS, streak)
+        }
         EvictionOutcome::ServerError { retry_after, .. } => {
             retry_after.map_or_else(|| doubling(SERVER_ERROR_SECONDS, streak), clamped)
         }

@@ -195,11 +195,24 @@ fn a_refused_pod_stops_all_unless_evictions_had_begun() {
 }
 
 #[test]
-fn forbidden_fails_the_drain_and_stops_it() {
+fn forbidden_three_times_in_a_row_fails_the_drain_and_stops_it() {
     let mut progress = DrainProgress::new();
     let pods = [pod("a"), pod("b")];
-    let message = "pods \"a\" is forbidden".to_owned();
-    progress.record(&PodRef::of(&pods[0]), EvictionOutcome::Forbidden { message }, at(0));
+    let forbidden = || {
+        let message = "pods \"a\" is forbidden".to_owned();
+        (PodRef::of(&pods[0]), EvictionOutcome::Forbidden { message })
+    };
+    let mut record = |(pod, outcome), time| progress.record(&pod, outcome, at(time));
+    // An API server that has just started says so of everything.
+    record(forbidden(), 0);
+    record(forbidden(), 5);
+    record((PodRef::of(&pods[0]), server_error(None)), 15);
+    record(forbidden(), 20);
+    record(forbidden(), 25);
+    assert!(plan(&progress, &pods, 26).failed.is_empty());
+    assert_eq!(names(&plan(&progress, &pods, 35).evict), ["a", "b"]);
+    let (pod, outcome) = forbidden();
+    progress.record(&pod, outcome, at(35));
     let failed = plan(&progress, &pods, 1000);
     assert_eq!(failed.failed[0].1, "pods \"a\" is forbidden");
     assert!(failed.evict.is_empty() && !failed.done);
