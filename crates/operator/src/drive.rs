@@ -33,6 +33,9 @@ use crate::{
 /// one for as long.
 const LOOK_LASTS: SignedDuration = SignedDuration::from_secs(5);
 
+/// The longest pause after looks that failed; a run waits no longer than this when an outage is over.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// How long a cache that shows something else than a fresh read is given to catch up.
 const LAG: Duration = Duration::from_millis(250);
 
@@ -137,7 +140,7 @@ impl Driver {
             });
         self.context.deps.metrics.run_error(step);
         tracing::warn!(remediation = %self.name, step, failures, %error, "a look at the run failed; trying again");
-        let pause = Duration::from_millis(250 << failures.min(7)).min(Duration::from_secs(30));
+        let pause = Duration::from_millis(250 << failures.min(7)).min(LONGEST_PAUSE);
         self.context.now().saturating_add(pause).ok()
     }
 

@@ -5,13 +5,17 @@ use std::{fmt::Debug, time::Duration};
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Resource,
-    runtime::{WatchStreamExt, watcher},
+    runtime::{WatchStreamExt, utils::Backoff, watcher},
 };
 use serde::de::DeserializeOwned;
 
 /// Watches are opened anew after this many seconds, so that one that has silently died shows within
 /// a minute and not after kube's five (hazard H04).
 pub const WATCH_SECONDS: u32 = 50;
+
+/// The longest pause before a watch that failed is tried again. kube's own thirty seconds would come on
+/// top of an outage, and there are few watches that could press an API server that comes back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Pause before a watch begins anew with a list.
 const BEFORE_A_NEW_LIST: Duration = Duration::from_secs(1);
@@ -27,7 +31,8 @@ pub async fn follow<K>(
 {
     let config = config.timeout(WATCH_SECONDS);
     loop {
-        let events = watcher(api.clone(), config.clone()).default_backoff();
+        let pauses = Pauses(watcher::DefaultBackoff::default());
+        let events = watcher(api.clone(), config.clone()).backoff(pauses);
         pin_mut!(events);
         loop {
             match events.next().await {
@@ -42,6 +47,23 @@ pub async fn follow<K>(
             }
         }
         tokio::time::sleep(BEFORE_A_NEW_LIST).await;
+    }
+}
+
+/// kube's pauses, none of them longer than [`LONGEST_PAUSE`].
+struct Pauses(watcher::DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0.next()?.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
     }
 }
 
