@@ -17,7 +17,7 @@ use crate::{
     wire::ResetAtEnd,
 };
 
-/// Headers that are about one connection, and the length, which each side works out by itself.
+/// Headers that are about one connection only.
 const OF_ONE_CONNECTION: [HeaderName; 6] = [
     header::HOST,
     header::CONNECTION,

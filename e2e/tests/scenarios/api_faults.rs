@@ -99,6 +99,8 @@ fn every_request_of_a_run_is_refused_lost_slow_cut_or_lied_about_once() {
         Fault::Instead(Reply::status(503)),
         Fault::Instead(Reply::status(409)),
         Fault::Instead(Reply::status(404)),
+        // An API server that has just started says so of everything.
+        Fault::Instead(Reply::status(403)),
         Fault::Lost(Reply::status(500)),
         Fault::Lost(Reply::Reset),
         Fault::CutReply,

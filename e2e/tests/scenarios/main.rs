@@ -35,6 +35,7 @@ mod restart;
 mod shared;
 mod sick;
 mod stored;
+mod token;
 mod uninstall;
 mod watch_faults;
 mod workloads;
