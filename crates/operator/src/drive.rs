@@ -297,7 +297,7 @@ impl Driver {
         let moved = run.step != next.step || run.attempt != next.attempt;
         // A write that was refused has moved nothing; one whose reply was lost has.
         if moved && self.is_on_record(next) {
-            self.announce(object, run, next).await;
+            self.announce(object, run, next);
         }
         Ok(result)
     }

@@ -38,7 +38,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// what is wrong with one node must not keep the others from being helped (SAFE-17).
 const FAILURES_BORNE: u32 = 3;
 
-/// Events of one turn; the others wait for the next, so that many nodes at once delay no admission.
+/// Events of one turn; the others wait for the next, so that many nodes at once do not fill the queue.
 const EVENTS_A_TURN: usize = 20;
 
 /// The longest rest of a node whose admission fails.
@@ -123,7 +123,7 @@ impl Planner {
         self.tell_of_failures(&mut decided, now);
         self.isolate_unreadable();
         context.deps.metrics.planned(now);
-        if !self.announce(&decided).await {
+        if !self.announce(&decided) {
             recheck = recheck.min(soon()).or_else(soon);
         }
         if pending::tell(&context, &world, &decided).await.is_err() {
@@ -219,7 +219,7 @@ impl Planner {
 
     /// Used-up attempts are announced once; DryRun's choices once for each node and policy.
     /// Returns false when some are left for the next turn.
-    async fn announce(&mut self, plan: &Plan) -> bool {
+    fn announce(&mut self, plan: &Plan) -> bool {
         let exhausted = plan.report.iter().filter_map(|pair| {
             let wait =
                 pair.wait.as_ref().filter(|wait| wait.reason == WaitReason::AttemptsExhausted)?;
@@ -252,7 +252,7 @@ impl Planner {
                 let kind =
                     if reason == "WouldStart" { EventType::Normal } else { EventType::Warning };
                 let about = object.object_ref(&());
-                self.context.events.publish(kind, "Plan", reason, &message, &about, None).await;
+                self.context.events.publish(kind, "Plan", reason, &message, &about, None);
             }
         }
         true

@@ -62,10 +62,10 @@ pub async fn release_all(
     shutdown: impl Future<Output = ()>,
     told: impl Fn(&[Left]),
 ) -> Result<Vec<Left>, StartError> {
-    let context = begin(clients, deps).await?;
+    let (context, publisher) = begin(clients, deps).await?;
     let (stop, stopping) = watch::channel(false);
     let work = work(context.clone(), stopping, told);
-    until_stopped(&context, work, stop, shutdown).await?;
+    until_stopped(&context, publisher, work, stop, shutdown).await?;
     Ok(left(&context))
 }
 

@@ -11,7 +11,7 @@ use rerail_api::{
 };
 use rerail_core::step::Step;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     task::JoinSet,
 };
 
@@ -28,9 +28,12 @@ use crate::{
         watch::follow,
     },
     plan::Planner,
-    record::events::Events,
+    record::events::{Events, Publisher},
     sweep::{self, Strays},
 };
+
+/// How long the last Events may take when the operator stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +56,21 @@ pub async fn run(
     deps: Arc<Deps>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let context = begin(clients, deps).await?;
+    let (context, publisher) = begin(clients, deps).await?;
     let (stop, stopping) = watch::channel(false);
     let work = work(context.clone(), stopping);
-    until_stopped(&context, work, stop, shutdown).await
+    until_stopped(&context, publisher, work, stop, shutdown).await
 }
 
 /// Begins a term of this process: higher than any that wrote a run before.
-pub(crate) async fn begin(clients: Clients, deps: Arc<Deps>) -> Result<Arc<Context>, StartError> {
+pub(crate) async fn begin(
+    clients: Clients,
+    deps: Arc<Deps>,
+) -> Result<(Arc<Context>, Publisher), StartError> {
     let epoch = next_epoch(&clients.read).await?;
-    let events = Events::new(clients.act.clone(), &deps.identity);
+    let (events, publisher) = Events::new(clients.act.clone(), &deps.identity);
     tracing::info!(epoch, identity = %deps.identity, "starting");
-    Ok(Arc::new(Context {
+    let context = Arc::new(Context {
         clients,
         deps,
         epoch,
@@ -77,30 +83,42 @@ pub(crate) async fn begin(clients: Clients, deps: Arc<Deps>) -> Result<Arc<Conte
         strays: Strays::default(),
         suspects: Suspects::default(),
         superseded: Notify::new(),
-    }))
+    });
+    Ok((context, publisher))
 }
 
 /// Watches and works until the work is done or `shutdown` resolves; the work then gets the time to
 /// finish what is under way.
 pub(crate) async fn until_stopped(
     context: &Arc<Context>,
+    publisher: Publisher,
     work: impl Future<Output = ()>,
     stop: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let mut watches = JoinSet::new();
     spawn_watches(context, &mut watches);
+    let (all_told, told) = oneshot::channel();
+    let mut telling = JoinSet::new();
+    telling.spawn(publisher.run(async { drop(told.await) }));
     tokio::pin!(shutdown, work);
-    tokio::select! {
+    let done = tokio::select! {
         biased;
-        () = &mut shutdown => {}
+        () = &mut shutdown => false,
         () = context.superseded.notified() => return Err(StartError::Superseded),
         _ = watches.join_next() => return Err(StartError::WatchEnded),
-        () = &mut work => return Ok(()),
+        () = &mut work => true,
+    };
+    if !done {
+        tracing::info!("stopping: nothing new is begun");
+        let _ = stop.send(true);
+        work.await;
     }
-    tracing::info!("stopping: nothing new is begun");
-    let _ = stop.send(true);
-    work.await;
+    // Nobody has anything more to tell; the publisher ends when it has told it.
+    let _ = all_told.send(());
+    if tokio::time::timeout(LAST_WORDS, telling.join_next()).await.is_err() {
+        tracing::warn!("the last Events were not published in time");
+    }
     Ok(())
 }
 

@@ -228,7 +228,7 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
                 act::node::close(client, &node.object, &stray.run_uid, uncordon, text).await?;
             context.nodes.fold(&written, context.now(), &context.wakers);
             context.strays.remove(&stray.run_uid);
-            told(context, stray, &node.facts, uncordon).await;
+            told(context, stray, &node.facts, uncordon);
         }
         (Sweep::Wait { message, recheck_at }, _) => {
             tracing::info!(node = %stray.node_name, run_uid = %stray.run_uid, %message, "not given back yet");
@@ -264,7 +264,7 @@ fn is_label_value(text: &str) -> bool {
         && ends(bytes.last())
 }
 
-async fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool) {
+fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool) {
     context.deps.metrics.swept();
     let what = if uncordon { "given back" } else { "its mark was taken off" };
     let message =
@@ -272,7 +272,7 @@ async fn told(context: &Context, stray: &Stray, node: &NodeFacts, uncordon: bool
     tracing::warn!(node = %stray.node_name, run_uid = %stray.run_uid, uncordon, "swept");
     let about = crate::record::events::node_reference(&node.name, &node.uid);
     let reason = Reason::RunDeleted.name();
-    context.events.publish(EventType::Warning, "Sweep", reason, &message, &about, None).await;
+    context.events.publish(EventType::Warning, "Sweep", reason, &message, &about, None);
 }
 
 #[cfg(test)]

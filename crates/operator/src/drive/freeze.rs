@@ -52,7 +52,7 @@ impl Driver {
         }
         self.context.deps.metrics.violated(invariant);
         let reason = Reason::InvariantViolated.name();
-        self.context.events.run(object, EventType::Warning, "Freeze", reason, &told).await;
+        self.context.events.run(object, EventType::Warning, "Freeze", reason, &told);
         Ok(written)
     }
 

@@ -35,22 +35,19 @@ impl Driver {
         self.noted_at = Some(now);
         self.write(object, run, run, Some((decision, drain))).await?;
         if worth_an_event(decision.reason) {
-            self.context
-                .events
-                .run(
-                    object,
-                    EventType::Warning,
-                    run.step.name(),
-                    decision.reason.name(),
-                    &decision.message,
-                )
-                .await;
+            self.context.events.run(
+                object,
+                EventType::Warning,
+                run.step.name(),
+                decision.reason.name(),
+                &decision.message,
+            );
         }
         Ok(Next::Again)
     }
 
     /// A run went from one step to another: Events, metrics, a line in the log.
-    pub(super) async fn announce(&self, object: &NodeRemediation, run: &Run, next: &Run) {
+    pub(super) fn announce(&self, object: &NodeRemediation, run: &Run, next: &Run) {
         let metrics = &self.context.deps.metrics;
         metrics.step_ended(run.step.name(), next.since.duration_since(run.since));
         if next.step.is_terminal() || next.step == Step::Held {
@@ -71,7 +68,7 @@ impl Driver {
             | Step::Cancelled => EventType::Normal,
         };
         let message = format!("{}: {} ({})", run.name, next.message, next.step);
-        self.context.events.run(object, kind, next.step.name(), next.reason.name(), &message).await;
+        self.context.events.run(object, kind, next.step.name(), next.reason.name(), &message);
     }
 }
 

@@ -65,12 +65,13 @@ pub async fn admit(
     resting: &BTreeSet<String>,
 ) -> Result<(), AdmitError> {
     let client = &context.clients.read;
-    let Some(node) = check::node(context, &candidate.node).await? else { return Ok(()) };
-    let Some(policy_object) = check::policy(client, &candidate.policy).await? else {
-        return Ok(());
-    };
-    let pauses = check::pauses(client).await?;
-    let runs = check::all_runs(context).await?;
+    let (node, policy_object, pauses, runs) = tokio::try_join!(
+        check::node(context, &candidate.node),
+        check::policy(client, &candidate.policy),
+        check::pauses(client),
+        check::all_runs(context),
+    )?;
+    let (Some(node), Some(policy_object)) = (node, policy_object) else { return Ok(()) };
     let policy = convert::policy::policy(&policy_object)?;
 
     let mut world = world::from_caches(context, context.now());
@@ -114,7 +115,7 @@ pub async fn admit(
     status.causes = candidate.causes.iter().take(16).map(cause).collect();
     let written = act::run::replace_status(&context.clients.act, &object, status).await?;
     context.learn(&written);
-    context.events_admitted(&written).await;
+    context.events_admitted(&written);
     Ok(())
 }
 
@@ -135,12 +136,12 @@ async fn retry(
     context.learn(&written);
     let (step, reason) = (next.step.name(), next.reason.name());
     tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
-    context.events.run(&written, EventType::Normal, step, reason, &next.message).await;
+    context.events.run(&written, EventType::Normal, step, reason, &next.message);
     Ok(())
 }
 
 impl Context {
-    async fn events_admitted(&self, object: &NodeRemediation) {
+    fn events_admitted(&self, object: &NodeRemediation) {
         let message = match &object.spec.cause {
             Some(cause) => {
                 format!("{}: {} is {}", object.name_any(), cause.condition_type, cause.message)
@@ -152,7 +153,7 @@ impl Context {
             ),
         };
         tracing::info!(remediation = %object.name_any(), node = %object.spec.node_name, policy = %object.spec.policy_name, "admitted");
-        self.events.run(object, EventType::Normal, "Cordoning", "Admitted", &message).await;
+        self.events.run(object, EventType::Normal, "Cordoning", "Admitted", &message);
     }
 }
 

@@ -1,6 +1,8 @@
-//! Events on the run and on its node, so that `kubectl describe node` tells the story.
+//! Events on the run and on its node, so that `kubectl describe node` tells the story. They are handed
+//! in and published beside the work, in their order: a node that is ready to be given back does not
+//! wait for what is told of it.
 
-use std::sync::Arc;
+use std::{future::Future, pin::pin};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -8,26 +10,63 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use rerail_api::NodeRemediation;
+use tokio::sync::mpsc;
 
 use crate::client::call;
 
-/// Publishes Events; never in the way of a run: a lost Event costs a line in the log.
+/// How many Events may wait to be published. More than that come only when the API server takes none,
+/// and then they are lost, each with a line in the log.
+const WAITING: usize = 512;
+
+/// One Event that waits.
+struct Job {
+    event: Event,
+    about: ObjectReference,
+}
+
+/// Takes Events in; never in the way of a run.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Arc<Recorder>,
+    queue: mpsc::Sender<Job>,
+}
+
+/// Publishes what was handed in.
+pub struct Publisher {
+    recorder: Recorder,
+    queue: mpsc::Receiver<Job>,
+}
+
+impl Publisher {
+    /// Publishes until `done` resolves and nothing waits any more. A lost Event costs a line in the log.
+    pub async fn run(mut self, done: impl Future<Output = ()>) {
+        let mut done = pin!(done);
+        loop {
+            let job = tokio::select! {
+                biased;
+                job = self.queue.recv() => job,
+                () = &mut done => return,
+            };
+            let Some(Job { event, about }) = job else { return };
+            let what = || format!("Event {}", event.reason);
+            if let Err(error) = call(what, self.recorder.publish(&event, &about)).await {
+                tracing::warn!(%error, reason = event.reason, "an Event was lost");
+            }
+        }
+    }
 }
 
 impl Events {
-    /// Publishes as `rerail-operator`.
-    pub fn new(client: Client, identity: &str) -> Self {
+    /// Events of `rerail-operator`, and who publishes them.
+    pub fn new(client: Client, identity: &str) -> (Self, Publisher) {
         let instance = identity.chars().take(128).collect();
         let reporter =
             Reporter { controller: "rerail.dev/operator".into(), instance: Some(instance) };
-        Events { recorder: Arc::new(Recorder::new(client, reporter)) }
+        let (sender, queue) = mpsc::channel(WAITING);
+        (Events { queue: sender }, Publisher { recorder: Recorder::new(client, reporter), queue })
     }
 
     /// One Event on the run and one on its node.
-    pub async fn run(
+    pub fn run(
         &self,
         object: &NodeRemediation,
         kind: EventType,
@@ -37,12 +76,12 @@ impl Events {
     ) {
         let run = object.object_ref(&());
         let node = node_reference(&object.spec.node_name, &object.spec.node_uid);
-        self.publish(kind, action, reason, message, &run, Some(node.clone())).await;
-        self.publish(kind, action, reason, message, &node, Some(run)).await;
+        self.publish(kind, action, reason, message, &run, Some(node.clone()));
+        self.publish(kind, action, reason, message, &node, Some(run));
     }
 
     /// One Event on any object.
-    pub async fn publish(
+    pub fn publish(
         &self,
         kind: EventType,
         action: &str,
@@ -58,10 +97,8 @@ impl Events {
             action: action.to_owned(),
             secondary,
         };
-        let published =
-            call(|| format!("Event {reason}"), self.recorder.publish(&event, about)).await;
-        if let Err(error) = published {
-            tracing::warn!(%error, reason, "an Event was lost");
+        if self.queue.try_send(Job { event, about: about.clone() }).is_err() {
+            tracing::warn!(reason, "an Event was lost: too many wait to be published");
         }
     }
 }
