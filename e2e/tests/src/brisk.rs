@@ -28,6 +28,36 @@ spec:
       nodeSelector: {pool: brisk}
       containers: [{name: c, image: i}]";
 
+/// How the run of a node goes, if nothing disturbs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// It is drained, rebooted, verified and given back.
+    Healed,
+    /// Its drain meets pods that must stay, and everything is undone.
+    TurnedBack,
+}
+
+impl Story {
+    fn label(self) -> &'static str {
+        match self {
+            Story::Healed => "healed",
+            Story::TurnedBack => "turned-back",
+        }
+    }
+}
+
+/// The policy of nodes whose run is turned back: pods that nobody would make anew are not deleted,
+/// which is the default. No run follows soon.
+const TURNS_BACK: &str = "apiVersion: rerail.dev/v1alpha1
+kind: RemediationPolicy
+metadata: {name: turns-back}
+spec:
+  mode: Enforce
+  nodes: {selector: {matchLabels: {pool: brisk, story: turned-back}}}
+  triggers: [{condition: {type: KernelDeadlock}}]
+  drain: {timeout: 60s}
+  attempts: {max: 3, per: 24h, backoff: 24h}";
+
 /// A brisk cluster. Each node is used for one run, and bears one pod of a DaemonSet, which has to be
 /// Ready again after the boot.
 pub struct Brisk {
@@ -39,13 +69,13 @@ impl Brisk {
     /// The condition that its policy looks for.
     pub const CONDITION: &str = "KernelDeadlock";
 
-    /// Its policy.
+    /// The policy of nodes that are healed.
     pub const POLICY: &str = "apiVersion: rerail.dev/v1alpha1
 kind: RemediationPolicy
 metadata: {name: brisk}
 spec:
   mode: Enforce
-  nodes: {selector: {matchLabels: {pool: brisk}}}
+  nodes: {selector: {matchLabels: {pool: brisk, story: healed}}}
   triggers: [{condition: {type: KernelDeadlock}}]
   drain: {timeout: 60s, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
@@ -55,14 +85,21 @@ spec:
     /// Starts the cluster. There is no operator yet.
     pub async fn start() -> Result<Self, Error> {
         let cluster = Cluster::start(options()).await?;
-        cluster.apply(&format!("{}\n---\n{DAEMON_SET}", Self::POLICY)).await?;
+        let all = [Self::POLICY, TURNS_BACK, DAEMON_SET];
+        cluster.apply(&all.join("\n---\n")).await?;
         Ok(Brisk { cluster })
     }
 
     /// Adds machines, and waits until each is Ready with its pod of the DaemonSet. `kind` is part of
     /// their names.
-    pub async fn add_nodes(&self, kind: &str, nodes: usize) -> Result<Vec<String>, Error> {
-        let pool = Pool { prefix: format!("{kind}-"), ..Pool::new(POOL, nodes, 1) };
+    pub async fn add_nodes(
+        &self,
+        kind: &str,
+        story: Story,
+        nodes: usize,
+    ) -> Result<Vec<String>, Error> {
+        let pool = Pool::new(POOL, nodes, 1).label("story", story.label());
+        let pool = Pool { prefix: format!("{kind}-"), ..pool };
         let names = self.cluster.add_pool(&pool).await?;
         let sets: Api<DaemonSet> = Api::namespaced(self.cluster.client.clone(), "default");
         let all = self.cluster.fleet.machines().len();

@@ -12,7 +12,7 @@ mod kubeconfig;
 mod operator;
 mod wait;
 
-pub use brisk::Brisk;
+pub use brisk::{Brisk, Story};
 pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions};
 pub use error::Error;

@@ -53,8 +53,14 @@ impl Program {
             return Err(Error::Mortal("it has no standard input or output".to_owned()));
         };
         let lines = BufReader::new(stdout).lines();
-        let mut operator =
-            MortalOperator { child, stdin, lines, requests: Vec::new(), earlier: Vec::new() };
+        let mut operator = MortalOperator {
+            child,
+            stdin,
+            lines,
+            requests: Vec::new(),
+            earlier: Vec::new(),
+            last_words: None,
+        };
         match operator.order(order).await? {
             None => Ok(operator),
             Some(dies) => Err(Error::Mortal(format!("it died without an order: {dies:?}"))),
@@ -72,6 +78,8 @@ pub struct MortalOperator {
     requests: Vec<Request>,
     /// Between the latest order and the one before it.
     earlier: Vec<Request>,
+    /// Kept, so that whoever gives up waiting for a death does not lose it.
+    last_words: Option<Dies>,
 }
 
 impl MortalOperator {
@@ -81,6 +89,9 @@ impl MortalOperator {
         let failed = |error: &dyn std::fmt::Display| Error::Mortal(error.to_string());
         let mut line = serde_json::to_string(order).map_err(|error| failed(&error))?;
         line.push('\n');
+        if let Some(dies) = &self.last_words {
+            return Ok(Some(dies.clone()));
+        }
         // One that has just died cannot be written to; what it said last can still be read.
         let written = self.stdin.write_all(line.as_bytes()).await;
         loop {
@@ -102,14 +113,12 @@ impl MortalOperator {
     /// Waits for its death by order. May be given up at any time.
     pub async fn death(&mut self) -> Result<Dies, Error> {
         loop {
-            match self.next().await? {
-                Some(Said::Dies(dies)) => {
-                    let ended = self.child.wait().await;
-                    ended.map_err(|error| Error::Mortal(error.to_string()))?;
-                    return Ok(dies);
-                }
-                Some(Said::Request(_) | Said::Counting) => {}
-                None => return Err(Error::Mortal("it ended by itself; see its log".to_owned())),
+            if let Some(dies) = self.last_words.clone() {
+                self.child.wait().await.map_err(|error| Error::Mortal(error.to_string()))?;
+                return Ok(dies);
+            }
+            if self.next().await?.is_none() {
+                return Err(Error::Mortal("it ended by itself; see its log".to_owned()));
             }
         }
     }
@@ -145,8 +154,10 @@ impl MortalOperator {
         };
         let said = serde_json::from_str(&line)
             .map_err(|error| Error::Mortal(format!("{error}: {line}")))?;
-        if let Said::Request(request) = &said {
-            self.requests.push(request.clone());
+        match &said {
+            Said::Request(request) => self.requests.push(request.clone()),
+            Said::Dies(dies) => self.last_words = Some(dies.clone()),
+            Said::Counting => {}
         }
         Ok(Some(said))
     }

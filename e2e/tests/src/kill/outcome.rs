@@ -25,9 +25,6 @@ pub struct Kill {
 pub struct Outcome {
     /// The requests of an undisturbed run, watches aside.
     pub requests: Vec<Request>,
-    /// The requests that a new operator makes from its start to the end of a run in which the first
-    /// one died when the machine was about to boot.
-    pub recovery_requests: Vec<Request>,
     /// Who died.
     pub kills: Vec<Kill>,
     /// Kill points that no operator came to: its run needed fewer requests.

@@ -7,7 +7,10 @@ use rerail_core::step::Step;
 use rerail_fleet::{EventKind, truth::Limits};
 
 use super::orders::{KillPoint, Moment, Request, Which};
-use crate::{Cluster, Error, judge};
+use crate::{Cluster, Error, Story, judge};
+
+/// Pods on each node that a drain would evict.
+pub(super) const PODS: usize = 2;
 
 /// Both moments of a request.
 pub(super) const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
@@ -43,42 +46,44 @@ pub(super) fn every_request(requests: usize, at_most: Option<usize>) -> Vec<Tria
 }
 
 /// The next operator dies at each of its first requests, too. It finds, in turn, a node that has been
-/// cordoned, a pod that is on its way out, and a machine that is about to boot.
+/// cordoned, pods that are on their way out, and a machine that is about to boot.
 pub(super) fn recoveries(requests: usize) -> Vec<Trial> {
-    let found = [("patch", "nodes"), ("create", "pods/eviction"), ("create", "pods")];
     let trials = (1..=requests).flat_map(|number| {
-        MOMENTS.map(|moment| Trial {
-            first: found
-                .get(number % found.len())
-                .map(|(verb, resource)| after_the_first(verb, resource))
-                .unwrap_or_else(reboot_begins),
-            second: Some(KillPoint { which: Which::Number(number), moment }),
+        let (verb, resource) = match number % 3 {
+            1 => ("patch", "nodes"),
+            2 => ("create", "pods/eviction"),
+            _ => ("create", "pods"),
+        };
+        MOMENTS.map(|moment| {
+            let which = Which::First { verb: verb.to_owned(), resource: resource.to_owned() };
+            Trial {
+                first: KillPoint { which, moment: Moment::After },
+                second: Some(KillPoint { which: Which::Number(number), moment }),
+            }
         })
     });
     trials.collect()
 }
 
-fn after_the_first(verb: &str, resource: &str) -> KillPoint {
-    let which = Which::First { verb: verb.to_owned(), resource: resource.to_owned() };
-    KillPoint { which, moment: Moment::After }
-}
-
-/// The reboot Pod has been created, and nobody in the operator knows.
-pub(super) fn reboot_begins() -> KillPoint {
-    after_the_first("create", "pods")
-}
-
 /// What does not hold after the run of a node, in words.
-pub(super) async fn violations(cluster: &Cluster, node: &str) -> Result<Vec<String>, Error> {
+pub(super) async fn violations(
+    cluster: &Cluster,
+    node: &str,
+    story: Story,
+) -> Result<Vec<String>, Error> {
     let mut events = cluster.fleet.truth();
     events.retain(|event| event.node == node);
     let limits = Limits { max_parallel: Some(1), ..Limits::default() };
     let mut found = judge(cluster, &events, &limits).await?.violations;
-    // Nothing stood in the way of this run, so an operator that dies is no reason for another end or
-    // for a second attempt.
+    // Nothing else stood in the way of this run, so an operator that dies is no reason for another
+    // end, nor for a second attempt.
+    let (step, attempts) = match story {
+        Story::Healed => (Step::Succeeded, 1),
+        Story::TurnedBack => (Step::Failed, 0),
+    };
     let boots = events.iter().filter(|event| event.event == EventKind::Boot).count();
-    if boots != 1 {
-        found.push(format!("the machine booted {boots} times"));
+    if boots != attempts {
+        found.push(format!("the machine booted {boots} times, and not {attempts}"));
     }
     let runs = cluster.runs_of(node).await?;
     if runs.len() != 1 {
@@ -86,7 +91,7 @@ pub(super) async fn violations(cluster: &Cluster, node: &str) -> Result<Vec<Stri
     }
     for run in &runs {
         let status = run.status.clone().unwrap_or_default();
-        if status.step != StepName::Known(Step::Succeeded) || status.attempt != 1 {
+        if status.step != StepName::Known(step) || usize::try_from(status.attempt) != Ok(attempts) {
             let said = status.conditions.iter().find(|said| said.type_ == "Succeeded");
             let said = said.map(|said| format!("{}: {}", said.reason, said.message));
             found.push(format!(
@@ -97,12 +102,13 @@ pub(super) async fn violations(cluster: &Cluster, node: &str) -> Result<Vec<Stri
             ));
         }
     }
-    found.extend(left_on_node(cluster, node).await?);
+    found.extend(marks(cluster, node).await?);
+    found.extend(pods(cluster, node, story).await?);
     Ok(found)
 }
 
-/// What of ours, or of what had to go, is still on the node.
-async fn left_on_node(cluster: &Cluster, node: &str) -> Result<Vec<String>, Error> {
+/// What of ours is still on the node.
+async fn marks(cluster: &Cluster, node: &str) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     let object = Api::<Node>::all(cluster.client.clone()).get(node).await?;
     if object.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false) {
@@ -113,14 +119,26 @@ async fn left_on_node(cluster: &Cluster, node: &str) -> Result<Vec<String>, Erro
             found.push(format!("the node still bears {mark}"));
         }
     }
+    Ok(found)
+}
+
+/// What had to go and is still there, or had to stay and is gone.
+async fn pods(cluster: &Cluster, node: &str, story: Story) -> Result<Vec<String>, Error> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "default");
     let there = ListParams::default().fields(&format!("spec.nodeName={node}"));
-    for pod in pods.list(&there).await?.items {
-        if pod.owner_references().is_empty() {
-            found.push(format!("pod {} was not drained", pod.name_any()));
+    let mut there = pods.list(&there).await?.items;
+    there.retain(|pod| pod.owner_references().is_empty());
+    let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    Ok(match story {
+        Story::Healed if !there.is_empty() => {
+            let names: Vec<_> = there.iter().map(ResourceExt::name_any).collect();
+            vec![format!("not drained: {}", names.join(", "))]
         }
-    }
-    Ok(found)
+        Story::TurnedBack if there.len() != PODS || !there.iter().all(stays) => {
+            vec!["pods were touched that had to stay".to_owned()]
+        }
+        Story::Healed | Story::TurnedBack => Vec::new(),
+    })
 }
 
 /// The kinds of requests, in the order in which they came first.
