@@ -1,5 +1,6 @@
 //! `cargo xtask`: generates, checks, tests and shows Rerail.
 
+mod bench;
 mod check;
 mod controlplane;
 mod generate;
@@ -38,6 +39,8 @@ enum Task {
     },
     /// Show the main job: a sick node is healed on a real control plane, live.
     Try,
+    /// Measure the operator on a real control plane, and print the figures with their conditions.
+    Bench(bench::BenchArguments),
     /// Run recorded behaviour of kubectl and of the Eviction API through the production code.
     Vectors {
         /// JSON files; their content says what they are.
@@ -58,6 +61,8 @@ enum TaskError {
     Generate(#[from] generate::GenerateError),
     #[error(transparent)]
     Try(#[from] try_it::TryError),
+    #[error(transparent)]
+    Bench(#[from] bench::BenchError),
     #[error(transparent)]
     Vectors(#[from] vectors::VectorsError),
     #[error(transparent)]
@@ -82,6 +87,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Check => Ok(checked(&root()?)),
         Task::Test { name } => Ok(test::run(&root()?, name.as_deref())),
         Task::Try => Ok(try_it::run()?),
+        Task::Bench(arguments) => Ok(bench::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),
     }

@@ -1,0 +1,135 @@
+//! `cargo xtask bench`: figures of the operator on a real control plane, printed with the conditions
+//! under which they were measured. Nothing here asserts a time; what went wrong voids the run.
+
+mod conditions;
+mod figures;
+mod observer;
+mod progress;
+mod raw;
+mod reactions;
+mod recovery;
+mod requests;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rerail_e2e::{
+    Brisk, Operator, OperatorOptions, Story,
+    kill::{self, Extent, Outcome},
+};
+use serde::Serialize;
+
+use self::{conditions::Conditions, figures::Series, reactions::Reactions, requests::Asked};
+
+/// What is measured, and how often.
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// Runs whose reactions are timed.
+    #[arg(long, default_value_t = 100)]
+    runs: usize,
+    /// How many times an operator is killed and the next one's first effect is waited for.
+    #[arg(long, default_value_t = 20)]
+    recoveries: usize,
+    /// At how many kill points an operator dies, evenly spread over a run; all of them by default.
+    #[arg(long)]
+    kill_points: Option<usize>,
+    /// Where the figures are written as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// Around the cluster.
+    #[error(transparent)]
+    Cluster(#[from] rerail_e2e::Error),
+    /// The control plane.
+    #[error(transparent)]
+    ControlPlane(#[from] rerail_controlplane::Error),
+    /// The API server.
+    #[error("{0}")]
+    Kube(#[from] Box<kube::Error>),
+    /// No runtime, or no thread.
+    #[error("cannot start: {0}")]
+    Runtime(#[from] std::io::Error),
+    /// The operator's metrics.
+    #[error("the operator's /metrics cannot be read: {0}")]
+    Metrics(String),
+    /// What was to be timed was not seen.
+    #[error("{node}: the observer's watches did not show {what}; nothing can be said of the times")]
+    Unseen {
+        /// The node.
+        node: String,
+        /// What was missing.
+        what: &'static str,
+    },
+    /// The record.
+    #[error("the record cannot be written to {}: {source}", path.display())]
+    Record {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<kube::Error> for BenchError {
+    fn from(error: kube::Error) -> Self {
+        BenchError::Kube(Box::new(error))
+    }
+}
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    conditions: Conditions,
+    /// One PATCH of a node by a client that does nothing else: what the machine itself can do.
+    raw_patch: Series,
+    reactions: Reactions,
+    requests: Vec<Asked>,
+    /// From SIGKILL of an operator to the first effect of the next one.
+    kill_to_effect: Series,
+    kill_points: Outcome,
+}
+
+/// Measures and prints; `Ok(false)` if a property did not hold, which voids the figures.
+pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let record = runtime.block_on(measure(root, arguments))?;
+    table::print(&record);
+    if let Some(path) = &arguments.json {
+        let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::other);
+        written
+            .and_then(|text| std::fs::write(path, text))
+            .map_err(|source| BenchError::Record { path: path.clone(), source })?;
+    }
+    Ok(record.kill_points.violations.is_empty())
+}
+
+async fn measure(root: &Path, arguments: &BenchArguments) -> Result<Record, BenchError> {
+    let conditions = Conditions::of(root);
+    progress::stage("control plane and programs");
+    tokio::task::spawn_blocking(rerail_controlplane::Binaries::ensure)
+        .await
+        .map_err(std::io::Error::other)??;
+    tokio::task::spawn_blocking(|| rerail_e2e::program("rerail"))
+        .await
+        .map_err(std::io::Error::other)??;
+    let brisk = Brisk::start().await?;
+    let operator = Operator::start(&brisk.cluster.plane, OperatorOptions::default()).await?;
+
+    let raw_patch = raw::patches(&brisk).await?;
+    let reactions = reactions::measure(&brisk, arguments.runs).await?;
+    let requests = requests::measure(&brisk, &operator).await?;
+    brisk.cluster.plane.stop_component(operator.name())?;
+    let kill_to_effect = recovery::measure(&brisk, arguments.recoveries).await?;
+
+    let extent = Extent { points: arguments.kill_points, ..Extent::default() };
+    let bar = progress::bar("kill points", 0);
+    let kill_points =
+        kill::sweep(&brisk, Story::Healed, extent, |done, all| bar.at(done, all)).await?;
+    bar.end();
+    Ok(Record { conditions, raw_patch, reactions, requests, kill_to_effect, kill_points })
+}
