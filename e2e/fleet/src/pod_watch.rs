@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use rerail_api::names;
 use tracing::warn;
 
 use crate::fleet::Inner;
+
+/// Pause before a watch that failed is tried again: kubelets are quick to find an API server that was
+/// away.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The operator's Pods as the watch last told them, by UID.
 #[derive(Default)]
@@ -38,7 +43,7 @@ pub(crate) async fn run(fleet: Arc<Inner>) {
     let selector = format!("{}={}", names::MANAGED_BY, names::MANAGED_BY_RERAIL);
     let pods: Api<Pod> = Api::all(fleet.client.clone());
     let config = watcher::Config::default().labels(&selector);
-    let mut events = watcher(pods, config).default_backoff().boxed();
+    let mut events = watcher(pods, config).boxed();
     let mut listed: BTreeSet<String> = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
@@ -58,7 +63,10 @@ pub(crate) async fn run(fleet: Arc<Inner>) {
             }
             Ok(watcher::Event::Apply(pod)) => apply(&fleet, pod),
             Ok(watcher::Event::Delete(pod)) => remove(&fleet, &pod),
-            Err(error) => warn!("the watch of Pods stumbled: {error}"),
+            Err(error) => {
+                warn!("the watch of Pods stumbled: {error}");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }

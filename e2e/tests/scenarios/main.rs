@@ -28,6 +28,7 @@ mod ledger;
 mod machines;
 mod malformed;
 mod nodes;
+mod outage;
 mod pause;
 mod person;
 mod policies;
