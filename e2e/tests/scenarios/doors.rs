@@ -36,7 +36,10 @@ async fn held(stage: &Stage, node: &str) -> NodeRemediation {
     stage.inject(node, Fault::ConditionsStay);
     stage.sicken(node, "task blocked for more than 120 seconds").await;
     let run = stage.run_in(node, Step::Held).await;
-    assert_eq!((said(&run).0.as_str(), stage.boots(node)), ("VerificationUnknown", 1));
+    // Whether its condition's writer has reported anew by then is a matter of time.
+    let (reason, message) = said(&run);
+    assert!(["VerificationUnknown", "NotCured"].contains(&reason.as_str()), "{reason}: {message}");
+    assert_eq!(stage.boots(node), 1);
     assert!(stage.is_cordoned(node).await);
     run
 }

@@ -75,7 +75,7 @@ fn a_counter_that_was_tampered_with_freezes_the_run() {
     play("frozen-count", 1, |stage| async move {
         let node = stage.nodes[0].clone();
         let run = stage.blocked_drain(&node, PATIENT).await;
-        garble(&stage, &run, json!({ "attempt": 2 })).await;
+        garble(&stage, &run, json!({ "ladderStart": 3 })).await;
         let frozen = stage.run_when(&node, "frozen", |status| status.frozen.is_some()).await;
         let frozen = frozen.status.unwrap().frozen.unwrap();
         assert_eq!(frozen.invariant, "Attempts");
