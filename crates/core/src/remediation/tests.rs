@@ -4,6 +4,7 @@ mod driver;
 mod held;
 mod injections;
 mod memory;
+mod model;
 mod others;
 mod protocol;
 mod random;
@@ -256,8 +257,11 @@ pub(crate) struct Scene {
     pub memory: Memory,
 }
 
-/// The usual scene of a step, ten seconds after it was entered.
+/// The usual scene of a step, ten seconds after it was entered, for an operator that has driven the run
+/// from its drain on.
 pub(crate) fn scene(step: Step) -> Scene {
+    let mut memory = Memory::default();
+    memory.observe(&run(Step::Draining), &node(), &PodSeen::Absent, at(0));
     Scene {
         run: run(step),
         node: node_in(step),
@@ -269,7 +273,7 @@ pub(crate) fn scene(step: Step) -> Scene {
         reboot_pod: PodSeen::Absent,
         probe_pod: PodSeen::Absent,
         daemon_sets_missing: Some(vec![]),
-        memory: Memory::default(),
+        memory,
     }
 }
 

@@ -69,6 +69,13 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
             let message = "the reboot was started; the machine may still go down";
             return Decision::wait(Reason::Withdrawing, message, Some(harmless_at));
         }
+        PodSeen::Ended { .. }
+            if look.seen.now < harmless_at && !look.seen.memory.is_only_copy(look.run) =>
+        {
+            let message =
+                "an earlier copy of the reboot Pod may live a little longer, out of sight";
+            return Decision::wait(Reason::Withdrawing, message, Some(harmless_at));
+        }
         PodSeen::Absent | PodSeen::Lost | PodSeen::Ended { .. } => {}
     }
     if !reported_since(look) {
@@ -89,7 +96,9 @@ pub(super) fn started(exit_code: i32) -> bool {
 fn reported_since(look: &Look<'_>) -> bool {
     let Some(report) = look.node.heartbeat() else { return false };
     match look.seen.reboot_pod {
-        PodSeen::Ended { exit_code, finished_at: Some(at), .. } if !started(exit_code) => {
+        PodSeen::Ended { exit_code, finished_at: Some(at), .. }
+            if !started(exit_code) && look.seen.memory.is_only_copy(look.run) =>
+        {
             return report > at;
         }
         _ => {}

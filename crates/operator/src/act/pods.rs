@@ -29,6 +29,15 @@ const GRACE_SECONDS: i64 = 5;
 /// How long a probe Pod may take on the node before it counts as failed and is tried again.
 const PROBE_DEADLINE_SECONDS: i64 = 120;
 
+/// When a Pod of ours was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// By this call.
+    Now,
+    /// It was there already: a reply was lost, or an earlier operator made it.
+    Before,
+}
+
 /// Creates the reboot Pod of the run's latest attempt. Its name is the same for whoever creates it,
 /// so it exists at most once; it checks everything again before it acts (SAFE-1, SAFE-3).
 pub async fn create_reboot(
@@ -36,7 +45,7 @@ pub async fn create_reboot(
     object: &NodeRemediation,
     run: &Run,
     settings: &Settings,
-) -> Result<(), CallError> {
+) -> Result<Made, CallError> {
     let expected = Expected {
         run_name: run.name.clone(),
         run_uid: run.uid.clone(),
@@ -73,7 +82,7 @@ pub async fn create_probe(
     object: &NodeRemediation,
     run: &Run,
     settings: &Settings,
-) -> Result<(), CallError> {
+) -> Result<Made, CallError> {
     let args = vec!["agent".to_owned(), "probe".to_owned()];
     let mut spec = pod_spec(run, settings, args);
     spec.active_deadline_seconds = Some(PROBE_DEADLINE_SECONDS);
@@ -121,7 +130,7 @@ async fn create(
     name: String,
     component: &str,
     spec: PodSpec,
-) -> Result<(), CallError> {
+) -> Result<Made, CallError> {
     let labels = [
         (names::MANAGED_BY.to_owned(), names::MANAGED_BY_RERAIL.to_owned()),
         (names::COMPONENT.to_owned(), component.to_owned()),
@@ -147,9 +156,9 @@ async fn create(
         PostParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PostParams::default() };
     let pods: Api<Pod> = Api::namespaced(client.clone(), names::NODE_NAMESPACE);
     match call(|| format!("create Pod {name}"), pods.create(&params, &pod)).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Made::Now),
         // Ours, by its name: a reply was lost, or an earlier operator created it.
-        Err(error) if error.is_conflict() => Ok(()),
+        Err(error) if error.is_conflict() => Ok(Made::Before),
         Err(error) => Err(error),
     }
 }

@@ -88,6 +88,14 @@ impl Driver {
         let context = self.context.clone();
         let client = &context.clients.read;
         let mut look = self.look_cached(run);
+        let leaves = matches!(planned.action, Action::Change(_));
+        // The Pod before the node, and judged by the time before both: what the node then reports is
+        // later than what is known of the Pod (protocol R2).
+        let began = context.now();
+        if run.step == Step::Withdrawing && leaves {
+            let name = names::reboot_pod_name(&run.uid, run.attempt);
+            look.reboot_pod = pod::seen(check::own_pod(client, &name).await?.as_ref());
+        }
         let tightened = async {
             if !run.may_turn_back() {
                 return Ok(None);
@@ -106,16 +114,11 @@ impl Driver {
             look.paused = in_force.map(|pause| pause.text.clone());
         }
         look.facts = look.node.as_ref().map(|node| node.facts.clone());
-        let leaves = matches!(planned.action, Action::Change(_));
         if run.step == Step::Draining && leaves && look.drain.is_some() {
             let pods = check::pods(client, &run.node_name).await?;
             look.drain = self.drain_plan(run, &pods, context.now());
         }
-        if run.step == Step::Withdrawing && leaves {
-            let name = names::reboot_pod_name(&run.uid, run.attempt);
-            look.reboot_pod = pod::seen(check::own_pod(client, &name).await?.as_ref());
-        }
-        look.now = context.now();
+        look.now = if run.step == Step::Withdrawing { began } else { context.now() };
         self.remember(run, &mut look);
         Ok(look)
     }

@@ -13,7 +13,7 @@ use rerail_core::{
 
 use super::{DriveError, Driver, LAG, Next, look::Look};
 use crate::{
-    act::{self, node::NodeWriteError},
+    act::{self, node::NodeWriteError, pods::Made},
     check::FreshNode,
 };
 
@@ -48,10 +48,14 @@ impl Driver {
                 return self.node_written(patch.await);
             }
             Effect::CreateRebootPod => {
-                act::pods::create_reboot(client, object, run, settings).await?
+                let made = act::pods::create_reboot(client, object, run, settings).await;
+                if !matches!(made, Ok(Made::Before)) {
+                    self.memory.reboot_pod_asked_for();
+                }
+                made?;
             }
             Effect::CreateProbePod => {
-                act::pods::create_probe(client, object, run, settings).await?
+                act::pods::create_probe(client, object, run, settings).await?;
             }
             Effect::DeleteRebootPod => {
                 act::pods::delete(client, &names::reboot_pod_name(&run.uid, run.attempt)).await?;

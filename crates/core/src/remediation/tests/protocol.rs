@@ -122,6 +122,58 @@ fn w12_a_second_copy_of_the_pod_that_refuses_is_no_failed_attempt() {
     assert_eq!(scene.waits(), Reason::Withdrawing);
 }
 
+/// R2c: what the kubelet says of one copy says nothing of another. Found by the model: a Pod that has read
+/// run and node loses its object, a second one is made and refuses after a cancel, and the first acts.
+#[test]
+fn w12_a_copy_that_refused_does_not_speak_for_one_that_vanished() {
+    type Case = fn(&mut Scene);
+    let cases: [(Case, bool); 4] = [
+        (|_| {}, true),
+        // Another process began the attempt, or this one forgot.
+        (|s| s.memory = Memory::default(), false),
+        // The first copy was seen, and then it was not.
+        (
+            |s| {
+                s.reboot_pod = PodSeen::Running { deleting: false };
+                s.look();
+                s.reboot_pod = PodSeen::Absent;
+                s.look();
+            },
+            false,
+        ),
+        // Two were asked for.
+        (
+            |s| {
+                s.look();
+                s.memory.reboot_pod_asked_for();
+                s.memory.reboot_pod_asked_for();
+            },
+            false,
+        ),
+    ];
+    for (index, (change, at_once)) in cases.into_iter().enumerate() {
+        let mut scene = scene(Step::Rebooting);
+        change(&mut scene);
+        scene.reboot_pod = PodSeen::Running { deleting: false };
+        scene.run.cancel = true;
+        scene.run = scene.changed();
+        scene.reboot_pod = ended(EXIT_REFUSED, 20, Some(Refusal::IntentWithdrawn));
+        scene.now = at(30);
+        set(&mut scene.node, condition("Ready", "True", 25));
+        let expected = (Step::RollingBack, Reason::CancelRequested);
+        match at_once {
+            true => assert_eq!(scene.goes_to(), expected, "case {index}"),
+            false => {
+                assert_eq!(scene.waits(), Reason::Withdrawing, "case {index}");
+                scene.now = at(80);
+                assert_eq!(scene.waits(), Reason::Withdrawing, "case {index}: no report since");
+                set(&mut scene.node, condition("Ready", "True", 85));
+                assert_eq!(scene.goes_to(), expected, "case {index}");
+            }
+        }
+    }
+}
+
 /// R2c: a report from before the moment at which a vanished Pod is harmless may precede its reboot.
 #[test]
 fn w12_a_report_before_a_vanished_pod_is_harmless_proves_nothing() {
