@@ -15,6 +15,7 @@
 //! finds nothing proves nothing.
 
 mod explore;
+mod faults;
 mod moves;
 mod state;
 
@@ -74,6 +75,14 @@ fn pods_that_vanish_and_pods_that_run_again() {
 fn machines_that_boot_by_themselves_and_nodes_that_are_replaced() {
     holds(Purse { own_boots: 1, crashes: 1, cancels: 1, ..Purse::default() });
     holds(Purse { replaced: 1, late: 1, crashes: 1, ..Purse::default() });
+}
+
+/// W13: the run is deleted by force, at any moment.
+#[test]
+fn runs_that_are_deleted_by_force() {
+    holds(Purse { deletions: 1, late: 1, ..Purse::default() });
+    holds(Purse { deletions: 1, crashes: 1, people: 1, ..Purse::default() });
+    holds(Purse { deletions: 1, lost_pods: 1, reruns: 1, ..Purse::default() });
 }
 
 /// W1: the Pod must ask the kernel, not the Node object.

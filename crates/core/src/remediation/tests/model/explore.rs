@@ -93,6 +93,11 @@ fn digest(state: &State) -> (u64, u64) {
 /// P5, P7: where nothing can happen any more but a fault, the run has ended without a mark, or waits
 /// visibly for the world.
 fn at_rest(state: &State, rules: Rules) -> Option<String> {
+    if state.swept || state.stray.is_some() {
+        let marked = state.node.cordoned_by.is_some();
+        let waits = state.down.is_some() || !state.swept;
+        return (marked && !waits).then(|| "P5: the sweep leaves a mark".to_owned());
+    }
     let marked = state.node.cordoned_by.is_some() && state.node.uid == state.run.node_uid;
     if state.run.step.is_terminal() {
         return marked.then(|| format!("P5: {} leaves its mark", state.run.step));

@@ -1,24 +1,30 @@
 //! What can happen next.
 
-use super::state::{At, Call, Process, Rules, State};
+use super::{
+    ALL, faults,
+    state::{At, Call, Process, Rules, State},
+};
 use crate::drain::progress::DrainPlan;
 use crate::{
     facts::{Cordon, NodeFacts},
+    reason::Reason,
     reboot_check::{
         self, EXIT_REFUSED, EXIT_UNCERTAIN, Expected, IntentSeen, NodeSeen as PodNodeSeen, Refusal,
         Report, RunSeen, Verdict,
     },
     remediation::{
-        Action, Effect, Memory, NodeSeen, Observation, PodSeen, PolicyStanding, pods_harmless_at,
-        record, step,
+        Action, Effect, NodeSeen, Observation, PodSeen, PolicyStanding, pods_harmless_at, record,
+        step,
         tests::{condition, cordon, secs, set},
     },
     run::{Intent, IntentEffect, Run},
     step::Step,
+    sweep::{Sweep, sweep},
     trigger::add,
 };
 
-type Next = Result<State, String>;
+/// Where a move leads; an error names the property that it breaks.
+pub(super) type Next = Result<State, String>;
 
 /// Moves that the purse pays for.
 pub(super) fn is_fault(name: &str) -> bool {
@@ -35,18 +41,21 @@ pub(super) fn all(state: &State, rules: Rules) -> Vec<(&'static str, Next)> {
     }
     pods(state, rules, &mut moves);
     machine(state, &mut moves);
-    faults(state, &mut moves);
+    faults::all(state, &mut moves);
     moves
 }
 
 fn operator(state: &State, rules: Rules, moves: &mut Vec<(&'static str, Next)>) {
-    if state.run.step.is_terminal() {
+    if state.run.step.is_terminal() || state.swept {
         return;
     }
     if let Some(call) = &state.in_hand {
         let sent = State { in_hand: None, ..state.clone() };
         moves.push(("the call lands", land(sent, call.clone(), true)));
         return;
+    }
+    if state.stray.is_some() {
+        return sweeper(state, moves);
     }
     let mut looked = state.clone();
     let call = look_and_remember(&mut looked, rules);
@@ -59,6 +68,40 @@ fn operator(state: &State, rules: Rules, moves: &mut Vec<(&'static str, Next)>) 
         }
         Action::Change(_) | Action::Do(_) => {
             moves.push(("the operator decides", Ok(State { in_hand: Some(call), ..looked })));
+        }
+    }
+}
+
+/// The run is gone: what the sweep makes of its node.
+fn sweeper(state: &State, moves: &mut Vec<(&'static str, Next)>) {
+    let mut looked = state.clone();
+    let Some(stray) = &mut looked.stray else { return };
+    stray.observe(&state.node, state.now);
+    let alive = |p: &Process| p.object && !matches!(p.at, At::Acted | At::Over(..));
+    let pods = state.processes.iter().any(|process| alive(process) && !process.deleting);
+    match sweep(stray, Some(&state.node), pods, state.now) {
+        Sweep::Done => moves.push(("the sweep is done", Ok(State { swept: true, ..looked }))),
+        Sweep::DeletePods => {
+            for process in &mut looked.processes {
+                process.deleting = true;
+            }
+            moves.push(("the sweep deletes the Pods", Ok(looked)));
+        }
+        Sweep::Close { uncordon } => {
+            let call = Call {
+                decision: look(state, ALL).decision,
+                sweeps: Some(uncordon),
+                run_version: state.run_version,
+                node_version: state.node_version,
+            };
+            moves.push(("the sweep decides", Ok(State { in_hand: Some(call), ..looked })));
+        }
+        Sweep::Wait { recheck_at, .. } => {
+            if let Some(at) = recheck_at.filter(|at| *at > state.now) {
+                moves.push(("time passes", Ok(pass_time(looked, at))));
+            } else if looked.stray != state.stray {
+                moves.push(("the sweep looks", Ok(looked)));
+            }
         }
     }
 }
@@ -96,7 +139,8 @@ fn look_and_remember(state: &mut State, rules: Rules) -> Call {
     if let Action::Change(next) = &mut decision.action {
         **next = without_rules(state, next, rules);
     }
-    Call { decision, run_version: state.run_version, node_version: state.node_version }
+    let (run_version, node_version) = (state.run_version, state.node_version);
+    Call { decision, sweeps: None, run_version, node_version }
 }
 
 /// What a version without a rule would write.
@@ -143,15 +187,25 @@ fn pod_seen(state: &State) -> PodSeen {
 
 /// A call reaches the API server. Compare-and-swap: what was decided on an older version is refused.
 fn land(mut state: State, call: Call, in_hand: bool) -> Next {
-    let run_is_as_seen = call.run_version == state.run_version;
+    let there = state.stray.is_none();
+    let run_is_as_seen = there && call.run_version == state.run_version;
     let node_is_as_seen = call.node_version == state.node_version;
+    if let Some(uncordon) = call.sweeps {
+        if node_is_as_seen {
+            if uncordon && state.persons_cordon {
+                return Err("P6: the sweep lifts a person's cordon".into());
+            }
+            close(&mut state, uncordon, Step::Cancelled, Reason::RunDeleted);
+        }
+        return Ok(state);
+    }
     match call.decision.action {
         Action::Change(next) if run_is_as_seen => {
             state.run = Run { cancel: state.run.cancel, ..*next };
             state.run_version += 1;
         }
         Action::Do(Effect::Cordon) if node_is_as_seen => {
-            if !state.run.step.holds_slot() {
+            if !state.holds_slot() {
                 return Err(format!("P3a: a cordon lands in {}", state.run.step));
             }
             cordon(&mut state.node);
@@ -180,7 +234,7 @@ fn land(mut state: State, call: Call, in_hand: bool) -> Next {
     Ok(state)
 }
 
-fn close(state: &mut State, uncordon: bool, result: Step, reason: crate::reason::Reason) {
+fn close(state: &mut State, uncordon: bool, result: Step, reason: Reason) {
     let memory = record(&state.run, &state.node, result, reason, state.now);
     let node = &mut state.node;
     node.last_remediation = memory;
@@ -244,7 +298,7 @@ fn proceed(mut state: State, index: usize, rules: Rules) -> (&'static str, Next)
     let now = state.now;
     match state.processes[index].at.clone() {
         At::Created => {
-            let run = run_as_read(&state.run);
+            let run = state.stray.is_none().then(|| run_as_read(&state.run)).flatten();
             state.processes[index].at = At::ReadRun(run);
             ("the Pod reads the run", Ok(state))
         }
@@ -270,7 +324,7 @@ fn proceed(mut state: State, index: usize, rules: Rules) -> (&'static str, Next)
         }
         At::MayAct => {
             let attempt = state.processes[index].expected.attempt;
-            if !state.run.step.holds_slot() && state.node.uid == state.run.node_uid {
+            if !state.holds_slot() && state.node.uid == state.run.node_uid {
                 let broken =
                     format!("P3b: a Pod reboots the machine of a run in {}", state.run.step);
                 return ("the Pod acts", Err(broken));
@@ -321,7 +375,7 @@ fn machine(state: &State, moves: &mut Vec<(&'static str, Next)>) {
     }
 }
 
-fn go_down(mut state: State, attempt: u32) -> State {
+pub(super) fn go_down(mut state: State, attempt: u32) -> State {
     for process in &mut state.processes {
         // What ran is over; a Pod that had not started yet is started after the boot.
         if matches!(process.at, At::ReadRun(_) | At::MayAct) {
@@ -359,73 +413,4 @@ fn pass_time(mut state: State, until: jiff::Timestamp) -> State {
         }
     }
     State { now: until, news: state.down.is_none(), ..state }
-}
-
-fn faults(state: &State, moves: &mut Vec<(&'static str, Next)>) {
-    let purse = state.purse;
-    let mut fault = |name, left: u8, change: &dyn Fn(&mut State)| {
-        if left > 0 {
-            let mut next = state.clone();
-            change(&mut next);
-            moves.push((name, Ok(next)));
-        }
-    };
-    let open = !state.run.step.is_terminal();
-    fault("! the operator crashes", if open { purse.crashes } else { 0 }, &|s| {
-        s.purse.crashes -= 1;
-        s.memory = Memory::default();
-        s.in_hand = None;
-    });
-    let may_be_late = state.in_hand.is_some() && state.late.is_none();
-    fault("! the call is late", if may_be_late { purse.late } else { 0 }, &|s| {
-        s.purse.late -= 1;
-        s.late = s.in_hand.take();
-        let asked = Action::Do(Effect::CreateRebootPod);
-        if s.late.as_ref().is_some_and(|call| call.decision.action == asked) {
-            s.memory.reboot_pod_asked_for();
-        }
-    });
-    let may_cancel = open && !state.run.cancel;
-    fault("! a person cancels", if may_cancel { purse.cancels } else { 0 }, &|s| {
-        s.purse.cancels -= 1;
-        s.run.cancel = true;
-        s.run_version += 1;
-    });
-    fault("! a person uncordons", if state.node.unschedulable { purse.people } else { 0 }, &|s| {
-        s.purse.people -= 1;
-        (s.node.unschedulable, s.node.cordon_field_ours, s.persons_cordon) = (false, false, false);
-        s.node_version += 1;
-    });
-    fault("! a person cordons", if state.node.unschedulable { 0 } else { purse.people }, &|s| {
-        s.purse.people -= 1;
-        (s.node.unschedulable, s.node.cordon_field_ours, s.persons_cordon) = (true, false, true);
-        s.node_version += 1;
-    });
-    let there = state.processes.iter().any(|process| process.object);
-    fault("! a Pod's object vanishes", if there { purse.lost_pods } else { 0 }, &|s| {
-        s.purse.lost_pods -= 1;
-        for process in &mut s.processes {
-            process.object = false;
-        }
-    });
-    let over = state.kernel > 1 && state.processes.iter().any(|process| process.at == At::Acted);
-    fault("! the kubelet runs the Pod again", if over { purse.reruns } else { 0 }, &|s| {
-        s.purse.reruns -= 1;
-        for process in s.processes.iter_mut().filter(|process| process.at == At::Acted) {
-            (process.at, process.ended) = (At::Created, None);
-        }
-    });
-    let up = state.down.is_none() && state.going_down.is_none();
-    fault("! the machine boots by itself", if up { purse.own_boots } else { 0 }, &|s| {
-        s.purse.own_boots -= 1;
-        *s = go_down(s.clone(), 0);
-    });
-    let original = state.node.uid == state.run.node_uid;
-    fault("! the Node is made anew", if original { purse.replaced } else { 0 }, &|s| {
-        s.purse.replaced -= 1;
-        let boot_id = s.node.boot_id.clone();
-        s.node = NodeFacts { uid: "node-2".into(), boot_id, ..crate::remediation::tests::node() };
-        s.persons_cordon = false;
-        s.node_version += 1;
-    });
 }

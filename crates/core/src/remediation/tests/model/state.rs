@@ -8,6 +8,7 @@ use crate::{
         tests::{admit, at, contract, node, pending_run},
     },
     run::Run,
+    sweep::Stray,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,6 +31,8 @@ pub(super) struct Purse {
     pub own_boots: u8,
     /// The Node object is made anew for the same machine.
     pub replaced: u8,
+    /// The run's object is deleted by force.
+    pub deletions: u8,
 }
 
 /// Rules that can be taken away.
@@ -76,6 +79,8 @@ pub(super) struct Process {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     pub decision: Decision,
+    /// The sweep's closing write, which lifts the cordon if true.
+    pub sweeps: Option<bool>,
     pub run_version: u32,
     pub node_version: u32,
 }
@@ -101,6 +106,10 @@ pub(super) struct State {
     pub news: bool,
     /// Boots that attempts of ours have caused.
     pub boots: Vec<u32>,
+    /// The run's object is gone, and this is what the sweep knows of it.
+    pub stray: Option<Stray>,
+    /// The sweep has done its part.
+    pub swept: bool,
     /// A person has cordoned the node, and no one has uncordoned it since.
     pub persons_cordon: bool,
     pub purse: Purse,
@@ -130,8 +139,18 @@ impl State {
             down: None,
             news: false,
             boots: vec![],
+            stray: None,
+            swept: false,
             persons_cordon: false,
             purse,
+        }
+    }
+
+    /// True while nobody else may take the place of the run (P1).
+    pub fn holds_slot(&self) -> bool {
+        match &self.stray {
+            Some(stray) => !self.swept && stray.holds_slot(Some(&self.node), self.now),
+            None => self.run.step.holds_slot(),
         }
     }
 
