@@ -12,7 +12,7 @@ use rerail_fleet::Fault;
 use crate::shared::{Stage, play, said};
 
 /// A machine that is not cured is held soon.
-const IMPATIENT: &str = "
+pub const IMPATIENT: &str = "
   drain: {timeout: 5m, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   verify: {ready: 1s, timeout: 5s}

@@ -11,12 +11,8 @@ use serde_json::{Value, json};
 use crate::{
     doors::{rerail, words},
     shared::{SHORT, Stage, admin, play, said},
+    workloads::PATIENT,
 };
-
-const PATIENT: &str = "
-  drain: {timeout: 5m, unmanaged: Delete}
-  remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 1s, timeout: 60s}";
 
 /// Somebody who may write everything changes a run's status behind the operator's back. Epoch and leader
 /// stay, so that the schema lets it pass.

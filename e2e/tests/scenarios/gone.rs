@@ -12,13 +12,10 @@ use rerail_e2e::{ClusterOptions, Operator, OperatorOptions, PATIENCE, wait_for};
 use rerail_fleet::Fault;
 use serde_json::json;
 
-use crate::shared::{Stage, alone, play};
-
-const PATIENT: &str = "
-  drain: {timeout: 5m, unmanaged: Delete}
-  remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 1s, timeout: 60s}
-  attempts: {max: 3, per: 1h, backoff: 1s}";
+use crate::{
+    shared::{Stage, alone, play},
+    workloads::PATIENT,
+};
 
 /// Longer than R2c keeps a place.
 const KEPT: Duration = Duration::from_secs(150);

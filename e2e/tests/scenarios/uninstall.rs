@@ -13,15 +13,9 @@ use rerail_e2e::{ClusterOptions, Operator, OperatorOptions, PATIENCE, program, w
 use rerail_fleet::Fault;
 
 use crate::{
-    doors::{rerail, words},
+    doors::{IMPATIENT, rerail, words},
     shared::{Stage, admin, alone},
 };
-
-const IMPATIENT: &str = "
-  drain: {timeout: 5m, unmanaged: Delete}
-  remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 1s, timeout: 5s}
-  attempts: {max: 3, per: 1h, backoff: 1s}";
 
 /// LIVE-5: no mark, no open run and no finalizer is left.
 async fn nothing_is_left(stage: &Stage) {
