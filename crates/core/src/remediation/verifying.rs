@@ -11,6 +11,9 @@ use crate::{
     trigger::{Standing, add},
 };
 
+/// How many causes a message names.
+const NAMED: usize = 3;
+
 /// One thing that is not yet as it must be.
 struct Missing {
     reason: Reason,
@@ -140,7 +143,9 @@ fn clear(look: &Look<'_>) -> Option<Missing> {
     let needed = look.contract.triggers.iter().filter(|trigger| trigger.must_clear);
     let longest = needed.map(|trigger| trigger.clear_for).max()?;
     let Some(since) = look.seen.memory.clear_since else {
-        return Some(Missing::new(Reason::WaitingForClear, "a trigger has not cleared"));
+        let causes: Vec<_> = look.run.causes.iter().take(NAMED).map(String::as_str).collect();
+        let message = format!("a trigger has not cleared; the run is for {}", causes.join(", "));
+        return Some(Missing::new(Reason::WaitingForClear, message));
     };
     let until = add(since, longest);
     (until > look.seen.now).then(|| Missing {

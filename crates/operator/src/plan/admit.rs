@@ -136,7 +136,8 @@ async fn retry(
     context.learn(&written);
     let (step, reason) = (next.step.name(), next.reason.name());
     tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
-    context.events.run(&written, EventType::Normal, step, reason, &next.message);
+    let message = format!("{}: {}", run.name, next.message);
+    context.events.run(&written, EventType::Normal, step, reason, &message);
     Ok(())
 }
 
