@@ -1,8 +1,12 @@
 //! The live part: what the run's status says, as it says it, and what the machine really does.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use kube::{Api, ResourceExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams};
 use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_e2e::{Cluster, Error, wait_for};
 use rerail_fleet::{EventKind, TruthEvent};
@@ -29,6 +33,23 @@ pub async fn workload_ready(cluster: &Cluster) -> Result<(), Error> {
         }
     })
     .await
+}
+
+/// The node with the most pods of the workload.
+pub async fn busiest_node(cluster: &Cluster) -> Result<String, Error> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "default");
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in pods.list(&ListParams::default().labels("app=web")).await? {
+        if let Some(node) = pod.spec.and_then(|spec| spec.node_name) {
+            *count.entry(node).or_default() += 1;
+        }
+    }
+    let busiest = count.into_iter().max_by_key(|(_, pods)| *pods);
+    busiest.map(|(node, _)| node).ok_or_else(|| Error::Waited {
+        what: "a pod of web on a node".into(),
+        seconds: 0,
+        seen: "none".into(),
+    })
 }
 
 /// Tells what happens to the node until its run has ended.
