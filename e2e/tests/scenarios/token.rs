@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// kube reads a token file again after less than a minute; the rest is the run's.
-const WITHIN: Duration = Duration::from_secs(100);
+const WITHIN: Duration = Duration::from_secs(140);
 
 /// A token of the operator that is good as long as the Secret is there.
 fn bound_token(plane: &ControlPlane, secret: &str) -> String {

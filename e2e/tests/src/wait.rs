@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use crate::Error;
 
 /// How long a scenario waits for one thing: much longer than it takes, since machines are busy.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Looks again and again until `look` says `Ok`; `Err` is what was seen instead.
 pub async fn wait_for<T, S: Debug, F>(
