@@ -150,3 +150,32 @@ pub enum Reason {
     RunDeleted,
 }
 }
+
+words! {
+/// Something that must always hold of a run.
+pub enum Invariant {
+    /// A run that has begun has its frozen plan (SAFE-15).
+    Plan,
+    /// The frozen plan, the node and the policy of a run never change (SAFE-13, SAFE-15).
+    Contract,
+    /// A run moves only along the graph of steps, and what has ended stays ended (SAFE-18).
+    StepGraph,
+    /// An intent names the run's own node, its latest attempt, and an effect of its step (SAFE-3).
+    Intent,
+    /// Attempts are counted one by one, each on record, and never more than the plan allows (SAFE-1,
+    /// SAFE-14).
+    Attempts,
+    /// Every step but Pending, Held and the last ones has a deadline.
+    Deadline,
+    /// A node has at most one run that has begun (SAFE-22).
+    OneRunPerNode,
+    /// An effect belongs to the step of its run, was announced, and goes to the run's own node (SAFE-3,
+    /// SAFE-13).
+    Effect,
+    /// Pods are evicted, and machines rebooted, only under the run's own cordon (SAFE-6, SAFE-21).
+    OwnCordon,
+    /// Only a cordon of ours on a Ready node is lifted, and success is claimed only after a new boot
+    /// (SAFE-6, SAFE-19, SAFE-20).
+    EarnedUncordon,
+}
+}

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How long a reboot Pod may hesitate between its last successful read of the API and its act, in
@@ -16,6 +17,17 @@ pub const ACT_WITHIN_SECONDS: u64 = 2;
 /// `activeDeadlineSeconds` of a reboot Pod. Once this and a margin have passed since an intent was
 /// withdrawn, a Pod whose object vanished cannot act any more (protocol R2c).
 pub const POD_DEADLINE_SECONDS: i64 = 60;
+
+/// Added to the reboot Pod's own deadline before a Pod whose object vanished counts as harmless: the
+/// kubelet starts counting when it starts the Pod, and its clock is not ours.
+const LOST_POD_MARGIN_SECONDS: i64 = 10;
+
+/// When no reboot Pod can act any more whose intent was off the record, or whose run was gone, at
+/// `since`. The one timing assumption of the protocol (R2c).
+pub fn pods_harmless_at(since: Timestamp) -> Timestamp {
+    let longest = SignedDuration::from_secs(POD_DEADLINE_SECONDS + LOST_POD_MARGIN_SECONDS);
+    since.saturating_add(longest).unwrap_or(Timestamp::MAX)
+}
 
 /// What a reboot Pod was made for; travels as the arguments of its command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,6 @@ mod withdrawing;
 pub use memory::Memory;
 pub use record::{record, record_without_run};
 pub use retry::retry;
-pub use withdrawing::pods_harmless_at;
 
 use std::collections::BTreeSet;
 
@@ -258,7 +257,7 @@ impl Look<'_> {
     }
 
     fn booted(&self) -> bool {
-        booted(self.run, self.node)
+        self.run.booted(self.node)
     }
 
     fn standing(&self, counts: impl Fn(&crate::policy::Trigger) -> bool) -> Standing {
@@ -367,12 +366,6 @@ fn why_not_in_service(node: &NodeFacts) -> String {
         }
         Some(_) | None => "the node is not Ready".to_owned(),
     }
-}
-
-/// The node reports another boot ID than before the latest attempt. An empty one is no report.
-pub(crate) fn booted(run: &Run, node: &NodeFacts) -> bool {
-    let before = run.boot_id_before.as_deref().filter(|before| !before.is_empty());
-    !node.boot_id.is_empty() && before.is_some_and(|before| before != node.boot_id)
 }
 
 /// Attempts on this machine within the window, by the node's own memory and by this run. An attempt

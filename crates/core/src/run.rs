@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     facts::{Evidence, NodeFacts, Ready},
-    invariants::Invariant,
     policy::Contract,
-    reason::Reason,
-    remediation,
+    reason::{Invariant, Reason},
+    reboot_check,
     step::Step,
 };
 
@@ -107,6 +106,12 @@ impl Run {
         self.step == Step::Held && asked && !self.cancel && self.frozen.is_none()
     }
 
+    /// The node reports another boot ID than before the latest attempt. An empty one is no report.
+    pub fn booted(&self, node: &NodeFacts) -> bool {
+        let before = self.boot_id_before.as_deref().filter(|before| !before.is_empty());
+        !node.boot_id.is_empty() && before.is_some_and(|before| before != node.boot_id)
+    }
+
     /// The remedy that the next attempt tries, counted from 0.
     pub fn rung(&self) -> Option<u32> {
         self.attempt.checked_sub(self.retries.after_attempt.unwrap_or(0))
@@ -129,9 +134,9 @@ impl Run {
             return false;
         }
         let down = node.filter(|node| node.uid == self.node_uid).is_some_and(|node| {
-            node.ready != Ready::True && !node.out_of_service && !remediation::booted(self, node)
+            node.ready != Ready::True && !node.out_of_service && !self.booted(node)
         });
-        down || now < remediation::pods_harmless_at(frozen.since)
+        down || now < reboot_check::pods_harmless_at(frozen.since)
     }
 
     /// This run, stopped for good where it stands. Its intent is off the record, so that no Pod of it

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     facts::{Cordon, NodeFacts},
-    remediation::{booted, pods_harmless_at},
+    reboot_check::pods_harmless_at,
     run::Run,
 };
 
@@ -98,7 +98,7 @@ impl Stray {
     fn reported(&self, node: &NodeFacts) -> bool {
         !self.may_reboot()
             || node.out_of_service
-            || self.run.as_ref().is_some_and(|run| booted(run, node))
+            || self.run.as_ref().is_some_and(|run| run.booted(node))
             || self.report_at_end.is_some_and(|at_end| node.heartbeat() != Some(at_end))
     }
 }
@@ -118,7 +118,7 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
             false => Sweep::Done,
         };
     };
-    let booted = stray.run.as_ref().is_some_and(|run| booted(run, node));
+    let booted = stray.run.as_ref().is_some_and(|run| run.booted(node));
     if stray.may_reboot() && !booted {
         if now < harmless_at {
             let message = "its reboot Pod's process may live a little longer";

@@ -7,7 +7,7 @@ use crate::{
     clock::ALLOWED_SKEW,
     facts::NodeFacts,
     policy::{Mode, Policy},
-    remediation,
+    reboot_check,
     run::Run,
     step::Step,
     trigger::add,
@@ -132,7 +132,7 @@ fn one_at_a_time(question: &Question<'_>) -> Option<Wait> {
         node = stray.node_name
     );
     // What frees the place is partly time: it is asked again when time alone may have done it.
-    let recheck = remediation::pods_harmless_at(stray.since);
+    let recheck = reboot_check::pods_harmless_at(stray.since);
     let wait = Wait::new(WaitReason::OneAtATime, message);
     Some(if recheck > *now { wait.until(recheck) } else { wait })
 }

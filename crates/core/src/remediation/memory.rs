@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{PodSeen, booted, withdrawing};
+use super::{PodSeen, withdrawing};
 use crate::{
     facts::NodeFacts,
     run::Run,
@@ -78,7 +78,7 @@ impl Memory {
         }
         self.copies = copies;
         // A watch may lag behind: what it shows from before the boot is no recovery.
-        let before_boot = run.step == Step::Verifying && !booted(run, node);
+        let before_boot = run.step == Step::Verifying && !run.booted(node);
         if node.in_service() && !before_boot {
             start(&mut self.ready_since, now);
         } else {

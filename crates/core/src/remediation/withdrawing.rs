@@ -1,7 +1,7 @@
 //! Withdrawing: the intent is off the record; now wait until nothing can act on it any more
 //! (protocol R2, R2c). Until then the run keeps its slot.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Decision, Effect, Look, PodSeen, why_not_in_service};
 use crate::{
@@ -9,23 +9,11 @@ use crate::{
     reason::Reason,
     reboot_check::{self, Refusal},
     run::Run,
-    trigger::add,
 };
-
-/// Added to the reboot Pod's own deadline before a Pod whose object vanished counts as harmless: the
-/// kubelet starts counting when it starts the Pod, and its clock is not ours.
-const LOST_POD_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// When no Pod of the withdrawn attempt can act any more, even one whose object vanished.
 pub(super) fn lost_pod_harmless_at(run: &Run) -> Timestamp {
-    pods_harmless_at(run.since)
-}
-
-/// When no reboot Pod can act any more whose intent was off the record, or whose run was gone, at
-/// `since`. The one timing assumption of the protocol (R2c).
-pub fn pods_harmless_at(since: Timestamp) -> Timestamp {
-    let deadline = SignedDuration::from_secs(reboot_check::POD_DEADLINE_SECONDS);
-    add(add(since, deadline), LOST_POD_MARGIN)
+    reboot_check::pods_harmless_at(run.since)
 }
 
 pub(super) fn step(look: &Look<'_>) -> Decision {

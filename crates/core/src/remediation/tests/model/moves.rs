@@ -10,11 +10,10 @@ use crate::{
     reason::Reason,
     reboot_check::{
         self, EXIT_REFUSED, EXIT_UNCERTAIN, Expected, IntentSeen, NodeSeen as PodNodeSeen, Refusal,
-        Report, RunSeen, Verdict,
+        Report, RunSeen, Verdict, pods_harmless_at,
     },
     remediation::{
-        Action, Effect, NodeSeen, Observation, PodSeen, PolicyStanding, pods_harmless_at, record,
-        step,
+        Action, Effect, NodeSeen, Observation, PodSeen, PolicyStanding, record, step,
         tests::{condition, cordon, secs, set},
     },
     run::{Intent, IntentEffect, Run},
