@@ -168,6 +168,13 @@ pub struct NodeRemediationStatus {
     pub paused_time: Option<Timestamp>,
 }
 
+impl NodeRemediationStatus {
+    /// The condition `Succeeded`, whose reason and message say why the run is where it is.
+    pub fn said(&self) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == "Succeeded")
+    }
+}
+
 /// Why a run was stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

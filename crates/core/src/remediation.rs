@@ -370,12 +370,7 @@ fn why_not_in_service(node: &NodeFacts) -> String {
 
 /// Attempts on this machine within the window, by the node's own memory and by this run. An attempt
 /// that both know counts once; the two may be written with different precision.
-pub(crate) fn attempts_used(
-    run: &Run,
-    node: &NodeFacts,
-    contract: &Contract,
-    now: Timestamp,
-) -> usize {
+fn attempts_used(run: &Run, node: &NodeFacts, contract: &Contract, now: Timestamp) -> usize {
     let window = now.saturating_sub(contract.attempts.per).unwrap_or(Timestamp::MIN);
     let known = node.last_remediation.attempts.iter().chain(&run.attempt_times);
     known.filter(|time| **time > window).map(|time| time.as_second()).collect::<BTreeSet<_>>().len()

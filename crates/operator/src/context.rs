@@ -10,10 +10,14 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
-    convert::{pause, status::Term},
+    convert::{
+        pause,
+        status::{self, Note, Term},
+    },
     names,
+    remediation::NodeRemediationStatus,
 };
-use rerail_core::{facts::Pauses, invariants::Violation};
+use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
 
 use crate::{
     client::Clients,
@@ -89,6 +93,18 @@ impl Context {
             return None;
         }
         Some(pause::pauses(self.pause.get(names::PAUSE_CONFIG_MAP).as_ref()))
+    }
+
+    /// The status that this term writes of a run: made from the one that it has.
+    pub fn status_of(
+        &self,
+        object: &NodeRemediation,
+        run: &Run,
+        note: Note<'_>,
+    ) -> NodeRemediationStatus {
+        let before = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        status::status(&before, run, generation, self.term(), note, self.now())
     }
 
     /// True when this term has adopted the run.

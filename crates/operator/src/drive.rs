@@ -311,13 +311,9 @@ impl Driver {
         said: Option<(&Decision, Option<&DrainPlan>)>,
     ) -> Result<Next, DriveError> {
         self.last = None;
-        let before = object.status.clone().unwrap_or_default();
         let message = said.map_or(run.message.as_str(), |(decision, _)| decision.message.as_str());
         let reason = said.map_or(run.reason, |(decision, _)| decision.reason);
-        let generation = object.metadata.generation.unwrap_or_default();
-        let note = status::Note { reason, message };
-        let now = self.context.now();
-        let mut status = status::status(&before, next, generation, self.context.term(), note, now);
+        let mut status = self.context.status_of(object, next, status::Note { reason, message });
         if let Some((_, Some(plan))) = said {
             status.drain = Some(status::drain(plan));
         }

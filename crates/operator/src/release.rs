@@ -193,12 +193,10 @@ fn of_run(context: &Context, entry: Entry<NodeRemediation>) -> Option<Left> {
             });
         }
     };
-    let finalizer = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
-    if !is_open(&object) && !finalizer {
+    if !is_open(&object) && !act::run::bears_finalizer(&object) {
         return None;
     }
     let status = object.status.clone().unwrap_or_default();
-    let said = status.conditions.iter().find(|condition| condition.type_ == "Succeeded");
     Some(Left {
         cordoned: has_our_cordon(
             context,
@@ -211,6 +209,9 @@ fn of_run(context: &Context, entry: Entry<NodeRemediation>) -> Option<Left> {
             .ok()
             .and_then(|step| step.as_str().map(str::to_owned))
             .unwrap_or_default(),
-        reason: said.map(|said| (said.reason.clone(), said.message.clone())).unwrap_or_default(),
+        reason: status
+            .said()
+            .map(|said| (said.reason.clone(), said.message.clone()))
+            .unwrap_or_default(),
     })
 }

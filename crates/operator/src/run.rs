@@ -234,14 +234,11 @@ async fn adopt(context: &Context, stopping: watch::Receiver<bool>) {
             if object.status.is_none() || run.step.is_terminal() || context.is_adopted(&object) {
                 continue;
             }
-            let before = object.status.clone().unwrap_or_default();
-            let said = before.conditions.iter().find(|condition| condition.type_ == "Succeeded");
+            let said = object.status.as_ref().and_then(|status| status.said());
             let message = said.map_or(run.message.clone(), |said| said.message.clone());
             let reason = said.and_then(|said| said.reason.parse().ok()).unwrap_or(run.reason);
             let note = status::Note { reason, message: &message };
-            let generation = object.metadata.generation.unwrap_or_default();
-            let status =
-                status::status(&before, &run, generation, context.term(), note, context.now());
+            let status = context.status_of(&object, &run, note);
             match act::run::replace_status(&context.clients.act, &object, status).await {
                 Ok(written) => context.learn(&written),
                 Err(error) => {
@@ -324,7 +321,7 @@ fn restart_pause(breakdowns: u32) -> Duration {
 /// Open runs have a driver; ended ones while our finalizer stands; Pending ones when they are to go.
 /// One that cannot be read has none: it is left alone until it can be.
 fn needs_driver(object: &NodeRemediation) -> bool {
-    let ours = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    let ours = act::run::bears_finalizer(object);
     match convert::run::run(object) {
         Ok(run) if run.step.is_terminal() => ours,
         // Somebody else's finalizer keeps it; ours is off, and nothing is left to do.

@@ -76,9 +76,10 @@ impl Strays {
         self.lock().is_empty()
     }
 
-    fn update(&self, stray: &Stray) {
+    /// Keeps what a look has shown. Nothing else: the run may have got its face meanwhile.
+    fn looked_at(&self, stray: &Stray) {
         if let Some(known) = self.lock().get_mut(&stray.run_uid) {
-            known.clone_from(stray);
+            known.report_at_end = stray.report_at_end;
         }
     }
 
@@ -198,7 +199,7 @@ async fn turn(context: &Context) -> Duration {
                 tracing::warn!(node = %stray.node_name, %error, "not swept yet; trying again");
             }
         }
-        context.strays.update(&stray);
+        context.strays.looked_at(&stray);
         context.wakers.planner.notify_one();
     }
     pause

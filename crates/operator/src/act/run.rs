@@ -41,6 +41,11 @@ pub async fn replace_status(
     call(what, runs(client).replace_status(&name, &post(), &object)).await
 }
 
+/// True while our finalizer keeps the run.
+pub fn bears_finalizer(object: &NodeRemediation) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER)
+}
+
 /// Adds or removes our finalizer: it stands only while there is something of ours to undo.
 pub async fn set_finalizer(
     client: &Client,
@@ -48,8 +53,7 @@ pub async fn set_finalizer(
     wanted: bool,
     now: Timestamp,
 ) -> Result<NodeRemediation, CallError> {
-    let has = object.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
-    if has == wanted {
+    if bears_finalizer(object) == wanted {
         return Ok(object.clone());
     }
     let mut finalizers: Vec<_> = object.finalizers().to_vec();

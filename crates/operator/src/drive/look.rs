@@ -113,7 +113,6 @@ impl Driver {
             let in_force = pauses.in_force(&run.node_name, &run.policy, context.now());
             look.paused = in_force.map(|pause| pause.text.clone());
         }
-        look.facts = look.node.as_ref().map(|node| node.facts.clone());
         if run.step == Step::Draining && leaves && look.drain.is_some() {
             let pods = check::pods(client, &run.node_name).await?;
             look.drain = self.drain_plan(run, &pods, context.now());

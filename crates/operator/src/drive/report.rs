@@ -78,8 +78,7 @@ fn worth_an_event(reason: Reason) -> bool {
 
 fn is_news(object: &NodeRemediation, decision: &Decision, drain: Option<&DrainPlan>) -> bool {
     let Some(current) = &object.status else { return true };
-    let said = current.conditions.iter().find(|condition| condition.type_ == "Succeeded");
-    let same = said.is_some_and(|said| {
+    let same = current.said().is_some_and(|said| {
         said.reason == decision.reason.name() && said.message == decision.message
     });
     !same

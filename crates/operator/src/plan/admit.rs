@@ -107,9 +107,7 @@ pub async fn admit(
     let daemon_sets = check::ready_daemon_sets(&pods).into_iter().take(64).collect();
     let next = remediation::admit(&run, &node.facts, &policy.contract, daemon_sets, now);
     let note = status::Note { reason: next.reason, message: &next.message };
-    let generation = object.metadata.generation.unwrap_or_default();
-    let before = object.status.clone().unwrap_or_default();
-    let mut status = status::status(&before, &next, generation, context.term(), note, now);
+    let mut status = context.status_of(&object, &next, note);
     status.plan = Some(freeze(&policy_object, next.daemon_sets.clone())?);
     status.priority = Some(i32::from(candidate.priority.0));
     status.causes = candidate.causes.iter().take(16).map(cause).collect();
@@ -126,12 +124,9 @@ async fn retry(
     run: &Run,
     node: &NodeFacts,
 ) -> Result<(), AdmitError> {
-    let now = context.now();
-    let next = remediation::retry(run, node, now);
+    let next = remediation::retry(run, node, context.now());
     let note = status::Note { reason: next.reason, message: &next.message };
-    let generation = object.metadata.generation.unwrap_or_default();
-    let before = object.status.clone().unwrap_or_default();
-    let status = status::status(&before, &next, generation, context.term(), note, now);
+    let status = context.status_of(object, &next, note);
     let written = act::run::replace_status(&context.clients.act, object, status).await?;
     context.learn(&written);
     let (step, reason) = (next.step.name(), next.reason.name());

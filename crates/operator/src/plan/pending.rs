@@ -55,7 +55,6 @@ fn is_persons(run: &Run) -> bool {
 }
 
 fn says(object: &NodeRemediation, (reason, message): (&str, &str)) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    let mut said = conditions.filter(|condition| condition.type_ == "Succeeded");
-    said.any(|said| said.reason == reason && said.message == message)
+    let said = object.status.as_ref().and_then(|status| status.said());
+    said.is_some_and(|said| said.reason == reason && said.message == message)
 }
