@@ -29,6 +29,7 @@ pub const EPOCH_RULE: &str = "!has(oldSelf.status) || !has(oldSelf.status.epoch)
     doc = "A NodeRemediation is one run of a RemediationPolicy on one node: what was done, when and why.",
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.nodeName"),
     printcolumn(name = "Priority", type_ = "integer", json_path = ".status.priority"),
+    printcolumn(name = "Domain", type_ = "string", json_path = ".status.failureDomain"),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
     printcolumn(name = "Succeeded", type_ = "string", json_path = r#".status.conditions[?(@.type=="Succeeded")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Succeeded")].reason"#),
@@ -124,6 +125,10 @@ pub struct NodeRemediationStatus {
     /// Priority of the most urgent cause. Default: none. Example: `6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// The failure domain of the node at admission, for people. Default: empty. Example: `a/r1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub failure_domain: String,
     /// Every trigger that was true at admission, most urgent first. Default: none.
     #[schemars(length(max = 16))]
     pub causes: Vec<CauseSpec>,
@@ -217,6 +222,25 @@ pub struct FrozenPlan {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub daemon_sets: Vec<String>,
+    /// The failure domain of the node at admission: the values of the operator's `topologyKeys`; a
+    /// node without any of them is its own domain. Default: none.
+    /// Example: `[{key: topology.kubernetes.io/zone, value: a}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub domain: Option<Vec<DomainLabelRecord>>,
+}
+
+/// One label of a failure domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainLabelRecord {
+    /// The label. Example: `topology.kubernetes.io/zone`.
+    #[schemars(length(max = 317))]
+    pub key: String,
+    /// Its value; empty where the nodes of the domain lack it. Default: empty. Example: `a`.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub value: String,
 }
 
 /// One step, or one attempt of it.

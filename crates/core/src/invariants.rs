@@ -43,7 +43,7 @@ pub fn check(world: &World) -> Vec<Violation> {
     for mut runs in by_node.into_values().filter(|runs| runs.len() > 1) {
         // The one that the node bears the mark of goes on; without a mark the first by name.
         runs.sort_by_key(|run| {
-            let node = world.nodes.get(&run.node_name);
+            let node = world.node(&run.node_name);
             let marked = node.is_some_and(|node| node.cordoned_by.as_ref() == Some(&run.uid));
             // One that cannot be read has no contract, and moves for nobody.
             (!marked, run.contract.is_none(), run.name.clone())

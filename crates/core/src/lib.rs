@@ -13,14 +13,22 @@
 //! | [`drain`] | which pods go, and what an eviction's answer means |
 //! | [`reboot_check`] | may this Pod reboot this machine now |
 //! | [`sweep`] | what becomes of a mark whose run is gone |
+//! | [`budget`], [`domain`], [`config`] | how many nodes may be out, and where |
+//! | [`breaker`] | is this a storm |
+//! | [`ledger`] | who holds a slot |
 //! | [`clock`] | can the operator's clock be trusted |
 //! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
 
+pub mod breaker;
+pub mod budget;
 pub mod clock;
+pub mod config;
+pub mod domain;
 pub mod drain;
 pub mod facts;
 pub mod invariants;
+pub mod ledger;
 pub mod plan;
 pub mod policy;
 pub mod priority;

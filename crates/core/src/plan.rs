@@ -7,12 +7,16 @@
 mod candidate;
 mod gate;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    breaker::Storms,
+    config::ClusterConfig,
+    domain::Domain,
     facts::{NodeFacts, Pauses},
+    ledger::Ledger,
     policy::{Mode, Policy},
     priority::Priority,
     reason::words,
@@ -29,7 +33,7 @@ pub struct World {
     /// The operator's clock.
     pub now: Timestamp,
     /// Nodes by name.
-    pub nodes: BTreeMap<String, NodeFacts>,
+    pub nodes: BTreeMap<String, Arc<NodeFacts>>,
     /// Policies that are valid, by name.
     pub policies: BTreeMap<String, Policy>,
     /// Runs that have not ended.
@@ -40,6 +44,59 @@ pub struct World {
     pub strays: Vec<Stray>,
     /// The API server's clock less the operator's, where they differ by more than is allowed.
     pub clock_skew: Option<SignedDuration>,
+    /// The configuration of the whole cluster; `None` when none was good since the start, and nothing
+    /// starts.
+    pub config: Option<ClusterConfig>,
+    /// Slots that the ledger holds beyond those of `open_runs` and `strays`, and the recent starts.
+    pub ledger: Ledger,
+    /// The storms on record, by policy.
+    pub storms: BTreeMap<String, Storms>,
+    /// When the last meltdown ended: every `for` counts from there at the earliest.
+    pub meltdown_ended: Option<Timestamp>,
+    /// Where conditions come from, beside the nodes themselves.
+    pub sources: Vec<Source>,
+    /// When this operator began to plan.
+    pub started: Timestamp,
+    /// The node that the operator itself runs on: taken last among equals (hazard H31).
+    pub own_node: Option<String>,
+}
+
+impl World {
+    /// A world in which nothing is, with the default configuration.
+    pub fn empty(now: Timestamp) -> Self {
+        World {
+            now,
+            nodes: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            open_runs: Vec::new(),
+            pauses: Some(Pauses::default()),
+            strays: Vec::new(),
+            clock_skew: None,
+            config: Some(ClusterConfig::default()),
+            ledger: Ledger::default(),
+            storms: BTreeMap::new(),
+            meltdown_ended: None,
+            sources: Vec::new(),
+            started: now,
+            own_node: None,
+        }
+    }
+
+    /// What is known of a node.
+    pub fn node(&self, name: &str) -> Option<&NodeFacts> {
+        self.nodes.get(name).map(|node| &**node)
+    }
+}
+
+/// Something that writes conditions, whose silence says nothing until it has spoken once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name, for people.
+    pub name: String,
+    /// The condition types that it writes begin so.
+    pub prefix: String,
+    /// True once it has written what it knows.
+    pub synced: bool,
 }
 
 /// A pair of node and policy that wants a run.
@@ -53,10 +110,14 @@ pub struct Candidate {
     pub run: Option<String>,
     /// The triggers that are true, most urgent first; empty for a run made by a person.
     pub causes: Vec<Cause>,
-    /// Of the most urgent cause.
+    /// Of the most urgent cause, as its message says.
     pub priority: Priority,
+    /// The same after ageing: what the order goes by.
+    pub effective: Priority,
     /// Since when it has been waiting.
     pub since: Timestamp,
+    /// The failure domain of the node.
+    pub domain: Domain,
 }
 
 words! {
@@ -144,8 +205,8 @@ pub struct PairReport {
 /// What the planner decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// The one to start now.
-    pub admit: Option<Candidate>,
+    /// Those to start now, in order.
+    pub admit: Vec<Candidate>,
     /// What a DryRun policy would start, by policy.
     pub would_start: BTreeMap<String, Vec<Candidate>>,
     /// Pending runs made by the operator whose node is no candidate any more.
@@ -248,7 +309,7 @@ fn judge(world: &World, candidate: Candidate, plan: &mut Plan) {
     else {
         return;
     };
-    let admitted = plan.admit.as_ref();
+    let admitted = plan.admit.first();
     let wait = gate::first_failing(&gate::Question {
         world,
         policy,
@@ -267,7 +328,7 @@ fn judge(world: &World, candidate: Candidate, plan: &mut Plan) {
     }
     match policy.mode {
         Mode::DryRun => plan.would_start.entry(policy.name.clone()).or_default().push(candidate),
-        Mode::Enforce => plan.admit = Some(candidate),
+        Mode::Enforce => plan.admit.push(candidate),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::{drain::filter::DrainOptions, priority::PriorityRange};
+use crate::{budget::CountOrPercent, drain::filter::DrainOptions, priority::PriorityRange};
 
 /// What a policy may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,89 @@ pub struct Policy {
     pub selector: NodeSelector,
     /// How messages become priorities.
     pub priority: PriorityRange,
+    /// How waiting makes more urgent.
+    pub ageing: Ageing,
+    /// How many of its nodes may be out at once.
+    pub budget: Budget,
+    /// When it suspects a storm.
+    pub breaker: Breaker,
     /// What a run of it promises; frozen into the run at admission.
     pub contract: Contract,
+}
+
+/// How waiting makes more urgent (planner.md, Order): one step per full `every`, never below `floor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ageing {
+    /// How long a step takes; zero = priorities do not age.
+    pub every: SignedDuration,
+    /// The most urgent priority that ageing reaches.
+    pub floor: u16,
+}
+
+impl Default for Ageing {
+    fn default() -> Self {
+        Ageing { every: SignedDuration::from_hours(6), floor: 5 }
+    }
+}
+
+/// How many nodes of a policy may be out at once (planner.md, Budgets).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Of all the nodes that the policy selects.
+    pub max_unavailable: CountOrPercent,
+    /// What a percentage allows at least.
+    pub min_floor: u32,
+    /// How many failure domains the runs of the policy may keep open.
+    pub max_domains: u32,
+    /// Of the nodes that the policy selects in one failure domain.
+    pub max_unavailable_per_domain: CountOrPercent,
+    /// How many runs may start in a sliding window.
+    pub max_starts: MaxStarts,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget {
+            max_unavailable: CountOrPercent::Percent(10),
+            min_floor: 1,
+            max_domains: 1,
+            max_unavailable_per_domain: CountOrPercent::Percent(100),
+            max_starts: MaxStarts { count: 60, per: SignedDuration::from_hours(1) },
+        }
+    }
+}
+
+/// At most `count` starts in a window of length `per`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxStarts {
+    /// How many.
+    pub count: u32,
+    /// The length of the sliding window.
+    pub per: SignedDuration,
+}
+
+/// When a policy suspects that something else is wrong than its nodes (planner.md, Breaker).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// More nodes than this that are not Ready and hold no slot, and more than 3: nothing starts.
+    pub unhealthy: CountOrPercent,
+    /// At least this many nodes, and at least 3, with the same condition newly true: a storm.
+    pub correlated: CountOrPercent,
+    /// Newly true = within this time.
+    pub window: SignedDuration,
+    /// True when only a person closes it again.
+    pub manual_reset: bool,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            unhealthy: CountOrPercent::Percent(40),
+            correlated: CountOrPercent::Percent(25),
+            window: SignedDuration::from_mins(10),
+            manual_reset: false,
+        }
+    }
 }
 
 /// The part of a policy that a run freezes: later edits concern new runs only (SAFE-15).
@@ -54,6 +135,8 @@ pub struct Contract {
 pub struct Trigger {
     /// Which condition types it looks at.
     pub condition_type: TypePattern,
+    /// Fault or Maintenance.
+    pub class: Class,
     /// The statuses that make it true.
     pub statuses: Vec<String>,
     /// The reason it must have; `None` = any.
@@ -66,6 +149,16 @@ pub struct Trigger {
     pub must_clear: bool,
     /// For how long it must have been clear without a break.
     pub clear_for: SignedDuration,
+}
+
+/// What a trigger is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Class {
+    /// Something is wrong with the node.
+    #[default]
+    Fault,
+    /// Routine: does not age, and many at once are no storm; budgets bound it.
+    Maintenance,
 }
 
 /// A condition type, or all that begin with a prefix (`AlertManager_*`).

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
+    domain::Domain,
     facts::{Evidence, NodeFacts, Ready},
     policy::Contract,
     reason::{Invariant, Reason},
@@ -33,6 +34,8 @@ pub struct Run {
     pub frozen: Option<Frozen>,
     /// The frozen contract; absent while Pending.
     pub contract: Option<Contract>,
+    /// The failure domain of its node, frozen at admission; absent while Pending.
+    pub domain: Option<Domain>,
     /// Where the run stands.
     pub step: Step,
     /// Why it came to this step.

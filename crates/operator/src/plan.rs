@@ -156,13 +156,13 @@ impl Planner {
             let failures = self.failures.get(name);
             failures.is_some_and(|f| f.count >= FAILURES_BORNE && f.until > world.now)
         };
-        let first = decided.admit.as_ref()?;
+        let first = decided.admit.first()?;
         if !rests(&first.node) {
             return Some((first.clone(), BTreeSet::new()));
         }
         let (resting, nodes) =
             world.nodes.clone().into_iter().partition::<BTreeMap<_, _>, _>(|(name, _)| rests(name));
-        let next = plan(&World { nodes, ..world.clone() }).admit?;
+        let next = plan(&World { nodes, ..world.clone() }).admit.into_iter().next()?;
         Some((next, resting.into_keys().collect()))
     }
 

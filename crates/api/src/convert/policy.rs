@@ -72,6 +72,9 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
         suspended: spec.suspended,
         selector: selection(&spec.nodes)?,
         priority: PriorityRange { min: range.min, max: range.max, default: range.default },
+        ageing: core::Ageing::default(),
+        budget: core::Budget::default(),
+        breaker: core::Breaker::default(),
         contract: contract(
             &spec.triggers,
             &spec.drain,
@@ -138,6 +141,7 @@ fn trigger(spec: &TriggerSpec) -> core::Trigger {
     let default_clear_for = if from_alerts { ALERT_CLEAR_FOR } else { jiff::SignedDuration::ZERO };
     core::Trigger {
         condition_type: core::TypePattern::parse(&condition.condition_type),
+        class: core::Class::Fault,
         statuses: condition.status.iter().map(|status| format!("{status:?}")).collect(),
         reason: condition.reason.clone(),
         hold_for: condition.hold_for.value(),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rerail_core::{
+    domain::{Domain, DomainLabel},
     facts::Evidence,
     reason::Reason,
     run::{Frozen, Intent, IntentEffect, Retries, Run},
@@ -13,8 +14,8 @@ use super::policy::{self, PolicyError};
 use crate::{
     NodeRemediation,
     remediation::{
-        EffectName, EvidenceRecord, FrozenRecord, IntentRecord, NodeRemediationStatus, StepName,
-        StepRecord,
+        DomainLabelRecord, EffectName, EvidenceRecord, FrozenPlan, FrozenRecord, IntentRecord,
+        NodeRemediationStatus, StepName, StepRecord,
     },
 };
 
@@ -84,6 +85,7 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
         },
         frozen: status.frozen.as_ref().map(frozen),
         contract,
+        domain: status.plan.as_ref().and_then(domain),
         step,
         reason: current.and_then(|record| record.reason.parse().ok()).unwrap_or(Reason::Pending),
         message: current.map(|record| record.message.clone()).unwrap_or_default(),
@@ -100,6 +102,14 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
         ending: rolling_back.and_then(|record| record.reason.parse().ok()),
         name,
     })
+}
+
+fn domain(plan: &FrozenPlan) -> Option<Domain> {
+    let label = |label: &DomainLabelRecord| DomainLabel {
+        key: label.key.clone(),
+        value: label.value.clone(),
+    };
+    Some(Domain(plan.domain.as_ref()?.iter().map(label).collect()))
 }
 
 /// The record of the step that the run is in: the one of the highest attempt.

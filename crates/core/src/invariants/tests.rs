@@ -1,9 +1,11 @@
 //! Each invariant holds on the usual way, and each breach is told.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     drain::progress::PodRef,
-    facts::{LastRemediation, Pauses},
+    facts::LastRemediation,
     plan::World,
     reason::Reason,
     remediation::tests::{at, condition, cordon, node, node_in, pending_run, run, set},
@@ -193,13 +195,9 @@ fn of_two_runs_of_one_node_the_one_without_the_mark_is_told() {
     cordon(&mut node);
     node.last_remediation = LastRemediation::default();
     let mut world = World {
-        now: at(0),
-        nodes: [(node.name.clone(), node)].into(),
-        policies: BTreeMap::new(),
+        nodes: [(node.name.clone(), Arc::new(node))].into(),
         open_runs: vec![pending, first, second],
-        pauses: Some(Pauses::default()),
-        strays: vec![],
-        clock_skew: None,
+        ..World::empty(at(0))
     };
     let found = check(&world);
     let names: Vec<_> = found.iter().map(|v| (v.run.as_str(), v.invariant)).collect();

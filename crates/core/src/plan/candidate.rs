@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Candidate, Wait, WaitReason, World};
 use crate::{
+    domain::Domain,
     facts::{ATTEMPTS_KEPT, Cordon, NodeFacts},
     policy::{Mode, Policy},
     priority::{self, Priority},
@@ -53,7 +54,9 @@ pub(super) fn of_pair(world: &World, policy: &Policy, node: &NodeFacts) -> Verdi
         run: None,
         causes,
         priority,
+        effective: priority,
         since,
+        domain: domain(world, node),
     })
 }
 
@@ -89,8 +92,15 @@ pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
         run: Some(run.name.clone()),
         causes: Vec::new(),
         priority: Priority(policy.priority.default),
+        effective: Priority(policy.priority.default),
         since: run.since,
+        domain: domain(world, node),
     })
+}
+
+fn domain(world: &World, node: &NodeFacts) -> Domain {
+    let keys = world.config.as_ref().map(|config| config.topology_keys.as_slice());
+    Domain::of(&node.name, &node.labels, keys.unwrap_or_default())
 }
 
 /// The triggers that are true on new evidence, most urgent first. `Err` when none is: with what is to

@@ -118,14 +118,16 @@ fn one_at_a_time(question: &Question<'_>) -> Option<Wait> {
         let message = format!("node {} ({}) is taken first", admitted.node, admitted.priority);
         return Some(Wait::new(WaitReason::OneAtATime, message));
     }
-    let World { now, nodes, strays, open_runs, .. } = question.world;
-    let holds_slot = |run: &&Run| run.holds_slot(nodes.get(&run.node_name), *now);
+    let World { now, strays, open_runs, .. } = question.world;
+    let holds_slot = |run: &&Run| run.holds_slot(question.world.node(&run.node_name), *now);
     let under_way = open_runs.iter().filter(holds_slot);
     if let Some(run) = under_way.min_by_key(|run| &run.name) {
         let message = format!("run {} is under way; one at a time", run.name);
         return Some(Wait::new(WaitReason::OneAtATime, message));
     }
-    let stray = strays.iter().find(|stray| stray.holds_slot(nodes.get(&stray.node_name), *now))?;
+    let stray = strays
+        .iter()
+        .find(|stray| stray.holds_slot(question.world.node(&stray.node_name), *now))?;
     let message = format!(
         "the run of node {node} was deleted by force; its place is kept until nothing of it can act and the node has \
          reported, or bears the taint node.kubernetes.io/out-of-service, or is deleted",

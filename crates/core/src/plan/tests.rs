@@ -8,7 +8,7 @@ mod random;
 use super::*;
 use crate::{
     facts::{LastRemediation, LastRun, Pause, PauseScope, Ready},
-    policy::{NodeSelector, Requirement, TypePattern},
+    policy::{Ageing, Breaker, Budget, NodeSelector, Requirement, TypePattern},
     priority::PriorityRange,
     reason::Reason,
     remediation::tests::{at, condition, contract, cordon, node, run, secs, set},
@@ -22,6 +22,9 @@ fn policy() -> Policy {
         suspended: false,
         selector: NodeSelector::All,
         priority: PriorityRange { min: 0, max: 99, default: 9 },
+        ageing: Ageing::default(),
+        budget: Budget::default(),
+        breaker: Breaker::default(),
         contract: contract(),
     }
 }
@@ -45,13 +48,9 @@ fn healthy(name: &str) -> NodeFacts {
 
 fn world(nodes: Vec<NodeFacts>) -> World {
     World {
-        now: at(100),
-        nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
+        nodes: nodes.into_iter().map(|node| (node.name.clone(), Arc::new(node))).collect(),
         policies: BTreeMap::from([("workers".to_owned(), policy())]),
-        open_runs: vec![],
-        pauses: Some(Pauses::default()),
-        strays: vec![],
-        clock_skew: None,
+        ..World::empty(at(100))
     }
 }
 
@@ -61,7 +60,7 @@ fn one() -> World {
 }
 
 fn n1(world: &mut World) -> &mut NodeFacts {
-    world.nodes.get_mut("n1").unwrap()
+    Arc::make_mut(world.nodes.get_mut("n1").unwrap())
 }
 
 fn workers(world: &mut World) -> &mut Policy {
@@ -78,7 +77,7 @@ fn by_person() -> Run {
 }
 
 fn admitted(world: &World) -> Option<String> {
-    plan(world).admit.map(|candidate| candidate.node)
+    plan(world).admit.into_iter().next().map(|candidate| candidate.node)
 }
 
 /// Why `n1` does not start under the policy `workers`; fails where it starts or nothing is said.
@@ -103,7 +102,7 @@ fn last(result: Step, reason: Reason, end: i64) -> Option<LastRun> {
 
 #[test]
 fn a_true_trigger_on_a_free_node_starts_a_run_with_its_cause() {
-    let candidate = plan(&one()).admit.unwrap();
+    let candidate = plan(&one()).admit.into_iter().next().unwrap();
     assert_eq!((candidate.node.as_str(), candidate.policy.as_str()), ("n1", "workers"));
     assert_eq!((candidate.priority, candidate.since, candidate.run), (Priority(6), at(0), None));
     let cause = &candidate.causes[0];
@@ -113,7 +112,7 @@ fn a_true_trigger_on_a_free_node_starts_a_run_with_its_cause() {
 #[test]
 fn nothing_is_said_of_a_healthy_node() {
     let plan = plan(&world(vec![healthy("n1")]));
-    assert_eq!((plan.admit, plan.report.len()), (None, 0));
+    assert_eq!((plan.admit.first(), plan.report.len()), (None, 0));
     assert_eq!(plan.matched["workers"], 1);
 }
 
@@ -201,7 +200,7 @@ fn nodes_that_a_policy_does_not_select_are_not_its_business() {
     let label = Requirement::In("pool".into(), vec!["b".into()]);
     workers(&mut world).selector = NodeSelector::Labels(vec![label]);
     let plan = plan(&world);
-    assert_eq!((plan.admit, plan.report.len(), plan.matched["workers"]), (None, 0, 0));
+    assert_eq!((plan.admit.first(), plan.report.len(), plan.matched["workers"]), (None, 0, 0));
 }
 
 #[test]
@@ -229,7 +228,7 @@ fn the_most_urgent_cause_of_a_node_counts_and_all_are_named() {
     let mut worse = condition("SickToo", "True", 50);
     worse.message = "[P1] worse".into();
     set(n1(&mut world), worse);
-    let candidate = plan(&world).admit.unwrap();
+    let candidate = plan(&world).admit.into_iter().next().unwrap();
     assert_eq!((candidate.priority, candidate.since), (Priority(1), at(50)));
     let causes: Vec<_> = candidate.causes.iter().map(|c| c.condition_type.as_str()).collect();
     assert_eq!(causes, ["SickToo", "Sick"]);
@@ -263,7 +262,7 @@ fn of_two_policies_for_a_node_the_more_urgent_one_takes_it() {
     strict.priority = PriorityRange { min: 0, max: 3, default: 3 };
     world.policies.insert("strict".into(), strict);
     let plan = plan(&world);
-    assert_eq!(plan.admit.unwrap().policy, "strict");
+    assert_eq!(plan.admit.into_iter().next().unwrap().policy, "strict");
     assert_eq!(wait(&world).reason, WaitReason::ActiveRun);
 }
 
@@ -272,7 +271,7 @@ fn a_dry_run_says_what_it_would_do_and_never_does_it() {
     let mut world = world(vec![sick("n1", "[P6] x", 0), sick("n2", "[P2] x", 0)]);
     workers(&mut world).mode = Mode::DryRun;
     let plan = plan(&world);
-    assert_eq!(plan.admit, None);
+    assert_eq!(plan.admit, []);
     let would: Vec<_> = plan.would_start["workers"].iter().map(|c| c.node.as_str()).collect();
     assert_eq!(would, ["n2", "n1"]);
 }
@@ -283,7 +282,7 @@ fn a_dry_run_is_neither_hidden_by_an_enforcing_policy_nor_hides_it() {
     let dry = Policy { name: "dry".into(), mode: Mode::DryRun, ..policy() };
     world.policies.insert("dry".into(), dry);
     let plan = plan(&world);
-    assert_eq!(plan.admit.unwrap().policy, "workers");
+    assert_eq!(plan.admit.into_iter().next().unwrap().policy, "workers");
     assert_eq!(plan.would_start["dry"].len(), 1);
     assert_eq!(plan.report.iter().filter(|r| r.wait.is_none()).count(), 2);
 }
@@ -293,5 +292,5 @@ fn a_suspended_policy_starts_nothing_and_still_counts_its_nodes() {
     let mut world = one();
     workers(&mut world).suspended = true;
     let plan = plan(&world);
-    assert_eq!((plan.admit, plan.report.len(), plan.matched["workers"]), (None, 0, 1));
+    assert_eq!((plan.admit.first(), plan.report.len(), plan.matched["workers"]), (None, 0, 1));
 }

@@ -99,6 +99,7 @@ pub(crate) fn cordon(node: &mut NodeFacts) {
 pub(crate) fn trigger() -> Trigger {
     Trigger {
         condition_type: TypePattern::parse("Sick"),
+        class: policy::Class::Fault,
         statuses: vec!["True".into()],
         reason: None,
         hold_for: SignedDuration::ZERO,
@@ -156,6 +157,7 @@ pub(crate) fn pending_run() -> Run {
         retries: Retries::default(),
         frozen: None,
         contract: None,
+        domain: None,
         step: Step::Pending,
         reason: Reason::Pending,
         message: String::new(),

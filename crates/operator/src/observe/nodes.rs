@@ -110,13 +110,9 @@ impl Nodes {
     }
 
     /// What is known of every node.
-    pub fn snapshot(&self) -> BTreeMap<String, NodeFacts> {
+    pub fn snapshot(&self) -> BTreeMap<String, Arc<NodeFacts>> {
         let inner = self.lock();
-        inner
-            .nodes
-            .iter()
-            .map(|(name, known)| (name.clone(), NodeFacts::clone(&known.facts)))
-            .collect()
+        inner.nodes.iter().map(|(name, known)| (name.clone(), known.facts.clone())).collect()
     }
 
     /// The nodes that bear the mark of a run: name of the node and UID of the run.

@@ -11,9 +11,10 @@ use rerail_api::{
     NodeRemediation, RemediationPolicy,
     convert::{self, policy::PolicyError, run::RunError, status},
     names,
-    remediation::{CauseSpec, FrozenPlan, NodeRemediationSpec},
+    remediation::{CauseSpec, DomainLabelRecord, FrozenPlan, NodeRemediationSpec},
 };
 use rerail_core::{
+    domain::{Domain, DomainLabel},
     facts::{NodeFacts, cut_message},
     plan::{Candidate, Cause, plan},
     remediation,
@@ -75,15 +76,14 @@ pub async fn admit(
     let policy = convert::policy::policy(&policy_object)?;
 
     let mut world = world::from_caches(context, context.now());
-    world.nodes.insert(candidate.node.clone(), NodeFacts::clone(&node.facts));
+    world.nodes.insert(candidate.node.clone(), node.facts.clone());
     world.policies.insert(candidate.policy.clone(), policy.clone());
     world.pauses = Some(pauses);
     world.open_runs = world::open_runs(&runs);
     world.nodes.retain(|name, _| !resting.contains(name));
     let again = plan(&world).admit;
-    let Some(candidate) =
-        again.filter(|c| (&c.node, &c.policy) == (&candidate.node, &candidate.policy))
-    else {
+    let same = |c: &Candidate| (&c.node, &c.policy) == (&candidate.node, &candidate.policy);
+    let Some(candidate) = again.into_iter().find(same) else {
         return Ok(());
     };
 
@@ -108,7 +108,8 @@ pub async fn admit(
     let next = remediation::admit(&run, &node.facts, &policy.contract, daemon_sets, now);
     let note = status::Note { reason: next.reason, message: &next.message };
     let mut status = context.status_of(&object, &next, note);
-    status.plan = Some(freeze(&policy_object, next.daemon_sets.clone())?);
+    status.plan = Some(freeze(&policy_object, next.daemon_sets.clone(), &candidate.domain)?);
+    status.failure_domain = candidate.domain.to_string();
     status.priority = Some(i32::from(candidate.priority.0));
     status.causes = candidate.causes.iter().take(16).map(cause).collect();
     let written = act::run::replace_status(&context.clients.act, &object, status).await?;
@@ -236,6 +237,7 @@ fn cause(cause: &Cause) -> CauseSpec {
 fn freeze(
     policy: &RemediationPolicy,
     daemon_sets: Vec<String>,
+    domain: &Domain,
 ) -> Result<FrozenPlan, serde_json::Error> {
     let spec = &policy.spec;
     let mut plan = FrozenPlan {
@@ -247,10 +249,16 @@ fn freeze(
         verify: spec.verify.clone(),
         attempts: spec.attempts.clone(),
         daemon_sets: Vec::new(),
+        domain: None,
     };
     let digest = Sha256::digest(serde_json::to_vec(&plan)?);
     plan.hash = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     plan.daemon_sets = daemon_sets;
+    let label = |label: &DomainLabel| DomainLabelRecord {
+        key: label.key.clone(),
+        value: label.value.clone(),
+    };
+    plan.domain = Some(domain.0.iter().map(label).collect());
     Ok(plan)
 }
 

@@ -31,6 +31,7 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         pauses: context.pauses(),
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
+        ..World::empty(now)
     }
 }
 
@@ -83,6 +84,7 @@ fn unreadable(object: &serde_json::Value) -> Option<Run> {
         retries: Retries::default(),
         frozen: None,
         contract: None,
+        domain: None,
         // Pending runs of the operator are discarded when nobody wants them; this one must not be.
         step: if step == Step::Pending { Step::Held } else { step },
         reason: rerail_core::reason::Reason::Pending,

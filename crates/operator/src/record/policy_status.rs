@@ -180,7 +180,7 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
     );
     conditions.push(paused(&before.conditions, &name, generation, world));
     let runs = || world.open_runs.iter().filter(|run| run.policy == name);
-    let holds_slot = |run: &&Run| run.holds_slot(world.nodes.get(&run.node_name), world.now);
+    let holds_slot = |run: &&Run| run.holds_slot(world.node(&run.node_name), world.now);
     let waiting: Vec<_> =
         plan.report.iter().filter(|pair| pair.policy == name && pair.wait.is_some()).collect();
     let would = plan.would_start.get(&name).map(Vec::as_slice).unwrap_or_default();

@@ -144,7 +144,7 @@ proptest! {
     #[test]
     fn every_plan_keeps_the_rules(world in worlds()) {
         let plan = plan(&world);
-        if let Some(admit) = &plan.admit {
+        if let Some(admit) = plan.admit.first() {
             check_candidate(&world, admit)?;
             prop_assert_eq!(world.policies[&admit.policy].mode, Mode::Enforce);
             prop_assert!(!world.open_runs.iter().any(|run| run.step.holds_slot()));
@@ -159,7 +159,7 @@ proptest! {
         for name in &plan.discard {
             let run = world.open_runs.iter().find(|run| run.name == *name).unwrap();
             prop_assert!(run.step == Step::Pending && !run.causes.is_empty());
-            prop_assert!(plan.admit.as_ref().is_none_or(|admit| admit.run.as_ref() != Some(name)));
+            prop_assert!(plan.admit.first().is_none_or(|admit| admit.run.as_ref() != Some(name)));
         }
         prop_assert!(plan.recheck_at.is_none_or(|time| time > world.now));
     }
@@ -193,7 +193,7 @@ proptest! {
     #[test]
     fn nobody_more_urgent_waits_for_its_turn(world in worlds()) {
         let plan = plan(&world);
-        if let Some(admit) = &plan.admit {
+        if let Some(admit) = plan.admit.first() {
             let behind = plan.report.iter().filter(|report| {
                 let reason = report.wait.as_ref().map(|wait| wait.reason);
                 let turn = [WaitReason::OneAtATime, WaitReason::ActiveRun];
