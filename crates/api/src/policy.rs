@@ -307,7 +307,7 @@ pub struct RemediationPolicyStatus {
     #[schemars(length(max = 20))]
     pub would_start: Vec<WaitingNode>,
     /// Nodes with a trigger that do not start now, and why; at most 20. Default: none.
-    /// Example: `[{node: worker1b, priority: 6, reason: OneAtATime}]`.
+    /// Example: `[{node: worker1b, priority: 6, reason: BudgetExhausted}]`.
     #[schemars(length(max = 20))]
     pub waiting: Vec<WaitingNode>,
 }
@@ -336,7 +336,7 @@ pub struct WaitingNode {
     /// Its priority, if a trigger is true. Default: none. Example: `6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    /// Why, in one word. Default: empty. Example: `OneAtATime`.
+    /// Why, in one word. Default: empty. Example: `BudgetExhausted`.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// Why, in a sentence. Default: empty. Example: `run worker1a-0a1b2c3d is under way; one at a time`.

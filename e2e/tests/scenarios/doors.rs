@@ -58,7 +58,7 @@ fn a_held_run_is_tried_again_from_the_drain_on_as_a_new_attempt() {
         let answer = rerail(stage.cluster(), &["retry", &name]).await;
         assert!(answer.status.success(), "{}", words(&answer));
         assert!(words(&answer).contains("asked for retry 1"), "{}", words(&answer));
-        stage.waiting(&node, "OneAtATime").await;
+        stage.waiting(&node, "BudgetExhausted").await;
         let refused = rerail(stage.cluster(), &["retry", &busy.name_any()]).await;
         assert!(!refused.status.success());
         assert!(words(&refused).contains("is in step Draining, not Held"), "{}", words(&refused));

@@ -40,7 +40,7 @@ async fn hangs(stage: Stage) {
     let run = stage.run_in(&node, Step::Withdrawing).await;
     assert_eq!(run.status.unwrap().steps.pop().unwrap().reason, "RebootTimeout");
     stage.sicken(&other, "deadlock").await;
-    stage.waiting(&other, "OneAtATime").await;
+    stage.waiting(&other, "BudgetExhausted").await;
     // Reports of the kubelet that come meanwhile prove nothing.
     certain(&stage, &node, Step::Held, 1).await;
     stage.is_held(&node, "NoBoot", "the reboot was started, and the node still reports").await;

@@ -165,7 +165,7 @@ fn the_most_urgent_node_is_healed_first_and_one_at_a_time() {
         stage.sicken(&calm, "[P6] uptime").await;
         stage.sicken(&urgent, "[P2] disk is failing").await;
         stage.policy("Enforce", SHORT).await;
-        let message = stage.waiting(&calm, "OneAtATime").await.message;
+        let message = stage.waiting(&calm, "BudgetExhausted").await.message;
         let first = stage.run_in(&urgent, Step::Succeeded).await;
         let second = stage.run_in(&calm, Step::Succeeded).await;
         assert!(message.contains(&first.name_any()) || message.contains(&urgent), "{message}");

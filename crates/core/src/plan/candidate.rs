@@ -1,16 +1,17 @@
 //! Who is a candidate: planner.md, rules 1 to 3. Rule 4 (attempts, backoff) is a gate.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use super::{Candidate, Wait, WaitReason, World};
+use super::{Candidate, Wait, WaitReason, World, gate, order, slots, slots::Slots};
 use crate::{
-    domain::Domain,
     facts::{ATTEMPTS_KEPT, Cordon, NodeFacts},
-    policy::{Mode, Policy},
+    policy::{Class, Mode, Policy},
     priority::{self, Priority},
     run::Run,
     step::Step,
-    trigger::{self, Reading},
+    trigger::{self, Match, Reading, add},
 };
 
 /// A trigger that is true on a node.
@@ -22,8 +23,12 @@ pub struct Cause {
     pub reason: String,
     /// Its message, bounded.
     pub message: String,
+    /// What its trigger is about.
+    pub class: Class,
     /// Its priority, within the policy's range.
     pub priority: Priority,
+    /// The same after ageing.
+    pub effective: Priority,
     /// Since when it has been true.
     pub since: Timestamp,
 }
@@ -37,15 +42,40 @@ pub(super) enum Verdict {
     Candidate(Candidate),
 }
 
-pub(super) fn of_pair(world: &World, policy: &Policy, node: &NodeFacts) -> Verdict {
+/// What is known of runs, found once for each plan.
+pub(super) struct Known<'a> {
+    pub slots: Slots<'a>,
+    /// Runs that have begun, by UID of their node, in order of their names.
+    begun: BTreeMap<&'a str, Vec<&'a Run>>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn of(world: &'a World) -> Self {
+        let mut begun: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+        // A Pending run has begun nothing. It is a candidate beside others, and must not keep the node
+        // from all help, perhaps for ever, by naming a policy that does not exist.
+        for run in world.open_runs.iter().filter(|run| run.step != Step::Pending) {
+            begun.entry(&run.node_uid).or_default().push(run);
+        }
+        begun.values_mut().for_each(|runs| runs.sort_by_key(|run| &run.name));
+        Known { slots: Slots::of(world), begun }
+    }
+}
+
+pub(super) fn of_pair(
+    world: &World,
+    known: &Known<'_>,
+    policy: &Policy,
+    node: &NodeFacts,
+) -> Verdict {
     let causes = match causes(world, policy, node) {
         Ok(causes) => causes,
         Err(Some(wait)) => return Verdict::Wait(None, wait),
         Err(None) => return Verdict::Nothing,
     };
     let Some(first) = causes.first() else { return Verdict::Nothing };
-    let (priority, since) = (first.priority, first.since);
-    if let Some(wait) = standing_against(world, policy, node, None) {
+    let (priority, effective, since) = (first.priority, first.effective, first.since);
+    if let Some(wait) = standing_against(known, policy, node, None) {
         return Verdict::Wait(Some(priority), wait);
     }
     Verdict::Candidate(Candidate {
@@ -54,14 +84,14 @@ pub(super) fn of_pair(world: &World, policy: &Policy, node: &NodeFacts) -> Verdi
         run: None,
         causes,
         priority,
-        effective: priority,
+        effective,
         since,
-        domain: domain(world, node),
+        domain: slots::domain(world, None, &node.name, Some(node)),
     })
 }
 
 /// A run that a person made, or wants tried again: no trigger, and every other rule.
-pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
+pub(super) fn of_person(world: &World, known: &Known<'_>, run: &Run) -> Result<Candidate, Wait> {
     let missing = |reason, message: String| Err(Wait::new(reason, message));
     let Some(policy) = world.policies.get(&run.policy) else {
         let message = format!("policy {} does not exist or is not valid", run.policy);
@@ -83,7 +113,7 @@ pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
         let message = format!("a run has at most {ATTEMPTS_KEPT} attempts; release it");
         return missing(WaitReason::AttemptsExhausted, message);
     }
-    if let Some(wait) = standing_against(world, policy, node, Some(run)) {
+    if let Some(wait) = standing_against(known, policy, node, Some(run)) {
         return Err(wait);
     }
     Ok(Candidate {
@@ -94,36 +124,32 @@ pub(super) fn of_person(world: &World, run: &Run) -> Result<Candidate, Wait> {
         priority: Priority(policy.priority.default),
         effective: Priority(policy.priority.default),
         since: run.since,
-        domain: domain(world, node),
+        // A held run keeps its failure domain.
+        domain: slots::domain(world, run.domain.as_ref(), &node.name, Some(node)),
     })
-}
-
-fn domain(world: &World, node: &NodeFacts) -> Domain {
-    let keys = world.config.as_ref().map(|config| config.topology_keys.as_slice());
-    Domain::of(&node.name, &node.labels, keys.unwrap_or_default())
 }
 
 /// The triggers that are true on new evidence, most urgent first. `Err` when none is: with what is to
 /// be said of it, if anything.
 fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>, Option<Wait>> {
-    let mut causes = Vec::new();
+    let mut causes: Vec<Cause> = Vec::new();
     let mut wait: Option<Wait> = None;
     for found in trigger::matches(&policy.contract.triggers, node, world.now) {
-        let condition = found.condition;
-        let kind = condition.condition_type();
-        match found.reading {
-            Reading::True if trigger::is_new(condition, &node.last_remediation.evidence) => {
-                causes.push(Cause {
-                    condition_type: kind.to_owned(),
-                    reason: condition.reason.clone(),
-                    message: condition.message.clone(),
-                    priority: priority::priority(&condition.message, policy.priority),
-                    since: condition.status_since,
-                });
-            }
+        let kind = found.condition.condition_type();
+        match reading(world, &found) {
             Reading::True => {
-                let message = format!("{kind} has not been reported anew since the last run ended");
-                wait.get_or_insert(Wait::new(WaitReason::NoNewEvidence, message));
+                if !trigger::is_new(found.condition, &node.last_remediation.evidence) {
+                    let message =
+                        format!("{kind} has not been reported anew since the last run ended");
+                    wait.get_or_insert(Wait::new(WaitReason::NoNewEvidence, message));
+                    continue;
+                }
+                let cause = cause(world, policy, &found);
+                match causes.iter_mut().find(|known| known.condition_type == kind) {
+                    Some(known) if known.effective <= cause.effective => {}
+                    Some(known) => *known = cause,
+                    None => causes.push(cause),
+                }
             }
             Reading::Pending { until } => {
                 let earlier = wait.as_ref().and_then(|wait| wait.recheck_at);
@@ -143,15 +169,47 @@ fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>
         return Err(wait);
     }
     causes.sort_by(|a, b| {
-        (a.priority, a.since, &a.condition_type).cmp(&(b.priority, b.since, &b.condition_type))
+        let key = |cause: &Cause| (cause.effective, cause.since);
+        key(a).cmp(&key(b)).then_with(|| a.condition_type.cmp(&b.condition_type))
     });
-    causes.dedup_by(|a, b| a.condition_type == b.condition_type);
     Ok(causes)
+}
+
+/// What a condition says, with what the cluster makes of it: every `for` starts again when a meltdown
+/// ends, and what a source wrote that has not spoken since the start is Unknown.
+fn reading(world: &World, found: &Match<'_>) -> Reading {
+    let until = match found.reading {
+        Reading::True => world.now,
+        Reading::Pending { until } => until,
+        Reading::Unknown | Reading::Clear => return found.reading,
+    };
+    let kind = found.condition.condition_type();
+    if gate::silent_for_long(world).any(|source| kind.starts_with(&source.prefix)) {
+        return Reading::Unknown;
+    }
+    let anew = world.meltdown_ended.map(|ended| add(ended, found.trigger.hold_for));
+    let until = anew.map_or(until, |anew| anew.max(until));
+    if until <= world.now { Reading::True } else { Reading::Pending { until } }
+}
+
+fn cause(world: &World, policy: &Policy, found: &Match<'_>) -> Cause {
+    let condition = found.condition;
+    let (class, since) = (found.trigger.class, condition.status_since);
+    let priority = priority::priority(&condition.message, policy.priority);
+    Cause {
+        condition_type: condition.condition_type().to_owned(),
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
+        class,
+        priority,
+        effective: order::effective(priority, class, policy.ageing, since, world.now),
+        since,
+    }
 }
 
 /// `own` is the candidate's run, where there is one already: a held one bears its mark on the node.
 fn standing_against(
-    world: &World,
+    known: &Known<'_>,
     policy: &Policy,
     node: &NodeFacts,
     own: Option<&Run>,
@@ -168,13 +226,13 @@ fn standing_against(
     if node.deleting {
         return wait(WaitReason::NodeDeleting, "the node is being deleted");
     }
-    // A Pending run has begun nothing. It is a candidate beside others, and must not keep the node
-    // from all help, perhaps for ever, by naming a policy that does not exist.
-    let begun =
-        |run: &&Run| run.node_uid == node.uid && run.step != Step::Pending && own != Some(*run);
-    if let Some(run) = world.open_runs.iter().filter(begun).min_by_key(|run| &run.name) {
+    let begun = known.begun.get(node.uid.as_str()).into_iter().flatten();
+    if let Some(run) = begun.copied().find(|run| own != Some(*run)) {
         let message = format!("run {} of this node is in step {}", run.name, run.step);
         return Some(Wait::new(WaitReason::ActiveRun, message));
+    }
+    if let Some(wait) = place_kept(known, node) {
+        return Some(wait);
     }
     // Before the cordon: who takes a node down often cordons it, too, and the mark says more.
     if let Some(claim) = &node.claim {
@@ -198,4 +256,19 @@ fn standing_against(
         return wait(WaitReason::NoReachableRemedy, message);
     }
     None
+}
+
+/// Something of an earlier run on this node may still act, or its slot is not released yet.
+fn place_kept(known: &Known<'_>, node: &NodeFacts) -> Option<Wait> {
+    let slot = known.slots.by_node.get(node.name.as_str())?.first()?;
+    let message = match slot.stray {
+        true => format!(
+            "run {} of this node was deleted by force; its place is kept until nothing of it can act and the node has \
+             reported, or bears the taint node.kubernetes.io/out-of-service",
+            slot.run
+        ),
+        false => format!("run {} of this node still holds its slot", slot.run),
+    };
+    let wait = Wait::new(WaitReason::ActiveRun, message);
+    Some(Wait { recheck_at: slot.frees_at, ..wait })
 }

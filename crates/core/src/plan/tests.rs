@@ -8,10 +8,11 @@ mod random;
 use super::*;
 use crate::{
     facts::{LastRemediation, LastRun, Pause, PauseScope, Ready},
-    policy::{Ageing, Breaker, Budget, NodeSelector, Requirement, TypePattern},
+    policy::{Ageing, Breaker, Budget, Mode, NodeSelector, Requirement, TypePattern},
     priority::PriorityRange,
     reason::Reason,
     remediation::tests::{at, condition, contract, cordon, node, run, secs, set},
+    step::Step,
 };
 
 fn policy() -> Policy {
@@ -46,10 +47,12 @@ fn healthy(name: &str) -> NodeFacts {
     node
 }
 
+/// Without failure domains; of a few nodes, one may be out.
 fn world(nodes: Vec<NodeFacts>) -> World {
     World {
         nodes: nodes.into_iter().map(|node| (node.name.clone(), Arc::new(node))).collect(),
         policies: BTreeMap::from([("workers".to_owned(), policy())]),
+        config: Some(ClusterConfig { topology_keys: vec![], ..ClusterConfig::default() }),
         ..World::empty(at(100))
     }
 }
@@ -235,18 +238,21 @@ fn the_most_urgent_cause_of_a_node_counts_and_all_are_named() {
 }
 
 #[test]
-fn one_at_a_time_in_the_whole_cluster() {
+fn of_a_few_nodes_one_at_a_time() {
     let mut world = world(vec![sick("n1", "[P6] x", 0), sick("n2", "[P2] x", 0)]);
     assert_eq!(admitted(&world).as_deref(), Some("n2"));
     let waits = wait(&world);
     assert_eq!(
         (waits.reason, waits.message.as_str()),
-        (WaitReason::OneAtATime, "node n2 (P2) is taken first")
+        (
+            WaitReason::BudgetExhausted,
+            "policy workers: 1 of at most 1 (10% of 2) nodes unavailable: n2"
+        )
     );
     for step in Step::ALL.into_iter().filter(|step| step.holds_slot()) {
         world.open_runs = vec![Run { node_uid: "uid-n3".into(), ..run(step) }];
         assert_eq!(admitted(&world), None, "{step}");
-        assert_eq!(wait(&world).reason, WaitReason::OneAtATime);
+        assert_eq!(wait(&world).reason, WaitReason::BudgetExhausted);
     }
     for step in [Step::Held, Step::Pending] {
         world.open_runs = vec![Run { node_uid: "uid-n3".into(), ..run(step) }];
@@ -273,7 +279,8 @@ fn a_dry_run_says_what_it_would_do_and_never_does_it() {
     let plan = plan(&world);
     assert_eq!(plan.admit, []);
     let would: Vec<_> = plan.would_start["workers"].iter().map(|c| c.node.as_str()).collect();
-    assert_eq!(would, ["n2", "n1"]);
+    assert_eq!(would, ["n2"], "as if it enforced: one at a time");
+    assert_eq!(wait(&world).reason, WaitReason::BudgetExhausted);
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl Metrics {
         metrics.outcome("example", "Succeeded", "Healed");
         metrics.step_ended("Draining", SignedDuration::ZERO);
         metrics.policy_runs("example", 0, 0);
-        metrics.waiting("example", "OneAtATime");
+        metrics.waiting("example", "BudgetExhausted");
         metrics.run_error("Draining");
         metrics.malformed("RemediationPolicy");
         metrics.violated(Invariant::Intent);

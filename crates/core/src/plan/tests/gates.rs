@@ -124,7 +124,7 @@ fn the_first_failing_gate_is_the_reason_shown() {
     world.open_runs = vec![Run { node_uid: "uid-n3".into(), ..run(Step::Draining) }];
     type Case = (fn(&mut World), WaitReason);
     let cases: [Case; 5] = [
-        (|_| {}, WaitReason::OneAtATime),
+        (|_| {}, WaitReason::BudgetExhausted),
         (
             |w| n1(w).last_remediation.last = last(Step::Failed, Reason::DrainTimeout, 90),
             WaitReason::Backoff,
@@ -153,7 +153,7 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
         report_at_end: None,
     }];
     let waits = wait(&world);
-    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::OneAtATime, Some(at(70))));
+    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::BudgetExhausted, Some(at(70))));
     world.now = at(70);
     assert_eq!(admitted(&world), Some("n1".into()));
 }

@@ -195,7 +195,7 @@ fn a_retry_passes_all_gates() {
                 (other.node_name, other.node_uid) = ("n2".into(), "uid-n2".into());
                 w.open_runs.push(other);
             },
-            WaitReason::OneAtATime,
+            WaitReason::BudgetExhausted,
         ),
     ];
     for (change, expected) in cases {

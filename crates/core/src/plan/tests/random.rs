@@ -196,7 +196,7 @@ proptest! {
         if let Some(admit) = plan.admit.first() {
             let behind = plan.report.iter().filter(|report| {
                 let reason = report.wait.as_ref().map(|wait| wait.reason);
-                let turn = [WaitReason::OneAtATime, WaitReason::ActiveRun];
+                let turn = [WaitReason::BudgetExhausted, WaitReason::ActiveRun];
                 reason.is_some_and(|reason| turn.contains(&reason)) && report.priority.is_some()
                     && world.policies[&report.policy].mode == Mode::Enforce
             });
