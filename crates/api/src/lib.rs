@@ -3,13 +3,15 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`policy`], [`remediation`] | the custom resources |
+//! | [`policy`], [`limits`], [`remediation`] | the custom resources |
 //! | [`convert`] | custom resources and Nodes to core types and back |
 //! | [`names`] | labels, annotations, namespaces |
 //! | [`duration`] | Go-style durations |
 
 pub mod convert;
 pub mod duration;
+#[allow(missing_docs, reason = "as for `policy`")]
+pub mod limits;
 pub mod names;
 #[allow(
     missing_docs,

@@ -15,6 +15,9 @@ pub const LAST_REMEDIATION: &str = "rerail.dev/last-remediation";
 pub const HOLD: &str = "rerail.dev/hold";
 /// Label on a Node, set by people: never select this node.
 pub const IGNORE: &str = "rerail.dev/ignore";
+/// Annotation on a RemediationPolicy, set by people: a time. Condition types that were stopped by then
+/// may start runs again, and what was newly true by then does not stop them any more.
+pub const RESET_BREAKER: &str = "rerail.dev/reset-breaker";
 /// Finalizer on a NodeRemediation while there is something of ours to undo.
 pub const FINALIZER: &str = "rerail.dev/cleanup";
 /// Annotation on a NodeRemediation beside [`FINALIZER`]: for people, who set it, since when, and how to
@@ -34,6 +37,10 @@ pub const OPERATOR_SERVICE_ACCOUNT: &str = "rerail-operator";
 pub const NODE_SERVICE_ACCOUNT: &str = "rerail-node";
 /// ConfigMap of the kill switch, in [`SYSTEM_NAMESPACE`].
 pub const PAUSE_CONFIG_MAP: &str = "rerail-pause";
+/// ConfigMap of the configuration of the whole cluster, in [`SYSTEM_NAMESPACE`].
+pub const CONFIG_CONFIG_MAP: &str = "rerail-config";
+/// The key of [`CONFIG_CONFIG_MAP`] that holds the configuration.
+pub const CONFIG_KEY: &str = "config.yaml";
 
 /// Label of every Pod that the operator makes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::duration::GoDuration;
+use crate::{
+    duration::GoDuration,
+    limits::{AgeingSpec, BreakerSpec, BudgetSpec, BudgetStatus, STORMS_KEPT, StormStatus},
+};
 
 /// What to do about which conditions on which nodes.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,7 @@ use crate::duration::GoDuration;
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Active", type_ = "integer", json_path = ".status.counts.active"),
     printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.counts.waiting"),
+    printcolumn(name = "Budget", type_ = "string", json_path = ".status.budget.summary"),
     printcolumn(name = "Blocked", type_ = "string", json_path = ".status.waiting[0].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 63").message("`metadata.name` must be at most 63 characters")
@@ -43,9 +47,17 @@ pub struct RemediationPolicySpec {
     #[schemars(length(min = 1, max = 16))]
     pub triggers: Vec<TriggerSpec>,
     /// How the prefix `[P<n>]` of a condition's message becomes a priority; a smaller number is more
-    /// urgent. Default: `{default: 9, min: 0, max: 99}`.
+    /// urgent. Default: `{default: 9, min: 0, max: 99, ageing: {every: 6h, floor: 5}}`.
     #[serde(default)]
     pub priority: PrioritySpec,
+    /// How many nodes may be out at once. Default: 10% of the nodes that the policy selects, in one
+    /// failure domain at a time, and 60 starts per 1h.
+    #[serde(default)]
+    pub budget: BudgetSpec,
+    /// When it is suspected that something else is wrong than the nodes, so that nothing starts.
+    /// Default: 40% not Ready, or one condition type newly true on 25% within 10m.
+    #[serde(default)]
+    pub breaker: BreakerSpec,
     /// How the node is drained. Default: 30m, emptyDir pods deleted, unmanaged pods refused.
     #[serde(default)]
     pub drain: DrainSpec,
@@ -95,6 +107,10 @@ pub struct NodeSelection {
 pub struct TriggerSpec {
     /// The node condition. Example: `{type: KernelDeadlock, status: ["True"], for: 5m}`.
     pub condition: ConditionSpec,
+    /// Fault: something is wrong with the node. Maintenance: routine; it does not age, and many nodes
+    /// at once are no storm. Default: Fault. Example: `Maintenance`.
+    #[serde(default)]
+    pub class: TriggerClass,
     /// MustClear: the condition must be clear after the reboot, before the uncordon; Ignore: it need
     /// not (an uptime alert, say). Default: MustClear. Example: `Ignore`.
     #[serde(default)]
@@ -103,6 +119,14 @@ pub struct TriggerSpec {
     /// with `AlertManager_`, else 0s. Example: `5m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clear_for: Option<GoDuration>,
+}
+
+/// What a trigger is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TriggerClass {
+    #[default]
+    Fault,
+    Maintenance,
 }
 
 /// Must a trigger clear before the uncordon?
@@ -163,6 +187,9 @@ pub struct PrioritySpec {
     #[serde(default = "default_priority_max")]
     #[schemars(range(min = 0, max = 9999))]
     pub max: u16,
+    /// How waiting makes more urgent, for triggers of class Fault. Default: one step per 6h, not beyond 5.
+    #[serde(default)]
+    pub ageing: AgeingSpec,
 }
 
 /// How a node is drained, through the Eviction API.
@@ -296,12 +323,19 @@ pub struct AttemptsSpec {
 pub struct RemediationPolicyStatus {
     /// The generation of the spec that this status speaks of. Default: 0. Example: `3`.
     pub observed_generation: i64,
-    /// Ready, Reconciling and Stalled speak of the spec only; Paused of the kill switch. Default: none.
+    /// Ready, Reconciling and Stalled speak of the spec only; Paused of the kill switch; BudgetExhausted
+    /// and BreakerOpen of what keeps nodes waiting; Configured of `rerail-config`. Default: none.
     /// Example: `[{type: Ready, status: "True"}]`.
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
     /// How many nodes stand where. Default: zeros. Example: `{matched: 60, waiting: 2, active: 1, held: 0}`.
     pub counts: Counts,
+    /// How much of the budget is in use. Default: zeros.
+    pub budget: BudgetStatus,
+    /// Condition types that are stopped, since they became true on many nodes at once; at most 32.
+    /// Default: none. Example: `[{conditionType: KernelDeadlock, state: Open, since: "2026-01-01T00:00:00Z"}]`.
+    #[schemars(length(max = STORMS_KEPT))]
+    pub breaker: Vec<StormStatus>,
     /// What this policy would start now, were its mode Enforce; at most 20. Default: none.
     /// Example: `[{node: worker1a, reason: WouldStart}]`.
     #[schemars(length(max = 20))]
@@ -376,7 +410,12 @@ defaults! {
 
 impl Default for PrioritySpec {
     fn default() -> Self {
-        PrioritySpec { default: default_priority(), min: 0, max: default_priority_max() }
+        PrioritySpec {
+            default: default_priority(),
+            min: 0,
+            max: default_priority_max(),
+            ageing: AgeingSpec::default(),
+        }
     }
 }
 

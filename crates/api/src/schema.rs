@@ -24,6 +24,21 @@ pub fn known_formats(schema: &mut JSONSchemaProps) {
     }
 }
 
+/// A count of nodes or a percentage: `5` or `"10%"`.
+pub fn count_or_percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 0,
+        "maximum": crate::limits::COUNT_LIMIT,
+        "pattern": "^(100|[0-9]{1,2})%$",
+        "maxLength": 4,
+        "x-kubernetes-validations": [{
+            "rule": "type(self) == int || self.endsWith('%')",
+            "message": "write a number of nodes, such as `5`, or a percentage from 0% to 100%, such as `\"10%\"`",
+        }],
+    })
+}
+
 /// `metav1.Condition` as a list map by type.
 pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

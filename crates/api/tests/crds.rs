@@ -135,10 +135,12 @@ fn rust_and_the_schema_have_the_same_defaults() {
     let condition = json!({ "condition": { "type": "KernelDeadlock" } });
     let least = json!({ "nodes": { "all": true }, "triggers": [condition] });
     let mut parts = least.clone();
-    for part in ["priority", "drain", "verify", "attempts"] {
+    for part in ["priority", "budget", "breaker", "drain", "verify", "attempts"] {
         parts[part] = json!({});
     }
     parts["remedies"] = json!([{ "reboot": {} }]);
+    parts["priority"]["ageing"] = json!({});
+    parts["budget"]["maxStarts"] = json!({});
     let schema = spec_schema("RemediationPolicy");
     for given in [least, parts] {
         let mut stored = given.clone();

@@ -10,9 +10,14 @@ use crate::{facts::NodeFacts, plan::World, policy::Policy};
 /// How one condition type stands that once was a storm. A type that is not on record is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storm {
-    /// Nothing starts for this type, but one probe once the storm is no longer growing.
+    /// Nothing starts for this type.
     Open {
         /// Since when.
+        since: Timestamp,
+    },
+    /// The storm is over: one run may start, to see whether its remedy helps.
+    Probing {
+        /// Since when: runs that ended later belong to it.
         since: Timestamp,
     },
     /// A probe succeeded: `allowed` runs may start, then twice as many.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{budget::CountOrPercent, drain::filter::DrainOptions, priority::PriorityRange};
 
@@ -102,6 +102,8 @@ pub struct Breaker {
     pub window: SignedDuration,
     /// True when only a person closes it again.
     pub manual_reset: bool,
+    /// When a person reset it: what opened or was newly true by then counts no more.
+    pub reset_at: Option<Timestamp>,
 }
 
 impl Default for Breaker {
@@ -111,6 +113,7 @@ impl Default for Breaker {
             correlated: CountOrPercent::Percent(25),
             window: SignedDuration::from_mins(10),
             manual_reset: false,
+            reset_at: None,
         }
     }
 }

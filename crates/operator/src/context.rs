@@ -22,7 +22,7 @@ use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
 use crate::{
     client::Clients,
     deps::Deps,
-    observe::{nodes::Nodes, objects::Objects, wake::Wakers},
+    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
     record::events::Events,
     sweep::Strays,
 };
@@ -60,6 +60,8 @@ pub struct Context {
     pub policies: Objects<RemediationPolicy>,
     /// The kill switch.
     pub pause: Objects<ConfigMap>,
+    /// The configuration of the whole cluster.
+    pub config: Config,
     /// Who is woken.
     pub wakers: Wakers,
     /// Events.

@@ -145,6 +145,9 @@ const RULES: &[Rule] = &[
     Rule::operator("", &["configmaps"], &["list", "watch"], "Obeys the kill switch.")
         .within(names::SYSTEM_NAMESPACE)
         .named(&[names::PAUSE_CONFIG_MAP]),
+    Rule::operator("", &["configmaps"], &["list", "watch"], "Keeps the limits of the cluster.")
+        .within(names::SYSTEM_NAMESPACE)
+        .named(&[names::CONFIG_CONFIG_MAP]),
     Rule::operator(
         "",
         &["nodes"],

@@ -22,6 +22,7 @@ use crate::{
     deps::Deps,
     drive::Driver,
     observe::{
+        config::{self, Config},
         nodes::Nodes,
         objects::{self, Entry, Objects},
         wake::Wakers,
@@ -78,6 +79,7 @@ pub(crate) async fn begin(
         runs: Objects::default(),
         policies: Objects::default(),
         pause: Objects::default(),
+        config: Config::default(),
         wakers: Wakers::default(),
         events,
         strays: Strays::default(),
@@ -163,14 +165,43 @@ fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
     }));
     let shared = context.clone();
     let resource = objects::resource::<ConfigMap>();
-    let pause: Api<DynamicObject> =
+    let config_maps: Api<DynamicObject> =
         Api::namespaced_with(client, names::SYSTEM_NAMESPACE, &resource);
-    let only = all().fields(&format!("metadata.name={}", names::PAUSE_CONFIG_MAP));
-    watches.spawn(follow(pause, only, "the ConfigMap rerail-pause".into(), move |event| {
+    let only = |name| all().fields(&format!("metadata.name={name}"));
+    let (maps, pause) = (config_maps.clone(), only(names::PAUSE_CONFIG_MAP));
+    watches.spawn(follow(maps, pause, "the ConfigMap rerail-pause".into(), move |event| {
         shared.pause.event(event);
         shared.wakers.all();
         shared.wakers.planner.notify_one();
     }));
+    let shared = context.clone();
+    let config = only(config::NAME);
+    watches.spawn(follow(
+        config_maps,
+        config,
+        "the ConfigMap rerail-config".into(),
+        move |event| {
+            configured(&shared, event);
+        },
+    ));
+}
+
+/// Takes in what was seen of `rerail-config`, and says what is wrong with it.
+fn configured(context: &Context, event: watcher::Event<DynamicObject>) {
+    if !context.config.event(event) {
+        return;
+    }
+    let problem = context.config.problem();
+    context.deps.metrics.configured(problem.is_none());
+    match problem {
+        Some(problem) => tracing::error!(
+            reason = problem.reason(),
+            error = problem.error,
+            "the configuration of the cluster is not in force"
+        ),
+        None => tracing::info!(config = ?context.config.current(), "configured"),
+    }
+    context.wakers.planner.notify_one();
 }
 
 /// Waits until everything is known, adopts what is open, then plans and drives.
@@ -201,7 +232,8 @@ async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool 
         let all = context.nodes.synced()
             && context.runs.synced()
             && context.policies.synced()
-            && context.pause.synced();
+            && context.pause.synced()
+            && context.config.synced();
         if all {
             return true;
         }

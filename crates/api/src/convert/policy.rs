@@ -10,10 +10,13 @@ use rerail_core::{
     priority::PriorityRange,
 };
 
+use super::limits::{self, LimitError};
 use crate::{
+    names,
     policy::{
         AttemptsSpec, DeleteOrRefuse, DrainSpec, Mode, NodeSelection, OnNotCured, RebootMethod,
-        RemediationPolicy, RemedySpec, Requirement, TriggerSpec, TriggerVerify, VerifySpec,
+        RemediationPolicy, RemedySpec, Requirement, TriggerClass, TriggerSpec, TriggerVerify,
+        VerifySpec,
     },
     remediation::FrozenPlan,
 };
@@ -53,6 +56,9 @@ pub enum PolicyError {
     /// An attempts limit out of range.
     #[error("`spec.attempts.max` must be 1 to 32, not {0}")]
     AttemptsRange(u32),
+    /// A budget, a breaker or ageing out of range.
+    #[error("spec.{0}")]
+    Limit(#[from] LimitError),
 }
 
 /// The validated policy.
@@ -72,9 +78,9 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
         suspended: spec.suspended,
         selector: selection(&spec.nodes)?,
         priority: PriorityRange { min: range.min, max: range.max, default: range.default },
-        ageing: core::Ageing::default(),
-        budget: core::Budget::default(),
-        breaker: core::Breaker::default(),
+        ageing: limits::ageing(&range.ageing)?,
+        budget: limits::budget(&spec.budget)?,
+        breaker: limits::breaker(&spec.breaker, object.annotations().get(names::RESET_BREAKER))?,
         contract: contract(
             &spec.triggers,
             &spec.drain,
@@ -141,7 +147,10 @@ fn trigger(spec: &TriggerSpec) -> core::Trigger {
     let default_clear_for = if from_alerts { ALERT_CLEAR_FOR } else { jiff::SignedDuration::ZERO };
     core::Trigger {
         condition_type: core::TypePattern::parse(&condition.condition_type),
-        class: core::Class::Fault,
+        class: match spec.class {
+            TriggerClass::Fault => core::Class::Fault,
+            TriggerClass::Maintenance => core::Class::Maintenance,
+        },
         statuses: condition.status.iter().map(|status| format!("{status:?}")).collect(),
         reason: condition.reason.clone(),
         hold_for: condition.hold_for.value(),

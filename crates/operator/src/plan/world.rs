@@ -31,6 +31,7 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         pauses: context.pauses(),
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
+        config: context.config.current(),
         ..World::empty(now)
     }
 }

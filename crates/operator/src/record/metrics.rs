@@ -76,6 +76,7 @@ struct Inner {
     violations: Family<InvariantLabel, Counter>,
     swept: Counter,
     clock_skew: Gauge,
+    configured: Gauge,
     ready: AtomicBool,
     last_plan: AtomicI64,
 }
@@ -134,6 +135,12 @@ impl Default for Metrics {
             "The API server's clock less the operator's; 0 while they differ by no more than is allowed",
             clock_skew.clone(),
         );
+        let configured = Gauge::default();
+        registry.register(
+            "config_last_reload_successful",
+            "1 while the ConfigMap rerail-config is in force as it stands; 0 while it cannot be read",
+            configured.clone(),
+        );
         Metrics(Arc::new(Inner {
             registry,
             api_requests,
@@ -147,6 +154,7 @@ impl Default for Metrics {
             violations,
             swept,
             clock_skew,
+            configured,
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
         }))
@@ -204,6 +212,10 @@ impl Metrics {
 
     pub(crate) fn clock_skew(&self, skew: Option<SignedDuration>) {
         self.0.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
+    }
+
+    pub(crate) fn configured(&self, in_force: bool) {
+        self.0.configured.set(in_force.into());
     }
 
     pub(crate) fn swept(&self) {

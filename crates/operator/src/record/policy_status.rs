@@ -1,10 +1,12 @@
 //! The status of policies: what waits and why, what a DryRun policy would start. Written when it says
 //! something new, at most once a second for each policy.
 
+mod conditions;
+mod limits;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -27,8 +29,12 @@ use serde_json::json;
 use crate::{
     client::{CallError, call},
     context::Context,
-    observe::objects::{self, Entry, Malformed},
+    observe::{
+        config::Problem,
+        objects::{self, Entry, Malformed},
+    },
 };
+use conditions::{Before, breaker_open, budget_exhausted, configured, paused, spec_conditions};
 
 /// How many nodes a status names.
 const NAMED: usize = 20;
@@ -94,7 +100,7 @@ async fn one(
     object: &RemediationPolicy,
 ) -> Result<(), NotYet> {
     let name = object.name_any();
-    let wanted = status(object, world, plan);
+    let wanted = status(object, world, plan, context.config.problem().as_ref());
     context.deps.metrics.policy_runs(&name, wanted.counts.active.into(), wanted.counts.held.into());
     if object.status.as_ref() == Some(&wanted) {
         return Ok(());
@@ -147,7 +153,8 @@ async fn unreadable(
     tracing::error!(policy = %name, error = %malformed.error, "the policy cannot be read and starts nothing");
     let message = format!("the policy cannot be read and starts nothing: {}", malformed.error);
     let generation = malformed.object.metadata.generation.unwrap_or_default();
-    let conditions = spec_conditions(&[], generation, Err(&message), context.now());
+    let from = Before { conditions: &[], generation, now: context.now() };
+    let conditions = spec_conditions(from, Err(&message));
     let status = RemediationPolicyStatus {
         observed_generation: generation,
         conditions,
@@ -167,18 +174,24 @@ async fn unreadable(
 }
 
 /// What is to be said of a policy now.
-pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> RemediationPolicyStatus {
+pub fn status(
+    object: &RemediationPolicy,
+    world: &World,
+    plan: &Plan,
+    config: Option<&Problem>,
+) -> RemediationPolicyStatus {
     let name = object.name_any();
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let valid = policy::policy(object).map_err(|error: PolicyError| error.to_string());
-    let mut conditions = spec_conditions(
-        &before.conditions,
-        generation,
-        valid.as_ref().map(|_| ()).map_err(String::as_str),
-        world.now,
-    );
-    conditions.push(paused(&before.conditions, &name, generation, world));
+    let from = Before { conditions: &before.conditions, generation, now: world.now };
+    let budget = limits::budget(world, &name);
+    let stopped = limits::stopped(world, &name);
+    let mut conditions = spec_conditions(from, valid.as_ref().map(|_| ()).map_err(String::as_str));
+    conditions.push(paused(from, &name, world));
+    conditions.push(budget_exhausted(from, &budget));
+    conditions.push(breaker_open(from, &stopped));
+    conditions.push(configured(from, config));
     let runs = || world.open_runs.iter().filter(|run| run.policy == name);
     let holds_slot = |run: &&Run| run.holds_slot(world.node(&run.node_name), world.now);
     let waiting: Vec<_> =
@@ -193,6 +206,8 @@ pub fn status(object: &RemediationPolicy, world: &World, plan: &Plan) -> Remedia
             active: count(runs().filter(holds_slot).count()),
             held: count(runs().filter(|run| waits_for_a_person(run)).count()),
         },
+        budget,
+        breaker: stopped.storms,
         would_start: would
             .iter()
             .take(NAMED)
@@ -229,68 +244,5 @@ fn waiting_node(pair: &PairReport) -> WaitingNode {
         // It may quote an annotation that a kubelet can write.
         message: wait.map(|wait| cut_message(&wait.message).to_owned()).unwrap_or_default(),
         until: wait.and_then(|wait| wait.recheck_at),
-    }
-}
-
-/// Ready, Reconciling and Stalled speak of the spec only, so that GitOps waits stay green while
-/// machines are repaired.
-fn spec_conditions(
-    before: &[Condition],
-    generation: i64,
-    valid: Result<(), &str>,
-    now: Timestamp,
-) -> Vec<Condition> {
-    let (ready, stalled, reason, message) = match valid {
-        Ok(()) => ("True", "False", "Valid", "the policy is valid and in force"),
-        Err(message) => ("False", "True", "Invalid", message),
-    };
-    vec![
-        condition(before, "Ready", ready, reason, message, generation, now),
-        condition(before, "Reconciling", "False", reason, "", generation, now),
-        condition(
-            before,
-            "Stalled",
-            stalled,
-            reason,
-            if stalled == "True" { message } else { "" },
-            generation,
-            now,
-        ),
-    ]
-}
-
-fn paused(before: &[Condition], policy: &str, generation: i64, world: &World) -> Condition {
-    let now = world.now;
-    // No node has an empty name, so that pauses of single nodes do not count here.
-    let found = world.pauses.as_ref().map(|pauses| pauses.in_force("", policy, now));
-    match found {
-        None => {
-            let message = rerail_core::facts::PAUSE_UNREADABLE;
-            condition(before, "Paused", "True", "Unreadable", message, generation, now)
-        }
-        Some(None) => condition(before, "Paused", "False", "NotPaused", "", generation, now),
-        Some(Some(pause)) => {
-            condition(before, "Paused", "True", "Paused", &pause.text, generation, now)
-        }
-    }
-}
-
-fn condition(
-    before: &[Condition],
-    name: &str,
-    value: &str,
-    reason: &str,
-    message: &str,
-    generation: i64,
-    now: Timestamp,
-) -> Condition {
-    let same = before.iter().find(|condition| condition.type_ == name && condition.status == value);
-    Condition {
-        type_: name.to_owned(),
-        status: value.to_owned(),
-        reason: reason.to_owned(),
-        message: message.chars().take(1000).collect(),
-        last_transition_time: same.map_or(Time(now), |same| same.last_transition_time.clone()),
-        observed_generation: Some(generation),
     }
 }

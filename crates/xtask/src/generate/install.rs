@@ -5,7 +5,7 @@ use rerail_operator::rbac::{self, Grant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Files, GenerateError, yaml};
+use super::{Files, GenerateError, configuration, yaml};
 
 /// Name of the Deployment, and value of its selector's label.
 const OPERATOR: &str = "rerail-operator";
@@ -27,6 +27,7 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
         "rbac/operator.yaml",
         "rbac/node.yaml",
         "rbac/view.yaml",
+        "operator/config.yaml",
         "operator/deployment.yaml",
     ];
     let mut files = Files::new();
@@ -34,6 +35,7 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
     add(&mut files, "crds/Kustomization", &[kustomization(json!(crds))])?;
     add(&mut files, "config/kustomization.yaml", &[kustomization(json!(parts))])?;
     add(&mut files, "config/namespaces.yaml", &namespaces)?;
+    files.insert("config/operator/config.yaml".to_owned(), configuration::config_map());
     add(&mut files, operator, &[deployment()])?;
     add_texts(&mut files, "config/rbac/operator.yaml", grant(&rbac::operator())?);
     add_texts(&mut files, "config/rbac/node.yaml", grant(&rbac::node())?);
@@ -181,8 +183,14 @@ mod tests {
     #[test]
     fn every_part_of_the_kustomization_exists() {
         let files = files(&["a.yaml".into()]).unwrap();
-        for name in ["namespaces", "rbac/operator", "rbac/node", "rbac/view", "operator/deployment"]
-        {
+        for name in [
+            "namespaces",
+            "rbac/operator",
+            "rbac/node",
+            "rbac/view",
+            "operator/config",
+            "operator/deployment",
+        ] {
             assert!(files.contains_key(&format!("config/{name}.yaml")), "{name}");
         }
         assert!(files["crds/Kustomization"].contains("a.yaml"));

@@ -3,6 +3,7 @@
 //! [`files`] computes all of them without touching the disk; [`write`] writes them, and [`drift`]
 //! compares them with what is there.
 
+mod configuration;
 mod install;
 mod program;
 mod reference;
@@ -65,6 +66,7 @@ pub fn files() -> Result<Files, GenerateError> {
         ("permissions", reference::permissions()),
         ("reasons", reference::reasons()),
         ("steps", reference::steps()),
+        ("configuration", configuration::page()),
         ("metrics", program::metrics()),
         ("command-line", program::command_line()),
     ] {
