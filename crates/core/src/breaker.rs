@@ -1,11 +1,25 @@
-//! Storms: many nodes that show the same condition at once are more often a broken detector than
-//! broken machines (planner.md, Breaker; hazard H08). Never blocks what is under way.
+//! When something else is suspected than the nodes (planner.md, Gates: Meltdown and Breaker; hazards H08
+//! and H12). Too many nodes that are not Ready are more often a network than machines, and many nodes
+//! that show the same condition at once are more often a broken detector. Only starts are stopped: a run
+//! in progress is never blocked, whatever is suspected.
+
+mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::{facts::NodeFacts, plan::World, policy::Policy};
+use crate::{
+    budget::CountOrPercent,
+    facts::{NodeFacts, Ready},
+    plan::World,
+    policy::Policy,
+};
+
+pub use storm::{Assessment, storms};
+
+/// So many nodes are never a reason by themselves, however small the cluster is.
+const FEW: usize = 3;
 
 /// How one condition type stands that once was a storm. A type that is not on record is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +43,30 @@ pub enum Storm {
     },
 }
 
+impl Storm {
+    /// Since when it is as it is.
+    pub fn since(&self) -> Timestamp {
+        match self {
+            Storm::Open { since } | Storm::Probing { since } | Storm::Ramp { since, .. } => *since,
+        }
+    }
+}
+
 /// The storms of a policy by condition type, as its status has them.
 pub type Storms = BTreeMap<String, Storm>;
+
+/// A run that ended lately: what a storm learns from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRun {
+    /// Name of its policy.
+    pub policy: String,
+    /// The condition types that called for it.
+    pub causes: Vec<String>,
+    /// False for whatever did not succeed, a cancelled run too.
+    pub succeeded: bool,
+    /// When it ended.
+    pub end: Timestamp,
+}
 
 /// Why nothing may start, and when time alone may change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,36 +77,66 @@ pub struct Stop {
     pub recheck_at: Option<Timestamp>,
 }
 
-/// How the storms of a policy stand.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Assessment {
-    /// To be recorded.
-    pub storms: Storms,
+/// The names of the nodes with a slot: under remediation, however their run is known.
+pub fn held_nodes(world: &World) -> BTreeSet<&str> {
+    let now = world.now;
+    let runs = world.open_runs.iter().filter(|run| run.holds_slot(world.node(&run.node_name), now));
+    let strays = world.strays.iter().filter(|s| s.holds_slot(world.node(&s.node_name), now));
+    runs.map(|run| run.node_name.as_str())
+        .chain(strays.map(|stray| stray.node_name.as_str()))
+        .chain(world.ledger.slots.iter().map(|slot| slot.node_name.as_str()))
+        .collect()
 }
 
-impl Assessment {
-    /// Why another run for this condition type may not start, when `_admitted` of it start already.
-    pub fn verdict(&self, _condition_type: &str, _admitted: u32) -> Option<Stop> {
-        None
-    }
+/// Why nothing may start in the whole cluster: more than half of all nodes, and more than three, are not
+/// Ready. `held` = the names of the nodes with a slot, which are down by our own doing and do not count.
+pub fn meltdown(world: &World, held: &BTreeSet<&str>) -> Option<String> {
+    let total = world.nodes.len();
+    let down = down(world.nodes.values().map(|node| &**node), held);
+    (down > FEW && down.saturating_mul(2) > total).then(|| {
+        format!(
+            "{down} of all {total} nodes are not Ready and not under remediation, more than half: nothing starts before that is over"
+        )
+    })
 }
 
-/// Why the whole cluster counts as lost, if it does; `_held` = the nodes with a slot.
-pub fn meltdown(_world: &World, _held: &BTreeSet<&str>) -> Option<String> {
-    None
-}
-
-/// Why too many nodes of a policy are not Ready, if they are.
+/// Why nothing of this policy may start (planner.md, Breaker, rule a): more of the nodes that it selects
+/// than `unhealthy`, and more than three, are not Ready and hold no slot.
 pub fn unhealthy(
     _world: &World,
-    _policy: &Policy,
-    _selected: &[&NodeFacts],
-    _held: &BTreeSet<&str>,
+    policy: &Policy,
+    selected: &[&NodeFacts],
+    held: &BTreeSet<&str>,
 ) -> Option<String> {
-    None
+    let (total, limit) = (selected.len(), policy.breaker.unhealthy);
+    let down = down(selected.iter().copied(), held);
+    let too_many = match limit {
+        CountOrPercent::Count(count) => down > count as usize,
+        CountOrPercent::Percent(percent) => {
+            down.saturating_mul(100) > total.saturating_mul(percent as usize)
+        }
+    };
+    (too_many && down > FEW).then(|| {
+        format!(
+            "{down} of the {total} nodes of policy {} are not Ready and not under remediation, more than {limit} (breaker.unhealthy): more is wrong than single nodes",
+            policy.name
+        )
+    })
 }
 
-/// How the storms of a policy stand now.
-pub fn storms(world: &World, policy: &Policy, _selected: &[&NodeFacts]) -> Assessment {
-    Assessment { storms: world.storms.get(&policy.name).cloned().unwrap_or_default() }
+fn down<'a>(nodes: impl Iterator<Item = &'a NodeFacts>, held: &BTreeSet<&str>) -> usize {
+    nodes.filter(|node| node.ready != Ready::True && !held.contains(node.name.as_str())).count()
 }
+
+/// On how many of `total` nodes a type must become true at once to be a storm (planner.md, Breaker, rule
+/// b): at least three, and a percentage is rounded up.
+pub fn correlated(limit: CountOrPercent, total: usize) -> usize {
+    let share = match limit {
+        CountOrPercent::Count(count) => count as usize,
+        CountOrPercent::Percent(percent) => total.saturating_mul(percent as usize).div_ceil(100),
+    };
+    share.max(FEW)
+}
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    breaker::Storms,
+    breaker::{EndedRun, Storms},
     config::ClusterConfig,
     domain::Domain,
     facts::{NodeFacts, Pauses},
@@ -73,6 +73,8 @@ pub struct World {
     pub ledger: Ledger,
     /// The storms on record, by policy.
     pub storms: BTreeMap<String, Storms>,
+    /// Runs that ended lately: since the storms on record began, at least.
+    pub ended: Vec<EndedRun>,
     /// When the last meltdown ended: every `for` counts from there at the earliest.
     pub meltdown_ended: Option<Timestamp>,
     /// Where conditions come from, beside the nodes themselves.
@@ -97,6 +99,7 @@ impl World {
             config: Some(ClusterConfig::default()),
             ledger: Ledger::default(),
             storms: BTreeMap::new(),
+            ended: Vec::new(),
             meltdown_ended: None,
             sources: Vec::new(),
             started: now,

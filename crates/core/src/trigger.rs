@@ -45,7 +45,7 @@ fn lists(trigger: &Trigger, condition: &ConditionFact) -> bool {
 }
 
 /// Status and reason are what the trigger looks for, however old the report is.
-fn asks_for_remedy(trigger: &Trigger, condition: &ConditionFact) -> bool {
+pub(crate) fn asks_for_remedy(trigger: &Trigger, condition: &ConditionFact) -> bool {
     let reason_fits = trigger.reason.as_ref().is_none_or(|reason| *reason == condition.reason);
     lists(trigger, condition) && reason_fits
 }
