@@ -135,7 +135,7 @@ where
 }
 
 /// An object by its name, from a list of it alone.
-async fn in_list<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
+pub(crate) async fn in_list<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {

@@ -2,6 +2,7 @@
 //! again at what matters, and admits. One loop, at its own pace: admission is one decision.
 
 mod admit;
+pub mod lists;
 mod pending;
 mod unreadable;
 pub mod world;

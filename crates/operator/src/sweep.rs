@@ -122,18 +122,29 @@ pub fn notice(context: &Context, at_start: bool) {
     if marks.is_empty() {
         return;
     }
-    let open: BTreeSet<_> = context.runs.snapshot().into_iter().filter_map(open_uid).collect();
-    for (node_name, run_uid) in marks.into_iter().filter(|(_, run_uid)| !open.contains(run_uid)) {
-        let stray = Stray {
-            run_uid,
-            node_name,
-            run: None,
-            since: context.now(),
-            at_start,
-            report_at_end: None,
-        };
+    for stray in strays(marks, context.runs.snapshot(), context.now(), at_start) {
         context.strays.note(stray);
     }
+}
+
+/// The marks (name of the node, UID of the run) that no open run stands behind.
+pub fn strays(
+    marks: Vec<(String, String)>,
+    runs: Vec<Entry<NodeRemediation>>,
+    since: Timestamp,
+    at_start: bool,
+) -> Vec<Stray> {
+    let open: BTreeSet<_> = runs.into_iter().filter_map(open_uid).collect();
+    let lost = marks.into_iter().filter(|(_, run_uid)| !open.contains(run_uid));
+    lost.map(|(node_name, run_uid)| Stray {
+        run_uid,
+        node_name,
+        run: None,
+        since,
+        at_start,
+        report_at_end: None,
+    })
+    .collect()
 }
 
 /// The UID of a run that has not ended. One that cannot be read counts as open.

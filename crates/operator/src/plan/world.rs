@@ -1,18 +1,21 @@
-//! The planner's world, from caches and from fresh reads.
+//! The planner's world, from caches, lists and fresh reads.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
-use kube::core::DynamicObject;
+use jiff::{SignedDuration, Timestamp};
+use kube::{ResourceExt, core::DynamicObject};
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
-    convert::{policy, run},
+    convert::{limits, policy, run},
 };
 use rerail_core::{
+    config::ClusterConfig,
+    facts::{NodeFacts, Pauses},
     plan::World,
     policy::Policy,
     run::{Retries, Run},
     step::Step,
+    sweep::Stray,
 };
 
 use super::good;
@@ -21,19 +24,59 @@ use crate::{
     observe::objects::{self, Entry},
 };
 
+/// What a world is made of: from caches, or from lists.
+pub struct Known {
+    /// The operator's clock.
+    pub now: Timestamp,
+    /// The nodes.
+    pub nodes: BTreeMap<String, Arc<NodeFacts>>,
+    /// The policies.
+    pub policies: Vec<Entry<RemediationPolicy>>,
+    /// The runs, ended ones too.
+    pub runs: Vec<Entry<NodeRemediation>>,
+    /// The kill switch; `None` when it could not be read.
+    pub pauses: Option<Pauses>,
+    /// Runs that are gone and whose nodes are not closed yet.
+    pub strays: Vec<Stray>,
+    /// The API server's clock less the operator's, where they differ by more than is allowed.
+    pub clock_skew: Option<SignedDuration>,
+    /// The configuration of the whole cluster; `None` when none was good, and nothing starts.
+    pub config: Option<ClusterConfig>,
+}
+
+/// The world that these make. The one place for whoever plans: the operator and `rerail plan`.
+pub fn world(known: Known) -> World {
+    let storms = known.policies.iter().filter_map(|entry| match entry {
+        Entry::Good(policy) => {
+            Some((policy.name_any(), limits::storms(&policy.status.as_ref()?.breaker)))
+        }
+        Entry::Malformed(_) => None,
+    });
+    World {
+        storms: storms.collect(),
+        nodes: known.nodes,
+        policies: policies(good(known.policies)),
+        open_runs: known.runs.into_iter().filter_map(open_run).collect(),
+        pauses: known.pauses,
+        strays: known.strays,
+        clock_skew: known.clock_skew,
+        config: known.config,
+        ..World::empty(known.now)
+    }
+}
+
 /// What the caches show.
 pub fn from_caches(context: &Context, now: Timestamp) -> World {
-    World {
+    world(Known {
         now,
         nodes: context.nodes.snapshot(),
-        policies: policies(good(context.policies.snapshot())),
-        open_runs: context.runs.snapshot().into_iter().filter_map(open_run).collect(),
+        policies: context.policies.snapshot(),
+        runs: context.runs.snapshot(),
         pauses: context.pauses(),
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
         config: context.config.current(),
-        ..World::empty(now)
-    }
+    })
 }
 
 /// The valid policies by name; an invalid one is isolated and told of in its status.

@@ -1,0 +1,151 @@
+//! The planner's world by plain lists, for somebody who is no operator: reads only, and says what could
+//! not be read.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
+use rerail_api::{
+    NodeRemediation, RemediationPolicy,
+    convert::{
+        config::{self, ConfigError},
+        node::{self, Look},
+        pause,
+    },
+    names,
+};
+use rerail_core::{
+    config::ClusterConfig,
+    facts::{NodeFacts, Pauses},
+};
+use serde::de::DeserializeOwned;
+
+use super::world::Known;
+use crate::{
+    check,
+    client::{CallError, Clients, call},
+    observe::objects::{self, Entry},
+    sweep,
+};
+
+/// How many objects one answer may have: ten thousand nodes in one would take longer than a call may.
+const PAGE: u32 = 500;
+
+/// What could not be read, and what the answer assumes in its place.
+#[derive(Debug)]
+pub struct Unread {
+    /// What.
+    pub what: &'static str,
+    /// What is assumed instead, in a sentence.
+    pub instead: &'static str,
+    /// Why.
+    pub error: CallError,
+}
+
+/// Everything that the planner looks at.
+pub struct Lists {
+    /// What a world is made of.
+    pub known: Known,
+    /// What is missing in it.
+    pub unread: Vec<Unread>,
+    /// False where the cluster does not know our kinds: Rerail is not installed.
+    pub installed: bool,
+    /// What is wrong with the configuration of the cluster that is there now. An operator that has read
+    /// a good one before goes by that.
+    pub not_configured: Option<String>,
+}
+
+/// Reads everything. Without nodes, policies and runs there is no answer; what else is missing is
+/// named in it. `now` is asked after the reads.
+pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<Lists, CallError> {
+    let client = &clients.read;
+    let all_nodes: Api<Node> = Api::all(client.clone());
+    let (nodes, policies, runs, pauses, config) = tokio::join!(
+        list(&all_nodes, "nodes"),
+        entries::<RemediationPolicy>(client, "RemediationPolicies"),
+        entries::<NodeRemediation>(client, "NodeRemediations"),
+        pauses(client),
+        config_map(client, names::CONFIG_CONFIG_MAP),
+    );
+    let mut unread = Vec::new();
+    let mut or_note = |what, instead, error| unread.push(Unread { what, instead, error });
+    let pauses = pauses.unwrap_or_else(|error| {
+        or_note("the ConfigMap rerail-pause", "planned as if nothing were paused", error);
+        Pauses::default()
+    });
+    let config = config.map(|found| config::config(found.as_ref())).unwrap_or_else(|error| {
+        or_note("the ConfigMap rerail-config", "planned with the default limits", error);
+        Ok(ClusterConfig::default())
+    });
+    let (policies, runs) = (policies?, runs?);
+    let installed = policies.is_some() && runs.is_some();
+    let (config, not_configured) = match config {
+        Ok(config) => (Some(config), None),
+        Err(ConfigError::Missing) if !installed => (Some(ClusterConfig::default()), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let (policies, runs) = (policies.unwrap_or_default(), runs.unwrap_or_default());
+    let now = now();
+    let nodes = facts(&nodes?, now);
+    let marked = |node: &Arc<NodeFacts>| Some((node.name.clone(), node.cordoned_by.clone()?));
+    let marks = nodes.values().filter_map(marked).collect();
+    let strays = sweep::strays(marks, runs.clone(), now, true);
+    let clock_skew = clients.server_clock.skew(now);
+    let pauses = Some(pauses);
+    let known = Known { now, nodes, policies, runs, pauses, strays, clock_skew, config };
+    Ok(Lists { known, unread, installed, not_configured })
+}
+
+/// As at the operator's start, but for the age of reports: who has only just begun to look takes it
+/// from the heartbeats, since an operator that has watched for a while knows it.
+fn facts(nodes: &[Node], now: Timestamp) -> BTreeMap<String, Arc<NodeFacts>> {
+    let look = Look { now, earlier: None, first_list: true };
+    let facts = nodes.iter().map(|object| {
+        let mut facts = node::facts(object, look);
+        for condition in facts.conditions.values_mut() {
+            let heartbeat = condition.evidence.last_heartbeat_time;
+            condition.changed_at = heartbeat.map_or(now, |time| time.min(now));
+        }
+        (facts.name.clone(), Arc::new(facts))
+    });
+    facts.collect()
+}
+
+async fn list<K>(api: &Api<K>, what: &str) -> Result<Vec<K>, CallError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut all = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = call(|| format!("list {what}"), api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Every object of a kind of ours; `None` where the cluster does not know the kind.
+async fn entries<K>(client: &Client, what: &str) -> Result<Option<Vec<Entry<K>>>, CallError>
+where
+    K: kube::Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &objects::resource::<K>());
+    match list(&api, what).await {
+        Ok(found) => Ok(Some(found.iter().map(objects::read).collect())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pauses(client: &Client) -> Result<Pauses, CallError> {
+    Ok(pause::pauses(config_map(client, names::PAUSE_CONFIG_MAP).await?.as_ref()))
+}
+
+async fn config_map(client: &Client, name: &str) -> Result<Option<ConfigMap>, CallError> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    check::in_list(&config_maps, "ConfigMap", name).await
+}
