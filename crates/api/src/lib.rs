@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`policy`], [`limits`], [`remediation`] | the custom resources |
 //! | [`convert`] | custom resources and Nodes to core types and back |
+//! | [`node`] | Nodes, as far as they are looked at |
 //! | [`names`] | labels, annotations, namespaces |
 //! | [`duration`] | Go-style durations |
 
@@ -13,6 +14,7 @@ pub mod duration;
 #[allow(missing_docs, reason = "as for `policy`")]
 pub mod limits;
 pub mod names;
+pub mod node;
 #[allow(
     missing_docs,
     reason = "variants are described at the fields, and kube derives fields; a test wants a description of every schema property"
@@ -22,6 +24,7 @@ pub mod policy;
 pub mod remediation;
 mod schema;
 
+pub use node::Node;
 pub use policy::RemediationPolicy;
 pub use remediation::NodeRemediation;
 

@@ -1,7 +1,9 @@
 //! Failure domains: which nodes fall together, and are repaired together (planner.md, Domains). A run
 //! keeps the domain that its node had at admission, whatever becomes of the labels (hazard H23).
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
+
+use crate::facts::Labels;
 
 /// The key under which a node that lacks every topology label is its own domain.
 const NODE_NAME: &str = "metadata.name";
@@ -22,12 +24,8 @@ pub struct Domain(pub Vec<DomainLabel>);
 
 impl Domain {
     /// The domain of a node with these labels. One that lacks all of the keys is its own domain.
-    pub fn of<K, V>(name: &str, labels: &BTreeMap<K, V>, topology_keys: &[String]) -> Self
-    where
-        K: std::borrow::Borrow<str> + Ord,
-        V: AsRef<str>,
-    {
-        let value = |key: &String| labels.get(key.as_str()).map(|value| value.as_ref().to_owned());
+    pub fn of(name: &str, labels: &Labels, topology_keys: &[String]) -> Self {
+        let value = |key: &String| labels.get(key).map(str::to_owned);
         let values: Vec<_> = topology_keys.iter().map(|key| (key.clone(), value(key))).collect();
         if !values.is_empty() && values.iter().all(|(_, value)| value.is_none()) {
             return Domain(vec![DomainLabel { key: NODE_NAME.into(), value: name.into() }]);
@@ -66,8 +64,7 @@ mod tests {
     use super::*;
 
     fn domain(labels: &[(&str, &str)], keys: &[&str]) -> Domain {
-        let labels: BTreeMap<_, _> =
-            labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let labels = labels.iter().copied().collect();
         let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
         Domain::of("n1", &labels, &keys)
     }

@@ -1,10 +1,17 @@
 //! What is known about the cluster when a decision is made. Nothing here asks anybody: the operator
 //! fills these in, and every time is on the operator's own clock unless it says "as written".
 
-use std::collections::BTreeMap;
+mod conditions;
+mod labels;
+mod text;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use conditions::Conditions;
+pub use labels::Labels;
 
 /// A node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +30,11 @@ pub enum Ready {
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// The condition's type.
-    #[serde(rename = "type")]
-    pub condition_type: String,
+    #[serde(rename = "type", with = "text")]
+    pub condition_type: Arc<str>,
     /// The condition's status.
-    pub status: String,
+    #[serde(with = "text")]
+    pub status: Arc<str>,
     /// `lastTransitionTime`, as written.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_transition_time: Option<Timestamp>,
@@ -35,15 +43,16 @@ pub struct Evidence {
     pub last_heartbeat_time: Option<Timestamp>,
 }
 
-/// One condition of a node, and what the operator's own clock saw of it.
+/// One condition of a node, and what the operator's own clock saw of it. Its texts are shared between
+/// the nodes that say the same: most conditions of most nodes do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionFact {
     /// The report itself.
     pub evidence: Evidence,
     /// The condition's reason, possibly empty.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// The condition's message, cut to [`MESSAGE_LIMIT`] bytes.
-    pub message: String,
+    pub message: Arc<str>,
     /// Since when the status is what it is: when the operator first saw it; at the operator's first
     /// list `lastTransitionTime`, never later than now.
     pub status_since: Timestamp,
@@ -87,7 +96,7 @@ pub struct NodeFacts {
     /// `metadata.uid`; a node recreated under its old name has another.
     pub uid: String,
     /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// True with a control-plane role label or taint.
     pub control_plane: bool,
     /// True once a deletion was asked for.
@@ -103,7 +112,7 @@ pub struct NodeFacts {
     /// `nodeInfo.bootID`; empty before the kubelet's first report.
     pub boot_id: String,
     /// Every condition by type, `Ready` included.
-    pub conditions: BTreeMap<String, ConditionFact>,
+    pub conditions: Conditions,
     /// The annotation `rerail.dev/last-remediation`.
     pub last_remediation: LastRemediation,
     /// True with the label `rerail.dev/hold`.

@@ -1,10 +1,10 @@
 //! A policy that has been validated: what `rerail-api` makes of a RemediationPolicy's spec.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{budget::CountOrPercent, drain::filter::DrainOptions, priority::PriorityRange};
+use crate::{
+    budget::CountOrPercent, drain::filter::DrainOptions, facts::Labels, priority::PriorityRange,
+};
 
 /// What a policy may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,10 +286,13 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    fn met_by(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn met_by(&self, labels: &Labels) -> bool {
+        let is_in = |key: &str, values: &[String]| {
+            labels.get(key).is_some_and(|value| values.iter().any(|listed| listed == value))
+        };
         match self {
-            Requirement::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
-            Requirement::NotIn(key, values) => !labels.get(key).is_some_and(|v| values.contains(v)),
+            Requirement::In(key, values) => is_in(key, values),
+            Requirement::NotIn(key, values) => !is_in(key, values),
             Requirement::Exists(key) => labels.contains_key(key),
             Requirement::DoesNotExist(key) => !labels.contains_key(key),
         }
@@ -299,7 +302,7 @@ impl Requirement {
 impl NodeSelector {
     /// True when a node with these labels is selected. A selector without requirements selects
     /// nothing: an empty one must never mean every machine of a company (hazard H10).
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches(&self, labels: &Labels) -> bool {
         match self {
             NodeSelector::All => true,
             NodeSelector::Labels(requirements) => {
@@ -315,7 +318,7 @@ mod tests {
 
     #[test]
     fn selectors_match_as_kubernetes_does_and_empty_is_nothing() {
-        let labels = BTreeMap::from([("pool".to_owned(), "a".to_owned())]);
+        let labels = Labels::from([("pool", "a")]);
         let key = || "pool".to_owned();
         let matches = |r: Requirement| NodeSelector::Labels(vec![r]).matches(&labels);
         assert!(matches(Requirement::In(key(), vec!["a".into(), "b".into()])));

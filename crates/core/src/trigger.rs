@@ -46,7 +46,7 @@ fn lists(trigger: &Trigger, condition: &ConditionFact) -> bool {
 
 /// Status and reason are what the trigger looks for, however old the report is.
 pub(crate) fn asks_for_remedy(trigger: &Trigger, condition: &ConditionFact) -> bool {
-    let reason_fits = trigger.reason.as_ref().is_none_or(|reason| *reason == condition.reason);
+    let reason_fits = trigger.reason.as_ref().is_none_or(|reason| **reason == *condition.reason);
     lists(trigger, condition) && reason_fits
 }
 
@@ -115,7 +115,7 @@ pub fn evidence(triggers: &[Trigger], node: &NodeFacts, now: Timestamp) -> Vec<E
 /// Where the record is full, a type that is not in it may have been left out: no new evidence, since
 /// a lagging alert must not start a second run.
 pub fn is_new(condition: &ConditionFact, recorded: &[Evidence]) -> bool {
-    let of_type = recorded.iter().any(|e| e.condition_type == condition.condition_type());
+    let of_type = recorded.iter().any(|e| e.condition_type == condition.evidence.condition_type);
     if !of_type && recorded.len() >= EVIDENCE_KEPT {
         return false;
     }

@@ -7,9 +7,9 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::DynamicObject};
-use rerail_api::{NodeRemediation, RemediationPolicy, convert::pause, names, policy::Mode};
+use rerail_api::{Node, NodeRemediation, RemediationPolicy, convert::pause, names, policy::Mode};
 use rerail_core::{facts::NodeFacts, facts::Pauses, remediation::PolicyStanding};
 use serde::de::DeserializeOwned;
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// A node by a fresh read.
 pub struct FreshNode {
-    /// The object, for a patch that tests its resourceVersion.
+    /// The object as far as it is looked at, for a patch that tests its resourceVersion.
     pub object: Node,
     /// What is known of it.
     pub facts: Arc<NodeFacts>,

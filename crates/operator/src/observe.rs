@@ -5,5 +5,6 @@ pub mod config;
 pub mod nodes;
 pub mod objects;
 pub mod pods;
+pub mod texts;
 pub mod wake;
 pub mod watch;

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, runtime::watcher};
 use rerail_api::{
-    NodeRemediation, RemediationPolicy,
+    Node, NodeRemediation, RemediationPolicy,
     convert::{self, status},
     names,
 };

@@ -1,15 +1,15 @@
 //! Nodes to [`NodeFacts`].
 
-use std::collections::BTreeMap;
+use std::{fmt::Write, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use rerail_core::facts::{
-    ConditionFact, Evidence, NodeFacts, OUT_OF_SERVICE_TAINT, Ready, cut_message,
+    ConditionFact, Conditions, Evidence, Labels, NodeFacts, OUT_OF_SERVICE_TAINT, Ready,
+    cut_message,
 };
 
 use super::last_remediation;
-use crate::names;
+use crate::{Node, names, node::Condition};
 
 /// Labels and taints that make a node part of the control plane, whatever its value.
 const CONTROL_PLANE_ROLES: [&str; 3] = [
@@ -24,7 +24,7 @@ const CLAIMING_TAINTS: [&str; 3] =
     ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"];
 
 /// Annotations that say the same.
-const CLAIMING_ANNOTATIONS: [&str; 1] = ["weave.works/kured-reboot-in-progress"];
+pub(crate) const CLAIMING_ANNOTATIONS: [&str; 1] = ["weave.works/kured-reboot-in-progress"];
 
 /// How many conditions of a node are looked at; nodes seen in production have up to 40.
 const CONDITIONS_KEPT: usize = 256;
@@ -50,35 +50,34 @@ pub struct Look<'a> {
 
 /// What is known of a node now. A condition keeps its times while its report stays the same, so that
 /// durations are the operator's own observation and nobody's clock is trusted (hazard H05).
-pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
+///
+/// `texts` makes a text that many nodes may have: labels, and what conditions say.
+pub fn facts(node: &Node, look: Look<'_>, texts: &mut dyn FnMut(&str) -> Arc<str>) -> NodeFacts {
     let metadata = &node.metadata;
-    let spec = node.spec.as_ref();
-    let status = node.status.as_ref();
-    let labels = metadata.labels.clone().unwrap_or_default();
+    let labels = labels(node, texts);
     let annotation = |name: &str| metadata.annotations.as_ref()?.get(name);
     let uid = metadata.uid.clone().unwrap_or_default();
     let earlier = look.earlier.filter(|earlier| earlier.uid == uid);
-    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let conditions: BTreeMap<_, _> = conditions
+    let conditions: Conditions = node
+        .conditions
         .iter()
-        .filter(|condition| condition.type_.len() <= TYPE_LIMIT)
+        .filter(|condition| condition.condition_type.len() <= TYPE_LIMIT)
         .take(CONDITIONS_KEPT)
-        .map(|condition| (condition.type_.clone(), fact(condition, earlier, &look)))
+        .map(|condition| fact(condition, earlier, &look, texts))
         .collect();
     NodeFacts {
         name: metadata.name.clone().unwrap_or_default(),
         uid,
         control_plane: is_control_plane(node, &labels),
         deleting: metadata.deletion_timestamp.is_some(),
-        unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        unschedulable: node.unschedulable,
         cordoned_by: annotation(names::CORDONED_BY).cloned(),
-        cordon_field_ours: cordon_field_ours(node),
+        cordon_field_ours: node.cordon_field_ours,
         ready: ready(&conditions),
-        boot_id: status
-            .and_then(|s| s.node_info.as_ref())
-            .map(|i| i.boot_id.clone())
-            .filter(|boot_id| boot_id.len() <= BOOT_ID_LIMIT)
-            .unwrap_or_default(),
+        boot_id: match node.boot_id.len() <= BOOT_ID_LIMIT {
+            true => node.boot_id.clone(),
+            false => String::new(),
+        },
         conditions,
         last_remediation: annotation(names::LAST_REMEDIATION)
             .and_then(|text| last_remediation::parse(text).ok())
@@ -91,16 +90,23 @@ pub fn facts(node: &Node, look: Look<'_>) -> NodeFacts {
     }
 }
 
-fn taints(node: &Node) -> &[Taint] {
-    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+fn labels(node: &Node, texts: &mut dyn FnMut(&str) -> Arc<str>) -> Labels {
+    let mut line = String::new();
+    let text = |(key, value): (&String, &String)| {
+        line.clear();
+        // Writing into a String cannot fail.
+        let _ = write!(line, "{key}={value}");
+        texts(&line)
+    };
+    Labels::of_texts(node.metadata.labels.iter().flatten().map(text))
 }
 
 fn is_tainted(node: &Node, key: &str) -> bool {
-    taints(node).iter().any(|taint| taint.key == key)
+    node.taints.iter().any(|taint| taint == key)
 }
 
-fn is_control_plane(node: &Node, labels: &BTreeMap<String, String>) -> bool {
-    CONTROL_PLANE_ROLES.iter().any(|role| labels.contains_key(*role) || is_tainted(node, role))
+fn is_control_plane(node: &Node, labels: &Labels) -> bool {
+    CONTROL_PLANE_ROLES.iter().any(|role| labels.contains_key(role) || is_tainted(node, role))
 }
 
 /// The first mark of another controller that is taking the node down (SAFE-7).
@@ -117,7 +123,7 @@ fn claim(node: &Node) -> Option<String> {
     })
 }
 
-fn ready(conditions: &BTreeMap<String, ConditionFact>) -> Ready {
+fn ready(conditions: &Conditions) -> Ready {
     match conditions.get("Ready").map(ConditionFact::status) {
         Some("True") => Ready::True,
         Some("False") => Ready::False,
@@ -130,14 +136,19 @@ fn status(text: &str) -> &str {
     if matches!(text, "True" | "False") { text } else { "Unknown" }
 }
 
-fn fact(condition: &NodeCondition, earlier: Option<&NodeFacts>, look: &Look<'_>) -> ConditionFact {
+fn fact(
+    condition: &Condition,
+    earlier: Option<&NodeFacts>,
+    look: &Look<'_>,
+    texts: &mut dyn FnMut(&str) -> Arc<str>,
+) -> ConditionFact {
     let evidence = Evidence {
-        condition_type: condition.type_.clone(),
-        status: status(&condition.status).to_owned(),
+        condition_type: texts(&condition.condition_type),
+        status: texts(status(&condition.status)),
         last_transition_time: condition.last_transition_time.as_ref().map(|time| time.0),
         last_heartbeat_time: condition.last_heartbeat_time.as_ref().map(|time| time.0),
     };
-    let before = earlier.and_then(|earlier| earlier.conditions.get(&condition.type_));
+    let before = earlier.and_then(|earlier| earlier.conditions.get(&condition.condition_type));
     let status_since = match before {
         Some(before) if before.evidence.status == evidence.status => before.status_since,
         None if look.first_list => {
@@ -150,39 +161,67 @@ fn fact(condition: &NodeCondition, earlier: Option<&NodeFacts>, look: &Look<'_>)
         Some(_) | None => look.now,
     };
     ConditionFact {
-        reason: condition.reason.clone().unwrap_or_default(),
-        message: cut_message(condition.message.as_deref().unwrap_or_default()).to_owned(),
+        reason: texts(condition.reason.as_deref().unwrap_or_default()),
+        message: texts(cut_message(condition.message.as_deref().unwrap_or_default())),
         evidence,
         status_since,
         changed_at,
     }
 }
 
-/// True when our field manager owns `spec.unschedulable` (protocol R9). A person's uncordon and
-/// cordon moves the field to the person's manager, though our mark is still there.
-fn cordon_field_ours(node: &Node) -> bool {
-    let managers = node.metadata.managed_fields.as_deref().unwrap_or_default();
-    managers.iter().any(|entry| {
-        entry.manager.as_deref() == Some(names::FIELD_MANAGER)
-            && entry
-                .fields_v1
-                .as_ref()
-                .is_some_and(|fields| fields.0.pointer("/f:spec/f:unschedulable").is_some())
-    })
-}
-
 /// True when two versions of a node differ in something that a decision could see, heartbeats
 /// aside: a heartbeat that changes nothing must cost nothing.
 pub fn differs(a: &NodeFacts, b: &NodeFacts) -> bool {
-    let quiet = |facts: &NodeFacts| {
-        let mut facts = facts.clone();
-        for condition in facts.conditions.values_mut() {
-            condition.evidence.last_heartbeat_time = None;
-            condition.changed_at = Timestamp::UNIX_EPOCH;
-        }
-        facts
-    };
-    quiet(a) != quiet(b)
+    // Every field is named, so that a new one is not forgotten here.
+    let NodeFacts {
+        name,
+        uid,
+        labels,
+        control_plane,
+        deleting,
+        unschedulable,
+        cordoned_by,
+        cordon_field_ours,
+        ready,
+        boot_id,
+        conditions,
+        last_remediation,
+        hold,
+        ignore,
+        claim,
+        out_of_service,
+    } = a;
+    let same = *ready == b.ready
+        && *unschedulable == b.unschedulable
+        && *deleting == b.deleting
+        && *control_plane == b.control_plane
+        && *cordon_field_ours == b.cordon_field_ours
+        && *hold == b.hold
+        && *ignore == b.ignore
+        && *out_of_service == b.out_of_service
+        && *name == b.name
+        && *uid == b.uid
+        && *boot_id == b.boot_id
+        && *cordoned_by == b.cordoned_by
+        && *claim == b.claim
+        && *labels == b.labels
+        && *last_remediation == b.last_remediation
+        && conditions.values().len() == b.conditions.values().len()
+        && conditions.values().zip(b.conditions.values()).all(|(a, b)| says_the_same(a, b));
+    !same
+}
+
+/// Two reports of a condition differ in their heartbeat at most.
+fn says_the_same(a: &ConditionFact, b: &ConditionFact) -> bool {
+    let ConditionFact { evidence, reason, message, status_since, changed_at: _ } = a;
+    let Evidence { condition_type, status, last_transition_time, last_heartbeat_time: _ } =
+        evidence;
+    *condition_type == b.evidence.condition_type
+        && *status == b.evidence.status
+        && *last_transition_time == b.evidence.last_transition_time
+        && *status_since == b.status_since
+        && *reason == b.reason
+        && *message == b.message
 }
 
 #[cfg(test)]
@@ -193,7 +232,7 @@ mod tests {
 
     fn facts_of(node: serde_json::Value) -> NodeFacts {
         let look = Look { now: Timestamp::UNIX_EPOCH, earlier: None, first_list: true };
-        facts(&serde_json::from_value(node).unwrap(), look)
+        facts(&serde_json::from_value(node).unwrap(), look, &mut |text| text.into())
     }
 
     fn read(conditions: serde_json::Value, boot_id: &str) -> NodeFacts {
@@ -260,9 +299,9 @@ mod tests {
             condition("Odd", &"Maybe".repeat(100)),
         ]);
         let found = read(conditions, &"b".repeat(65));
-        let types: Vec<_> = found.conditions.keys().map(String::as_str).collect();
+        let types: Vec<_> = found.conditions.keys().collect();
         assert_eq!(types, ["Odd", &longest]);
-        assert_eq!(found.conditions["Odd"].status(), "Unknown");
+        assert_eq!(found.conditions.get("Odd").unwrap().status(), "Unknown");
         assert_eq!(found.boot_id, "");
         assert_eq!(read(json!([]), &"b".repeat(64)).boot_id.len(), 64);
     }

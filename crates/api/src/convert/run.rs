@@ -157,8 +157,8 @@ fn intent(record: &IntentRecord) -> Intent {
 
 fn evidence(record: &EvidenceRecord) -> Evidence {
     Evidence {
-        condition_type: record.condition_type.clone(),
-        status: record.status.clone(),
+        condition_type: record.condition_type.as_str().into(),
+        status: record.status.as_str().into(),
         last_transition_time: record.last_transition_time,
         last_heartbeat_time: record.last_heartbeat_time,
     }

@@ -192,8 +192,8 @@ fn frozen_record(frozen: &Frozen, before: &NodeRemediationStatus) -> FrozenRecor
 
 fn evidence_record(evidence: &Evidence) -> EvidenceRecord {
     EvidenceRecord {
-        condition_type: evidence.condition_type.clone(),
-        status: evidence.status.clone(),
+        condition_type: evidence.condition_type.to_string(),
+        status: evidence.status.to_string(),
         last_transition_time: evidence.last_transition_time,
         last_heartbeat_time: evidence.last_heartbeat_time,
     }

@@ -7,7 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::World;
-use crate::{domain::Domain, facts::NodeFacts, reboot_check::pods_harmless_at, run::Run};
+use crate::{
+    domain::Domain,
+    facts::{Labels, NodeFacts},
+    reboot_check::pods_harmless_at,
+    run::Run,
+};
 
 /// One held slot.
 pub(super) struct Slot<'a> {
@@ -102,7 +107,7 @@ pub(super) fn domain(
         Some(frozen) => frozen.clone(),
         None => match node {
             Some(node) => Domain::of(name, &node.labels, keys),
-            None => Domain::of(name, &BTreeMap::<String, String>::new(), keys),
+            None => Domain::of(name, &Labels::default(), keys),
         },
     }
 }

@@ -12,8 +12,6 @@ mod retry;
 mod steps;
 mod world;
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -21,7 +19,7 @@ use crate::{
     drain::filter::{
         DaemonSetPods, DrainOptions, EmptyDir, OrphanedDaemonSet, TerminatingPods, Unmanaged,
     },
-    facts::{ConditionFact, Evidence, LastRemediation, LastRun, Ready},
+    facts::{ConditionFact, Conditions, Evidence, Labels, LastRemediation, LastRun, Ready},
     policy::{
         self, Attempts, DrainContract, OnNotCured, Remedy, Trigger, TypePattern, VerifyContract,
     },
@@ -48,7 +46,7 @@ pub(crate) fn condition(kind: &str, status: &str, time: i64) -> ConditionFact {
             last_heartbeat_time: Some(at(time)),
         },
         reason: "Because".into(),
-        message: format!("[P6] {kind} is {status}"),
+        message: format!("[P6] {kind} is {status}").into(),
         status_since: at(time),
         changed_at: at(time),
     }
@@ -62,7 +60,7 @@ pub(crate) fn set(node: &mut NodeFacts, condition: ConditionFact) {
             _ => Ready::Unknown,
         };
     }
-    node.conditions.insert(condition.condition_type().to_owned(), condition);
+    node.conditions.insert(condition);
 }
 
 /// A Ready node whose condition `Sick` is True.
@@ -70,7 +68,7 @@ pub(crate) fn node() -> NodeFacts {
     let mut node = NodeFacts {
         name: "worker1a".into(),
         uid: "node-1".into(),
-        labels: BTreeMap::from([("pool".to_owned(), "a".to_owned())]),
+        labels: Labels::from([("pool", "a")]),
         control_plane: false,
         deleting: false,
         unschedulable: false,
@@ -78,7 +76,7 @@ pub(crate) fn node() -> NodeFacts {
         cordon_field_ours: false,
         ready: Ready::True,
         boot_id: "boot-1".into(),
-        conditions: BTreeMap::new(),
+        conditions: Conditions::default(),
         last_remediation: LastRemediation::default(),
         hold: false,
         ignore: false,

@@ -88,7 +88,7 @@ fn of_too_many_reports_those_that_ask_for_a_remedy_are_kept() {
     let all = Trigger { condition_type: TypePattern::parse("Sick*"), ..trigger() };
     let kept = evidence(&[all.clone(), all], &node, at(0));
     assert_eq!(kept.len(), EVIDENCE_KEPT);
-    let types: Vec<_> = kept.iter().map(|e| e.condition_type.as_str()).collect();
+    let types: Vec<_> = kept.iter().map(|e| &*e.condition_type).collect();
     assert!(types.contains(&"Sick") && types.contains(&"Sick99"), "{types:?}");
     assert!(types.is_sorted_by(|a, b| a < b), "each once: {types:?}");
 }

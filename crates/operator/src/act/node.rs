@@ -7,12 +7,11 @@ use jiff::Timestamp;
 use json_patch::{
     AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, TestOperation,
 };
-use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
-use rerail_api::names;
+use rerail_api::{Node, names};
 use serde_json::{Value, json};
 
 use crate::client::{CallError, call};

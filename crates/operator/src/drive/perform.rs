@@ -106,7 +106,7 @@ impl Driver {
 
     fn node_written(
         &self,
-        written: Result<k8s_openapi::api::core::v1::Node, NodeWriteError>,
+        written: Result<rerail_api::Node, NodeWriteError>,
     ) -> Result<Next, DriveError> {
         match written {
             Ok(node) => {

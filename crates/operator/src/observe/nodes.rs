@@ -1,5 +1,6 @@
 //! The nodes: one watch, folded into facts. A heartbeat that changes nothing stops here, unless a
-//! run on that node waits for it.
+//! run on that node waits for it; and of what a node says only a record is kept, with texts that many
+//! nodes have in common kept once.
 
 use std::{
     collections::BTreeMap,
@@ -7,23 +8,26 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
 use kube::{ResourceExt, runtime::watcher::Event};
-use rerail_api::convert::node::{self, Look};
+use rerail_api::{
+    Node,
+    convert::node::{self, Look},
+};
 use rerail_core::facts::NodeFacts;
 
-use super::{wake::Wakers, watch::is_newer};
+use super::{texts::Texts, wake::Wakers, watch::is_newer};
 
 #[derive(Default)]
 struct Inner {
     nodes: BTreeMap<String, Known>,
+    texts: Texts,
     /// Names seen during a list that is under way; `None` outside one.
     listing: Option<Vec<String>>,
     synced: bool,
 }
 
 struct Known {
-    version: Option<String>,
+    version: Option<Box<str>>,
     facts: Arc<NodeFacts>,
 }
 
@@ -50,6 +54,7 @@ impl Nodes {
                     let names: std::collections::BTreeSet<_> = names.into_iter().collect();
                     inner.nodes.retain(|name, _| names.contains(name));
                 }
+                inner.texts.drop_unused();
                 inner.synced = true;
                 drop(inner);
                 wakers.planner.notify_one();
@@ -75,16 +80,18 @@ impl Nodes {
         let version = object.resource_version();
         let mut inner = self.lock();
         let first_list = !inner.synced;
-        let known = inner.nodes.get(&name);
+        let Inner { nodes, texts, .. } = &mut *inner;
+        let known = nodes.get(&name);
         let earlier = known.map(|known| known.facts.clone());
-        let facts =
-            Arc::new(node::facts(object, Look { now, earlier: earlier.as_deref(), first_list }));
+        let look = Look { now, earlier: earlier.as_deref(), first_list };
+        let facts = Arc::new(node::facts(object, look, &mut |text| texts.get(text)));
         let stale =
             known.is_some_and(|known| !is_newer(version.as_deref(), known.version.as_deref()));
         if stale {
             return facts;
         }
-        inner.nodes.insert(name.clone(), Known { version, facts: facts.clone() });
+        let version = version.map(String::into_boxed_str);
+        nodes.insert(name.clone(), Known { version, facts: facts.clone() });
         drop(inner);
         if earlier.as_deref() == Some(&*facts) {
             return facts;
@@ -134,3 +141,6 @@ impl Nodes {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

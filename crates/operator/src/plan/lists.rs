@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use rerail_api::{
-    NodeRemediation, RemediationPolicy,
+    Node, NodeRemediation, RemediationPolicy,
     convert::{
         config::{self, ConfigError},
         node::{self, Look},
@@ -17,7 +17,7 @@ use rerail_api::{
 };
 use rerail_core::{
     config::ClusterConfig,
-    facts::{NodeFacts, Pauses},
+    facts::{ConditionFact, NodeFacts, Pauses},
 };
 use serde::de::DeserializeOwned;
 
@@ -25,7 +25,10 @@ use super::world::Known;
 use crate::{
     check,
     client::{CallError, Clients, call},
-    observe::objects::{self, Entry},
+    observe::{
+        objects::{self, Entry},
+        texts::Texts,
+    },
     sweep,
 };
 
@@ -101,12 +104,15 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
 /// from the heartbeats, since an operator that has watched for a while knows it.
 fn facts(nodes: &[Node], now: Timestamp) -> BTreeMap<String, Arc<NodeFacts>> {
     let look = Look { now, earlier: None, first_list: true };
+    let mut texts = Texts::default();
+    let aged = |condition: &ConditionFact| {
+        let heartbeat = condition.evidence.last_heartbeat_time;
+        let changed_at = heartbeat.map_or(now, |time| time.min(now));
+        ConditionFact { changed_at, ..condition.clone() }
+    };
     let facts = nodes.iter().map(|object| {
-        let mut facts = node::facts(object, look);
-        for condition in facts.conditions.values_mut() {
-            let heartbeat = condition.evidence.last_heartbeat_time;
-            condition.changed_at = heartbeat.map_or(now, |time| time.min(now));
-        }
+        let mut facts = node::facts(object, look, &mut |text| texts.get(text));
+        facts.conditions = facts.conditions.values().map(aged).collect();
         (facts.name.clone(), Arc::new(facts))
     });
     facts.collect()

@@ -34,12 +34,12 @@ fn conditions() -> impl Strategy<Value = ConditionFact> {
     (kind, status, prop::option::of(times()), prop::option::of(times()), times(), times()).prop_map(
         |(kind, status, transition, heartbeat, status_since, changed_at)| ConditionFact {
             evidence: Evidence {
-                condition_type: kind,
-                status,
+                condition_type: kind.into(),
+                status: status.into(),
                 last_transition_time: transition,
                 last_heartbeat_time: heartbeat,
             },
-            reason: String::new(),
+            reason: "".into(),
             message: "[P1] x".into(),
             status_since,
             changed_at,
@@ -75,7 +75,7 @@ fn nodes() -> impl Strategy<Value = NodeFacts> {
         |(cordoned_by, flags, boot_id, ready, conditions, last_remediation)| {
             let mut node = node();
             for condition in conditions {
-                node.conditions.insert(condition.condition_type().to_owned(), condition);
+                node.conditions.insert(condition);
             }
             NodeFacts {
                 cordoned_by,
