@@ -52,6 +52,11 @@ pub fn parse_result(line: &str) -> Option<Tally> {
     Some(tally)
 }
 
+/// Whether a line only says that a test takes long, as those do that wait for their turn.
+pub fn is_about_patience(line: &str) -> bool {
+    line.starts_with("test ") && line.ends_with(" has been running for over 60 seconds")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +73,14 @@ mod tests {
     fn leaves_other_lines_alone() {
         for line in ["", "running 4 tests", "test result: ", "test a::result ... ok", "5 passed"] {
             assert_eq!(parse_result(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn knows_that_waiting_is_no_news() {
+        assert!(is_about_patience("test a::b has been running for over 60 seconds"));
+        for line in ["test a::b ... ok", "test a::b ... FAILED", "running 4 tests", ""] {
+            assert!(!is_about_patience(line), "{line}");
         }
     }
 

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::check;
 use crate::libtest::{self, Tally};
@@ -14,7 +17,11 @@ const SCENARIOS: &str = "rerail-e2e";
 /// The packages whose own tests need a control plane, too.
 const ON_CLUSTER: [&str; 2] = ["rerail-controlplane", "rerail-fleet"];
 
-const WITH_CLUSTER: &str = "tests on a real control plane";
+const WITH_CLUSTER: &str = "scenarios on a real control plane";
+const OF_CLUSTER: &str = "tests of control plane and fleet";
+
+/// More threads than there are scenarios.
+const AT_ONCE: &str = "--test-threads=500";
 
 /// Runs everything, or only the scenarios whose name contains `name`. Says whether all is well.
 ///
@@ -30,6 +37,9 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     report.step("build the control plane", build_control_plane);
     if built && !report.last_failed() {
         report.counted(WITH_CLUSTER, || scenarios(root, name));
+        if name.is_none() {
+            report.counted(OF_CLUSTER, || other_tests_on_a_cluster(root));
+        }
     } else {
         report.not_run(WITH_CLUSTER, "what they need was not built");
     }
@@ -52,13 +62,12 @@ fn unit_tests(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
     )
 }
 
+/// Scenarios mostly wait. They are all started, and see to it themselves how many are played at a time
+/// (`e2e/tests/scenarios/turns.rs`).
 fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>), ProcessError> {
     let mut command = process::cargo();
     command.current_dir(root).args(["test", "--locked", "--no-fail-fast", "--package", SCENARIOS]);
-    match name {
-        Some(name) => command.args(["--", name]),
-        None => command.args(ON_CLUSTER.map(|name| format!("--package={name}"))),
-    };
+    command.args(["--", AT_ONCE]).args(name);
     let (verdict, tally) = tests(&mut command)?;
     let ran = tally.map_or(0, |tally| tally.passed + tally.failed);
     match (&verdict, name) {
@@ -71,11 +80,21 @@ fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>)
     }
 }
 
-/// Runs test programs, shows what they print, and adds up their results.
+fn other_tests_on_a_cluster(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
+    let mut command = process::cargo();
+    command.current_dir(root).args(["test", "--locked", "--no-fail-fast"]);
+    tests(command.args(ON_CLUSTER.map(|name| format!("--package={name}"))))
+}
+
+/// Runs test programs, shows what they print and when, and adds up their results.
 fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError> {
     let mut tally = Tally::default();
+    let began = Instant::now();
     let success = process::stream(command, |line| {
-        anstream::println!("{line}");
+        if libtest::is_about_patience(line) {
+            return;
+        }
+        anstream::println!("{} {line}", clock(began.elapsed()));
         if let Some(result) = libtest::parse_result(line) {
             tally.add(result);
         }
@@ -87,6 +106,12 @@ fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError
         Verdict::Failed { output, advice: String::new() }
     };
     Ok((verdict, Some(tally)))
+}
+
+/// Minutes and seconds.
+fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    format!("{:>2}:{:02}", seconds / 60, seconds % 60)
 }
 
 fn build_control_plane() -> Result<Verdict, rerail_controlplane::Error> {

@@ -12,7 +12,7 @@ use kube::{
 use rerail_e2e::{Cluster, ClusterOptions};
 use serde_json::{Value, json};
 
-use crate::shared::{RUNTIME, admin};
+use crate::shared::{admin, by_itself};
 
 fn examples(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
@@ -90,7 +90,7 @@ async fn refusal(client: &Client, path: &Path) -> Option<String> {
 
 #[test]
 fn invalid_objects_are_refused_with_words_that_say_what_can_be_done() {
-    RUNTIME.block_on(async {
+    by_itself(async {
         let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
         let client = admin(&cluster).await;
         let files = examples("examples/invalid");

@@ -26,6 +26,7 @@ async fn swept(brisk: &Brisk, story: Story, extent: Extent) {
     assert!(missed <= MAY_BE_MISSED, "{missed} of the kill points were not reached");
 }
 
+/// Takes longest, so it waits for no turn.
 #[test]
 fn a_run_is_carried_on_when_the_operator_is_killed_at_any_request() {
     RUNTIME.block_on(async {

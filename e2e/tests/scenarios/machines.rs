@@ -8,7 +8,7 @@ use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
 use rerail_fleet::{EventKind, Fault, FleetOptions};
 
-use crate::shared::{RUNTIME, SHORT, Stage, alone, on_its_own, play, said, talkative};
+use crate::shared::{SHORT, Stage, alone, by_itself, on_its_own, play, said, talkative};
 
 /// Longer than a vanished Pod may still act (70 s), and patience on top.
 const UNTIL_CERTAIN: Duration = Duration::from_secs(160);
@@ -117,12 +117,12 @@ async fn keeps_its_boot_id(stage: Stage) {
 /// Three stories that each wait for more than a minute until they are certain, beside each other.
 #[test]
 fn reboots_that_hang_or_start_late_or_are_not_reported_are_waited_for_and_boot_nothing_twice() {
-    RUNTIME.block_on(async {
+    by_itself(async {
         futures::join!(
             on_its_own("reboot-hangs", 2, talkative(), hangs),
             on_its_own("reboot-late", 1, talkative(), starts_late),
             on_its_own("reboot-same", 1, talkative(), keeps_its_boot_id),
-        )
+        );
     });
 }
 

@@ -1,6 +1,6 @@
 //! Scenarios on a real API server, one file each. Those that kill, pause or configure the operator
-//! have a control plane of their own; the others share one, kept apart by pools of nodes, and take
-//! turns, since one run at a time is under way in a cluster.
+//! have a control plane of their own; the others share a few, kept apart by pools of nodes, and take
+//! turns, since what is under way in a cluster counts for all of its nodes. `turns.rs` says who is next.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -37,6 +37,7 @@ mod shared;
 mod sick;
 mod stored;
 mod token;
+mod turns;
 mod uninstall;
 mod watch_faults;
 mod workloads;

@@ -23,15 +23,12 @@ use rerail_core::step::Step;
 use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, judge, wait_for};
 use rerail_fleet::{Fault, FleetOptions, Pool, truth::Limits};
 use rerail_proxy::Proxy;
-use tokio::{
-    runtime::Runtime,
-    sync::{Mutex, OnceCell},
-};
+use tokio::runtime::Runtime;
+
+use crate::turns;
 
 /// Outlives every test: what runs on it must not end with the test that came first.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static SHARED: OnceCell<Arc<Shared>> = OnceCell::const_new();
-static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The condition that the scenarios use.
 pub const CONDITION: &str = "KernelDeadlock";
@@ -42,10 +39,6 @@ pub struct Shared {
     pub operator: Operator,
 }
 
-async fn shared() -> &'static Arc<Shared> {
-    SHARED.get_or_init(|| async { Arc::new(start(ClusterOptions::default()).await) }).await
-}
-
 async fn start(options: ClusterOptions) -> Shared {
     let cluster = Cluster::start(options).await.unwrap();
     let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
@@ -53,14 +46,14 @@ async fn start(options: ClusterOptions) -> Shared {
 }
 
 /// Plays a scenario on a cluster of its own, whose operator reaches the API server only through a
-/// fault proxy; no turns are taken.
+/// fault proxy.
 pub fn behind_proxy<F: Future<Output = ()>>(
     pool: &'static str,
     nodes: usize,
     options: ClusterOptions,
     scenario: impl FnOnce(Stage, Arc<Proxy>) -> F,
 ) {
-    RUNTIME.block_on(async {
+    by_itself(async {
         let cluster = Cluster::start(options).await.unwrap();
         let proxy = Arc::new(cluster.proxy().await.unwrap());
         let through = Some(proxy.url());
@@ -72,17 +65,25 @@ pub fn behind_proxy<F: Future<Output = ()>>(
     });
 }
 
-/// Plays a scenario on a cluster of its own, with its own operator; no turns are taken.
+/// Plays a scenario on a cluster of its own, with its own operator.
 pub fn alone<F: Future<Output = ()>>(
     pool: &'static str,
     nodes: usize,
     options: ClusterOptions,
     scenario: impl FnOnce(Stage) -> F,
 ) {
-    RUNTIME.block_on(on_its_own(pool, nodes, options, scenario));
+    by_itself(on_its_own(pool, nodes, options, scenario));
 }
 
-/// The same, for a test that plays several beside each other: those that mostly wait.
+/// Plays a scenario that sets up everything itself.
+pub fn by_itself(scenario: impl Future<Output = ()>) {
+    RUNTIME.block_on(async {
+        let _room = turns::own().await;
+        scenario.await;
+    });
+}
+
+/// The same as [`alone`], for a test that plays several beside each other: those that mostly wait.
 pub async fn on_its_own<F: Future<Output = ()>>(
     pool: &'static str,
     nodes: usize,
@@ -123,8 +124,8 @@ pub fn play_on<F: Future<Output = ()>>(
     scenario: impl FnOnce(Stage) -> F,
 ) {
     RUNTIME.block_on(async {
-        let _turn = TURN.lock().await;
-        let shared = shared().await;
+        let turn = turns::shared(|| start(ClusterOptions::default())).await;
+        let shared = turn.cluster;
         let nodes = shared.cluster.add_pool(&machines).await.unwrap();
         let played = scenario(Stage { shared: shared.clone(), pool, nodes: nodes.clone() });
         if let Err(failure) = AssertUnwindSafe(played).catch_unwind().await {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     api_faults::brisk,
-    shared::{RUNTIME, Shared, Stage, said},
+    shared::{Shared, Stage, by_itself, said},
     workloads::PATIENT,
 };
 
@@ -54,7 +54,7 @@ async fn expire(plane: &ControlPlane, secret: &str, kubeconfig: &Path) {
 
 #[test]
 fn a_run_goes_on_with_a_new_token_when_the_old_one_expires() {
-    RUNTIME.block_on(async {
+    by_itself(async {
         let options = ClusterOptions { fleet: brisk(), ..ClusterOptions::default() };
         let cluster = Cluster::start(options).await.unwrap();
         let (plane, proxy) = (&cluster.plane, cluster.proxy().await.unwrap());
