@@ -149,6 +149,7 @@ fn nervous() -> ClusterOptions {
             ..Options::default()
         },
         fleet: FleetOptions { lease_interval: Duration::from_secs(1), ..talkative().fleet },
+        ..ClusterOptions::default()
     }
 }
 

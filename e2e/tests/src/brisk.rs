@@ -192,5 +192,6 @@ fn options() -> ClusterOptions {
             condition_interval: Duration::from_millis(200),
             ..FleetOptions::default()
         },
+        ..ClusterOptions::default()
     }
 }

@@ -16,7 +16,7 @@ use rerail_fleet::{Fleet, FleetOptions, Pool};
 use rerail_proxy::Proxy;
 use serde::de::DeserializeOwned;
 
-use crate::{Error, kubeconfig::config};
+use crate::{CONFIG, Error, kubeconfig::config};
 
 /// What a cluster is to be like.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct ClusterOptions {
     pub plane: Options,
     /// The machines.
     pub fleet: FleetOptions,
+    /// The operator's configuration for the whole cluster; [`crate::CONFIG`] without one.
+    pub config: Option<String>,
 }
 
 /// A real control plane with fake machines. Ends when it is dropped.
@@ -40,7 +42,7 @@ pub struct Cluster {
 }
 
 /// The root of the checkout.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -67,7 +69,9 @@ impl Cluster {
         let client = Client::try_from(config(&kubeconfig).await?)?;
         let fleet = plane.kubeconfig_for_user("rerail-fleet", &[])?;
         let fleet = Fleet::start(config(&fleet).await?, options.fleet)?;
-        Ok(Cluster { fleet, client, kubeconfig, plane })
+        let cluster = Cluster { fleet, client, kubeconfig, plane };
+        cluster.configure(options.config.as_deref().unwrap_or(CONFIG)).await?;
+        Ok(cluster)
     }
 
     /// A fault proxy before the API server, for one client that is told to go there.

@@ -13,6 +13,8 @@ use crate::{Error, kubeconfig::through, program, wait_for};
 pub struct OperatorOptions {
     /// Name of its process and log.
     pub name: String,
+    /// Name of the Pod that it takes itself for; without one, the name of its process.
+    pub pod_name: Option<String>,
     /// More arguments.
     pub arguments: Vec<String>,
     /// Its kubeconfig; without one, one of its ServiceAccount with a token that is good for a day.
@@ -25,6 +27,7 @@ impl Default for OperatorOptions {
     fn default() -> Self {
         OperatorOptions {
             name: "rerail-operator".into(),
+            pod_name: None,
             arguments: Vec::new(),
             kubeconfig: None,
             through: None,
@@ -66,6 +69,7 @@ impl Requests {
 #[derive(Debug)]
 pub struct Operator {
     name: String,
+    pod_name: String,
     port: u16,
 }
 
@@ -74,21 +78,74 @@ impl Operator {
     pub async fn start(plane: &ControlPlane, options: OperatorOptions) -> Result<Self, Error> {
         let kubeconfig = kubeconfig(plane, &options)?;
         let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
+        let pod_name = options.pod_name.unwrap_or_else(|| options.name.clone());
         let mut argv = vec![
             program("rerail")?.display().to_string(),
             "operator".into(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen=127.0.0.1:{port}"),
+            format!("--pod-name={pod_name}"),
         ];
         argv.extend(options.arguments);
         let env = vec!["RUST_LOG=info,rerail_operator=debug".to_owned()];
         plane.run(&Component { name: options.name.clone(), argv, env, guest: true })?;
-        let operator = Operator { name: options.name, port };
-        wait_for("the operator to be ready", Duration::from_secs(60), || async {
-            operator.get("/readyz").await.map(|_| ())
-        })
-        .await?;
+        let operator = Operator { name: options.name, pod_name, port };
+        operator.is_ready().await?;
         Ok(operator)
+    }
+
+    /// Starts so many operators: `rerail-operator-a`, `-b` and so on. One of them leads, some time soon.
+    pub async fn start_replicas(plane: &ControlPlane, count: u8) -> Result<Vec<Self>, Error> {
+        let starts = (b'a'..).take(count.into()).map(|letter| {
+            let name = format!("rerail-operator-{}", char::from(letter));
+            Self::start(plane, OperatorOptions { name, ..OperatorOptions::default() })
+        });
+        futures::future::try_join_all(starts).await
+    }
+
+    async fn is_ready(&self) -> Result<(), Error> {
+        wait_for("the operator to be ready", Duration::from_secs(60), || async {
+            self.get("/readyz").await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Ends it with SIGTERM; returns when it is gone.
+    pub fn terminate(&self, plane: &ControlPlane) -> Result<(), Error> {
+        Ok(plane.stop_component(&self.name)?)
+    }
+
+    /// Ends it with SIGKILL; returns when it is gone.
+    pub fn kill(&self, plane: &ControlPlane) -> Result<(), Error> {
+        Ok(plane.kill_component(&self.name)?)
+    }
+
+    /// Freezes it (SIGSTOP): it keeps its connections, and knows of nothing until it goes on.
+    pub fn pause(&self, plane: &ControlPlane) -> Result<(), Error> {
+        Ok(plane.pause_component(&self.name)?)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self, plane: &ControlPlane) -> Result<(), Error> {
+        Ok(plane.resume_component(&self.name)?)
+    }
+
+    /// Whether its process is there, frozen or not.
+    pub fn runs(&self, plane: &ControlPlane) -> bool {
+        plane.pid(&self.name).is_some()
+    }
+
+    /// Starts a new process in the place of one that has ended, and waits until it says that it is
+    /// ready.
+    pub async fn start_again(&self, plane: &ControlPlane) -> Result<(), Error> {
+        plane.start_component(&self.name)?;
+        self.is_ready().await
+    }
+
+    /// Whether a term (`status.leader` of a run, the holder of the Lease) was of one of its processes.
+    pub fn bore(&self, term: &str) -> bool {
+        term.strip_prefix(&self.pod_name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     /// Name of its process and log.
@@ -147,6 +204,15 @@ fn free_port() -> std::io::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_term_is_told_from_that_of_another_operator() {
+        let pod_name = "rerail-operator-a".to_owned();
+        let operator = Operator { name: pod_name.clone(), pod_name, port: 0 };
+        assert!(operator.bore("rerail-operator-a-4711-1-2"));
+        assert!(!operator.bore("rerail-operator-ab-4711-1-2"));
+        assert!(!operator.bore("rerail-operator-b-4711-1-2"));
+    }
 
     #[test]
     fn requests_are_counted_from_an_earlier_count_and_watches_apart() {

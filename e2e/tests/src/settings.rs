@@ -1,0 +1,86 @@
+//! The operator's configuration for the whole cluster, and its Pods as objects.
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Pod},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use rerail_api::names;
+use serde_json::json;
+
+use crate::{Cluster, Error, PATIENCE, cluster::root, from_yaml, wait_for};
+
+/// Name of the ConfigMap, in [`names::SYSTEM_NAMESPACE`].
+pub const CONFIG_MAP: &str = "rerail-config";
+
+/// What every cluster has unless a scenario says otherwise: the defaults.
+pub const CONFIG: &str = "topologyKeys:
+- topology.kubernetes.io/zone
+- node-restriction.kubernetes.io/rack
+maxUnavailable: 20%
+minFloor: 1
+maxDomains: 1
+";
+
+impl Cluster {
+    /// The ConfigMaps of the operator's namespace.
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE)
+    }
+
+    /// Gives the cluster this configuration, whatever it is.
+    pub async fn configure(&self, text: &str) -> Result<(), Error> {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": CONFIG_MAP, "namespace": names::SYSTEM_NAMESPACE },
+            "data": { "config.yaml": text },
+        });
+        let params = PatchParams::apply("e2e").force();
+        self.config_maps().patch(CONFIG_MAP, &params, &Patch::Apply(map)).await?;
+        Ok(())
+    }
+
+    /// Takes the configuration away.
+    pub async fn unconfigure(&self) -> Result<(), Error> {
+        self.config_maps().delete(CONFIG_MAP, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Deploys so many Pods of the operator as `config/` does, and waits until they are Ready. They
+    /// are objects only: a process bears the name of such a Pod if it is told to
+    /// ([`crate::OperatorOptions::pod_name`]).
+    pub async fn deploy_operator(&self, replicas: u32) -> Result<Vec<Pod>, Error> {
+        let path = root().join("config/operator/deployment.yaml");
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|error| Error::File(path.display().to_string(), error))?;
+        let mut deployment: Deployment = from_yaml(&text)?;
+        let spec = deployment.spec.get_or_insert_default();
+        spec.replicas = i32::try_from(replicas).ok();
+        let name = deployment.name_any();
+        let deployments: Api<Deployment> =
+            Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
+        let params = PatchParams::apply("e2e").force();
+        deployments.patch(&name, &params, &Patch::Apply(&deployment)).await?;
+        wait_for("the Pods of the operator to be Ready", PATIENCE, || async {
+            let pods = self.operator_pods().await.map_err(|error| error.to_string())?;
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            if ready == replicas as usize { Ok(pods) } else { Err(format!("{ready} are Ready")) }
+        })
+        .await
+    }
+
+    /// The Pods of the operator, by name.
+    pub async fn operator_pods(&self) -> Result<Vec<Pod>, Error> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
+        let label = ListParams::default().labels("app.kubernetes.io/name=rerail-operator");
+        Ok(pods.list(&label).await?.items)
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
