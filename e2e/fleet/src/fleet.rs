@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use crate::api::{call, is_conflict, is_not_found};
 use crate::machine::{Machine, MachineView, Power, Spec};
+use crate::node_watch::{self, Seen};
 use crate::pod_watch::{self, PodIndex};
 use crate::power::{self, Owned};
 use crate::rng::Rng;
-use crate::truth::{EventKind, TruthEvent, TruthLog};
+use crate::truth::{EventKind, NodeSeen, TruthEvent, TruthLog};
 use crate::{Error, FleetOptions, MachineHandle, PodIdentity, Pool, conditions, node};
 
 /// How many nodes are made at a time.
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub options: FleetOptions,
     pub truth: TruthLog,
     pub pods: PodIndex,
+    pub seen: Seen,
     identity: PodIdentity,
     /// Names only; the tasks that keep the machines alive are the fleet's.
     machines: RwLock<BTreeMap<String, Arc<Machine>>>,
@@ -142,12 +144,16 @@ impl Fleet {
             truth: TruthLog::open(options.truth_log.as_deref())?,
             options,
             pods: PodIndex::default(),
+            seen: Seen::default(),
             identity,
             machines: RwLock::default(),
         });
         let mut shared = vec![Owned::spawn(conditions::refresh(inner.clone()))];
         if inner.options.play_pods {
             shared.push(Owned::spawn(pod_watch::run(inner.clone())));
+        }
+        if inner.options.watch_nodes {
+            shared.push(Owned::spawn(node_watch::run(inner.clone())));
         }
         let tasks = Arc::new(Tasks { machines: RwLock::default(), _shared: shared });
         Ok(Self { inner, tasks })
@@ -274,6 +280,12 @@ impl Fleet {
         let mut events = self.truth();
         events.retain(|event| event.pool == pool);
         events
+    }
+
+    /// The cordons of all nodes so far, as they were seen; empty without
+    /// [`FleetOptions::watch_nodes`].
+    pub fn nodes_seen(&self) -> Vec<NodeSeen> {
+        self.inner.seen.all()
     }
 
     /// Everything that happens from now on.

@@ -12,7 +12,7 @@
 //!
 //! Where things are: `fleet.rs` the owner of all; `machine.rs` what one machine knows; `power.rs`
 //! down and up; `kubelet.rs` what the software on a machine that is on does; `pods.rs` the Pods of
-//! the operator; `restart.rs` ordinary Pods at a boot; `node.rs` and `pod_status.rs` what is written, as pure functions.
+//! the operator; `node_watch.rs` their cordons; `restart.rs` ordinary Pods at a boot; `node.rs` and `pod_status.rs` what is written, as pure functions.
 
 mod api;
 mod clock;
@@ -25,6 +25,7 @@ mod host;
 mod kubelet;
 mod machine;
 mod node;
+mod node_watch;
 mod options;
 mod pod_status;
 mod pod_watch;

@@ -159,6 +159,7 @@ fn options(arguments: Arguments) -> FleetOptions {
         boot_time: shortest..=shortest.max(Duration::from_millis(arguments.boot_max)),
         truth_log: arguments.truth_log,
         play_pods: !arguments.no_pods,
+        watch_nodes: false,
         ..FleetOptions::default()
     }
 }

@@ -43,6 +43,8 @@ pub struct FleetOptions {
     pub truth_log: Option<PathBuf>,
     /// Whether the fleet runs the operator's Pods on its nodes.
     pub play_pods: bool,
+    /// Whether cordons are watched ([`crate::Fleet::nodes_seen`]). The watch carries every heartbeat.
+    pub watch_nodes: bool,
     /// The kubelet version that nodes report.
     pub kubelet_version: String,
 }
@@ -61,6 +63,7 @@ impl Default for FleetOptions {
             settle_time: Duration::from_millis(300)..=Duration::from_millis(800),
             truth_log: None,
             play_pods: true,
+            watch_nodes: true,
             kubelet_version: "v1.36.3".to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, ResourceExt, api::ListParams};
 use rerail_api::{NodeRemediation, names, remediation::StepName};
 use rerail_core::step::Step;
-use rerail_fleet::truth::{Limits, RunSummary, TruthEvent, check};
+use rerail_fleet::truth::{Limits, RunSummary, TruthEvent, check, check_starts};
 
 use crate::{Cluster, Error};
 
@@ -28,8 +28,9 @@ pub async fn judge(
     let nodes: BTreeSet<&str> = events.iter().map(|event| event.node_uid.as_str()).collect();
     let here = runs.iter().filter(|run| nodes.contains(run.spec.node_uid.as_str()));
     let summaries: Vec<_> = here.filter_map(summary).collect();
-    let mut violations: Vec<String> =
-        check(events, &summaries, limits).iter().map(ToString::to_string).collect();
+    let mut found = check(events, &summaries, limits);
+    found.extend(check_starts(events, &cluster.fleet.nodes_seen(), &summaries, limits));
+    let mut violations: Vec<String> = found.iter().map(ToString::to_string).collect();
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     for node in nodes.list(&ListParams::default()).await?.items {
         let Some(owner) = node.annotations().get(names::CORDONED_BY) else { continue };
@@ -61,9 +62,18 @@ fn summary(run: &NodeRemediation) -> Option<RunSummary> {
     let status = run.status.as_ref()?;
     let claims = status.conditions.iter().any(|c| c.type_ == "Rebooted" && c.status == "True");
     let verified = matches!(status.step, StepName::Known(Step::Succeeded));
+    let began = |is: &dyn Fn(Step) -> bool| {
+        let found = status.steps.iter().find(|record| record.name.parse().is_ok_and(is));
+        found.map(|record| record.start_time)
+    };
     Some(RunSummary {
         uid: run.uid()?,
         node_uid: run.spec.node_uid.clone(),
         claims_boot: claims || verified,
+        priority: status.priority,
+        since: run.spec.cause.as_ref().map(|cause| cause.since),
+        admitted: began(&|step| step == Step::Cordoning),
+        held: began(&|step| step == Step::Held),
+        ended: began(&|step: Step| step.is_terminal()),
     })
 }

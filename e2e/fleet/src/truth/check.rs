@@ -9,6 +9,8 @@
 //! | SAFE-8 never a control-plane node, unless allowed | [`Violation::ControlPlane`] |
 //! | SAFE-4 no more machines or domains down at a time than allowed | [`Violation::TooManyDown`], [`Violation::TooManyDomains`] |
 //! | SAFE-20 no claim of a boot that never was | [`Violation::ClaimWithoutBoot`] |
+//!
+//! What was taken out of service, and whether it was allowed to be, is checked by `starts.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +27,22 @@ pub struct Limits {
     pub max_domains: Option<usize>,
     /// Whether it may reboot control-plane nodes.
     pub control_plane: bool,
+    /// The most nodes out of service when a run takes one more, that one included; whoever took the
+    /// others.
+    pub out: Option<usize>,
+    /// The same among the nodes with the same label `pool`, by its value.
+    pub out_per_pool: BTreeMap<String, usize>,
+    /// The same in one domain (zone and rack).
+    pub out_per_domain: Option<usize>,
+    /// The most domains in which runs hold slots.
+    pub open_domains: Option<usize>,
+    /// Whether each run has to be admitted before all less urgent ones: where nothing but a limit
+    /// keeps any of them back.
+    pub in_order: bool,
 }
 
 /// What the operator says of one of its runs in the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunSummary {
     /// UID of the NodeRemediation.
     pub uid: String,
@@ -36,6 +50,16 @@ pub struct RunSummary {
     pub node_uid: String,
     /// True when the run claims that it rebooted the node (condition Rebooted is True).
     pub claims_boot: bool,
+    /// How urgent it is, if it says so.
+    pub priority: Option<i32>,
+    /// Since when its cause is there.
+    pub since: Option<Timestamp>,
+    /// When it got its slot.
+    pub admitted: Option<Timestamp>,
+    /// When it was held, if it was, and so gave its slot back.
+    pub held: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
 }
 
 /// A property that did not hold.
@@ -132,6 +156,65 @@ pub enum Violation {
         limit: usize,
         /// The domains.
         domains: Vec<String>,
+    },
+    /// A run took a node out of service, and more were out than allowed.
+    #[error(
+        "SAFE-4: at {t} {} nodes {scope} were out of service, {limit} allowed: {}",
+        nodes.len(), nodes.join(", ")
+    )]
+    TooManyOut {
+        /// When the limit was first passed.
+        t: Timestamp,
+        /// `of all`, or the value of the label `pool`, or the domain.
+        scope: String,
+        /// The limit.
+        limit: usize,
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// Runs held slots in more domains than allowed.
+    #[error(
+        "SAFE-4: at {t} runs were under way in {} domains, {limit} allowed: {}",
+        domains.len(), domains.join(", ")
+    )]
+    TooManyOpenDomains {
+        /// When the limit was first passed.
+        t: Timestamp,
+        /// The limit.
+        limit: usize,
+        /// The domains.
+        domains: Vec<String>,
+    },
+    /// Two runs of one node held slots at once.
+    #[error(
+        "SAFE-22: run {second} of node UID {node_uid} began at {t}, before run {first} had ended"
+    )]
+    TwoRunsAtOnce {
+        /// UID of the node.
+        node_uid: String,
+        /// UID of the earlier run.
+        first: String,
+        /// UID of the later one.
+        second: String,
+        /// When it began.
+        t: Timestamp,
+    },
+    /// A run was admitted before a more urgent one that had been waiting.
+    #[error(
+        "order: run {first} of priority {first_priority} was admitted at {t}, before run {passed} of \
+         priority {passed_priority}, which had been waiting"
+    )]
+    OutOfOrder {
+        /// When.
+        t: Timestamp,
+        /// UID of the run that was admitted.
+        first: String,
+        /// Its priority.
+        first_priority: i32,
+        /// UID of the run that was passed.
+        passed: String,
+        /// Its priority.
+        passed_priority: i32,
     },
     /// A run claims a boot that never was.
     #[error(

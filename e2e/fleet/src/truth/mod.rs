@@ -3,7 +3,9 @@
 mod check;
 mod event;
 mod log;
+mod starts;
 
 pub use check::{Limits, RunSummary, Violation, check};
 pub use event::{Cause, EventKind, TruthEvent};
 pub(crate) use log::TruthLog;
+pub use starts::{NodeSeen, check_starts};

@@ -40,7 +40,7 @@ fn reboot(start: i64, node: u32, run: &str, attempt: u32) -> Vec<TruthEvent> {
 }
 
 fn strict() -> Limits {
-    Limits { max_parallel: Some(1), max_domains: Some(1), control_plane: false }
+    Limits { max_parallel: Some(1), max_domains: Some(1), ..Limits::default() }
 }
 
 fn judge(mut events: Vec<TruthEvent>) -> Vec<Violation> {
@@ -57,9 +57,24 @@ fn a_proper_story_violates_nothing() {
     story.push(event(31, EventKind::Boot, 3, Some(Cause::Script)));
     story.push(event(32, EventKind::Boot, 4, Some(Cause::Spontaneous)));
     let runs = [
-        RunSummary { uid: "run-1".into(), node_uid: "uid-1".into(), claims_boot: true },
-        RunSummary { uid: "run-2".into(), node_uid: "uid-2".into(), claims_boot: true },
-        RunSummary { uid: "run-9".into(), node_uid: "uid-9".into(), claims_boot: false },
+        RunSummary {
+            uid: "run-1".into(),
+            node_uid: "uid-1".into(),
+            claims_boot: true,
+            ..RunSummary::default()
+        },
+        RunSummary {
+            uid: "run-2".into(),
+            node_uid: "uid-2".into(),
+            claims_boot: true,
+            ..RunSummary::default()
+        },
+        RunSummary {
+            uid: "run-9".into(),
+            node_uid: "uid-9".into(),
+            claims_boot: false,
+            ..RunSummary::default()
+        },
     ];
     assert_eq!(check(&story, &runs, &strict()), []);
 }
@@ -120,7 +135,12 @@ fn an_act_on_a_node_that_the_run_has_not_cordoned_is_found() {
 #[test]
 fn an_act_on_another_node_object_is_found() {
     let story = reboot(0, 1, "run-1", 1);
-    let runs = [RunSummary { uid: "run-1".into(), node_uid: "uid-old".into(), claims_boot: false }];
+    let runs = [RunSummary {
+        uid: "run-1".into(),
+        node_uid: "uid-old".into(),
+        claims_boot: false,
+        ..RunSummary::default()
+    }];
     let found = check(&story, &runs, &strict());
     assert!(matches!(&found[..], [Violation::WrongNode { found, .. }] if found == "uid-1"));
 }
@@ -166,8 +186,12 @@ fn a_machine_that_never_comes_back_stays_counted_until_it_is_removed() {
 
 #[test]
 fn a_claim_of_a_boot_that_never_was_is_found() {
-    let run =
-        |claims_boot| RunSummary { uid: "run-9".into(), node_uid: "uid-1".into(), claims_boot };
+    let run = |claims_boot| RunSummary {
+        uid: "run-9".into(),
+        node_uid: "uid-1".into(),
+        claims_boot,
+        ..RunSummary::default()
+    };
     let story = reboot(0, 1, "run-1", 1);
     let found = check(&story, &[run(true)], &strict());
     assert!(found.iter().any(|violation| matches!(violation, Violation::ClaimWithoutBoot { .. })));
