@@ -117,6 +117,17 @@ impl Stage {
         }
     }
 
+    /// Waits until the API server says that a node is not Ready.
+    pub async fn is_not_ready(&self, node: &str) {
+        let look = || async {
+            let status = self.node(node).await.status.unwrap_or_default();
+            let mut all = status.conditions.unwrap_or_default().into_iter();
+            let ready = all.find(|condition| condition.type_ == "Ready").map(|c| c.status);
+            if ready.as_deref() == Some("True") { Err(ready) } else { Ok(()) }
+        };
+        wait_for(&format!("{node} not to be Ready"), PATIENCE, look).await.unwrap();
+    }
+
     pub fn machine(&self, node: &str) -> MachineHandle {
         self.cluster().fleet.machine(node).unwrap()
     }

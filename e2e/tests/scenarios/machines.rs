@@ -6,7 +6,7 @@ use std::time::Duration;
 use rerail_controlplane::Options;
 use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
-use rerail_fleet::{EventKind, Fault, FleetOptions};
+use rerail_fleet::{EventKind, Fault, FleetOptions, Pool};
 
 use crate::shared::{SHORT, Stage, alone, by_itself, on_its_own, play, said, talkative};
 
@@ -119,9 +119,14 @@ async fn keeps_its_boot_id(stage: Stage) {
 fn reboots_that_hang_or_start_late_or_are_not_reported_are_waited_for_and_boot_nothing_twice() {
     by_itself(async {
         futures::join!(
-            on_its_own("reboot-hangs", 2, talkative(), hangs),
-            on_its_own("reboot-late", 1, talkative(), starts_late),
-            on_its_own("reboot-same", 1, talkative(), keeps_its_boot_id),
+            on_its_own("reboot-hangs", Pool::new("reboot-hangs", 2, 1), talkative(), hangs),
+            on_its_own("reboot-late", Pool::new("reboot-late", 1, 1), talkative(), starts_late),
+            on_its_own(
+                "reboot-same",
+                Pool::new("reboot-same", 1, 1),
+                talkative(),
+                keeps_its_boot_id
+            ),
         );
     });
 }

@@ -9,6 +9,7 @@
 
 mod api_faults;
 mod audit;
+mod budgets;
 mod claims;
 mod clearing;
 mod clock;
@@ -27,15 +28,19 @@ mod kill_sweep;
 mod ledger;
 mod machines;
 mod malformed;
+mod meltdown;
 mod nodes;
 mod outage;
 mod pause;
 mod person;
 mod policies;
+mod queue;
+mod racks;
 mod restart;
 mod shared;
 mod sick;
 mod stored;
+mod storm;
 mod token;
 mod turns;
 mod uninstall;

@@ -72,7 +72,17 @@ pub fn alone<F: Future<Output = ()>>(
     options: ClusterOptions,
     scenario: impl FnOnce(Stage) -> F,
 ) {
-    by_itself(on_its_own(pool, nodes, options, scenario));
+    alone_on(pool, Pool::new(pool, nodes, 1), options, scenario);
+}
+
+/// The same on machines of a kind.
+pub fn alone_on<F: Future<Output = ()>>(
+    pool: &'static str,
+    machines: Pool,
+    options: ClusterOptions,
+    scenario: impl FnOnce(Stage) -> F,
+) {
+    by_itself(on_its_own(pool, machines, options, scenario));
 }
 
 /// Plays a scenario that sets up everything itself.
@@ -83,15 +93,15 @@ pub fn by_itself(scenario: impl Future<Output = ()>) {
     });
 }
 
-/// The same as [`alone`], for a test that plays several beside each other: those that mostly wait.
+/// The same as [`alone_on`], for a test that plays several beside each other: those that mostly wait.
 pub async fn on_its_own<F: Future<Output = ()>>(
     pool: &'static str,
-    nodes: usize,
+    machines: Pool,
     options: ClusterOptions,
     scenario: impl FnOnce(Stage) -> F,
 ) {
     let shared = Arc::new(start(options).await);
-    let nodes = shared.cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
+    let nodes = shared.cluster.add_pool(&machines).await.unwrap();
     scenario(Stage { shared, pool, nodes }).await;
 }
 
@@ -274,7 +284,8 @@ spec:
         self.finish_within(Limits::default()).await;
     }
 
-    async fn finish_within(self, limits: Limits) {
+    /// The same within other limits.
+    pub async fn finish_within(self, limits: Limits) {
         let events = self.cluster().fleet.truth_of_pool(self.pool);
         let look = || async {
             let verdict =
