@@ -118,5 +118,5 @@ fn a_rack_whose_label_changes_in_mid_run_stays_the_rack_that_was_begun() {
 
 /// The words of a node that waits because another rack is open.
 async fn waits_for_the_rack(stage: &Stage, node: &str) -> String {
-    stage.waiting(node, "DomainClosed").await.message
+    stage.waiting(node, "OtherDomainsOpen").await.message
 }

@@ -145,7 +145,7 @@ impl Operator {
     /// Whether a term (`status.leader` of a run, the holder of the Lease) was of one of its processes.
     pub fn bore(&self, term: &str) -> bool {
         term.strip_prefix(&self.pod_name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
     }
 
     /// Name of its process and log.
