@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 
-/// The time now. A fake machine stamps heartbeats and the truth log with the world's own time.
+/// The time now. A fake machine stamps heartbeats and the truth log with the world's own time; who
+/// observes a cluster beside the truth log takes the same.
 #[allow(
     clippy::disallowed_methods,
     reason = "a fixture that plays kubelets is the world, not a decision about it"
 )]
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::now()
 }
 

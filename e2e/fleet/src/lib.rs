@@ -35,6 +35,7 @@ mod restart;
 mod rng;
 pub mod truth;
 
+pub use clock::now;
 pub use conditions::{ConditionOptions, ConditionSource};
 pub use error::Error;
 pub use fault::Fault;
