@@ -122,14 +122,15 @@ pub struct NodeRemediationStatus {
     /// Example: `[{type: Succeeded, status: "True", reason: Healed}]`.
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Priority of the most urgent cause. Default: none. Example: `6`.
+    /// Priority of the most urgent cause; it follows one that appears before the reboot. Default: none. Example: `6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// The failure domain of the node at admission, for people. Default: empty. Example: `a/r1`.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub failure_domain: String,
-    /// Every trigger that was true at admission, most urgent first. Default: none.
+    /// Every trigger that was true at admission, most urgent first; a more urgent one that appears
+    /// before the reboot is put in front. Default: none.
     #[schemars(length(max = 16))]
     pub causes: Vec<CauseSpec>,
     /// The contract, frozen at admission: later edits of the policy concern new runs. Default: none.

@@ -12,12 +12,14 @@ mod memory;
 mod rebooting;
 mod record;
 mod retry;
+mod urgency;
 mod verifying;
 mod withdrawing;
 
 pub use memory::Memory;
 pub use record::{record, record_without_run};
 pub use retry::retry;
+pub use urgency::more_urgent;
 
 use std::collections::BTreeSet;
 

@@ -5,6 +5,7 @@ mod freeze;
 mod look;
 mod perform;
 mod report;
+mod urgency;
 
 use std::{sync::Arc, time::Duration};
 
@@ -316,6 +317,9 @@ impl Driver {
         let mut status = self.context.status_of(object, next, status::Note { reason, message });
         if let Some((_, Some(plan))) = said {
             status.drain = Some(status::drain(plan));
+        }
+        if let Some(cause) = self.more_urgent(object, next) {
+            urgency::follow(&mut status, cause);
         }
         match act::run::replace_status(&self.context.clients.act, object, status).await {
             Ok(written) => {

@@ -14,9 +14,9 @@ use super::limits::{self, LimitError};
 use crate::{
     names,
     policy::{
-        AttemptsSpec, DeleteOrRefuse, DrainSpec, Mode, NodeSelection, OnNotCured, RebootMethod,
-        RemediationPolicy, RemedySpec, Requirement, TriggerClass, TriggerSpec, TriggerVerify,
-        VerifySpec,
+        AttemptsSpec, DeleteOrRefuse, DrainSpec, Mode, NodeSelection, OnNotCured, PrioritySpec,
+        RebootMethod, RemediationPolicy, RemedySpec, Requirement, TriggerClass, TriggerSpec,
+        TriggerVerify, VerifySpec,
     },
     remediation::FrozenPlan,
 };
@@ -64,10 +64,6 @@ pub enum PolicyError {
 /// The validated policy.
 pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
     let spec = &object.spec;
-    let range = &spec.priority;
-    if range.min > range.default || range.default > range.max {
-        return Err(PolicyError::Priority);
-    }
     Ok(core::Policy {
         name: object.name_any(),
         generation: object.metadata.generation.unwrap_or_default(),
@@ -77,8 +73,8 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
         },
         suspended: spec.suspended,
         selector: selection(&spec.nodes)?,
-        priority: PriorityRange { min: range.min, max: range.max, default: range.default },
-        ageing: limits::ageing(&range.ageing)?,
+        priority: priority_range(&spec.priority)?,
+        ageing: limits::ageing(&spec.priority.ageing)?,
         budget: limits::budget(&spec.budget)?,
         breaker: limits::breaker(&spec.breaker, object.annotations().get(names::RESET_BREAKER))?,
         contract: contract(
@@ -89,6 +85,14 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
             &spec.attempts,
         )?,
     })
+}
+
+/// The bounds of what a message may claim.
+pub fn priority_range(spec: &PrioritySpec) -> Result<PriorityRange, PolicyError> {
+    if spec.min > spec.default || spec.default > spec.max {
+        return Err(PolicyError::Priority);
+    }
+    Ok(PriorityRange { min: spec.min, max: spec.max, default: spec.default })
 }
 
 /// The contract that a run has frozen.

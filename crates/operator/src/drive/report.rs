@@ -23,7 +23,8 @@ impl Driver {
     ) -> Result<Next, DriveError> {
         // A drain that has not been looked at yet has nothing to say.
         let unlooked = run.step == Step::Draining && drain.is_none();
-        if run.step == Step::Pending || unlooked || !is_news(object, decision, drain) {
+        let news = is_news(object, decision, drain) || self.more_urgent(object, run).is_some();
+        if run.step == Step::Pending || unlooked || !news {
             return Ok(Next::Wait(decision.recheck_at));
         }
         let now = self.context.now();
