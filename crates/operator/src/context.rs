@@ -23,6 +23,7 @@ use crate::{
     client::Clients,
     deps::Deps,
     observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
+    plan::meltdown::Meltdown,
     record::events::Events,
     sweep::Strays,
 };
@@ -62,6 +63,8 @@ pub struct Context {
     pub pause: Objects<ConfigMap>,
     /// The configuration of the whole cluster.
     pub config: Config,
+    /// When the last meltdown ended.
+    pub meltdown: Meltdown,
     /// Who is woken.
     pub wakers: Wakers,
     /// Events.

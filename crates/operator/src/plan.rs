@@ -3,7 +3,9 @@
 
 mod admit;
 pub mod lists;
+pub mod meltdown;
 mod pending;
+pub mod storms;
 mod unreadable;
 pub mod world;
 

@@ -28,7 +28,7 @@ use crate::{
         wake::Wakers,
         watch::follow,
     },
-    plan::Planner,
+    plan::{Planner, meltdown::Meltdown},
     record::events::{Events, Publisher},
     sweep::{self, Strays},
 };
@@ -80,6 +80,7 @@ pub(crate) async fn begin(
         policies: Objects::default(),
         pause: Objects::default(),
         config: Config::default(),
+        meltdown: Meltdown::default(),
         wakers: Wakers::default(),
         events,
         strays: Strays::default(),

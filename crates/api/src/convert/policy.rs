@@ -220,3 +220,55 @@ fn requirements(selector: &LabelSelector) -> Result<core::NodeSelector, PolicyEr
     }
     Ok(core::NodeSelector::Labels(all))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stored(spec: serde_json::Value) -> Result<core::Policy, PolicyError> {
+        let mut object = json!({
+            "apiVersion": "rerail.dev/v1alpha1", "kind": "RemediationPolicy",
+            "metadata": { "name": "a", "annotations": { "rerail.dev/reset-breaker": "2026-01-01T00:00:00Z" } },
+            "spec": { "nodes": { "all": true }, "triggers": [{ "condition": { "type": "Sick" } }] },
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        policy(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_spec_that_was_stored_out_of_range_is_no_policy_and_says_why() {
+        for (spec, expected) in [
+            (
+                json!({ "budget": { "maxUnavailable": "110%" } }),
+                "spec.budget.maxUnavailable: `110%`",
+            ),
+            (json!({ "budget": { "maxDomains": 0 } }), "spec.budget.maxDomains: 0 is out of range"),
+            (json!({ "breaker": { "window": "0s" } }), "spec.breaker.window: 0s is out of range"),
+            (json!({ "priority": { "ageing": { "floor": 10000 } } }), "spec.priority.ageing.floor"),
+            (json!({ "priority": { "min": 10 } }), "must be min <= default <= max"),
+        ] {
+            let error = stored(spec.clone()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{spec}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_class_and_reset_are_those_of_the_object() {
+        let policy = stored(json!({
+            "triggers": [{ "condition": { "type": "Uptime" }, "class": "Maintenance" }],
+            "budget": { "maxUnavailable": 5, "maxStarts": { "count": 3, "per": "2h" } },
+            "breaker": { "reset": "Manual" },
+            "priority": { "ageing": { "every": "0s" } },
+        }))
+        .unwrap();
+        assert_eq!(policy.contract.triggers[0].class, core::Class::Maintenance);
+        assert_eq!(policy.budget.max_unavailable.to_string(), "5");
+        assert_eq!(policy.budget.max_starts.count, 3);
+        assert!(policy.breaker.manual_reset && policy.breaker.reset_at.is_some());
+        assert!(policy.ageing.every.is_zero());
+    }
+}

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{ResourceExt, core::DynamicObject};
+use kube::core::DynamicObject;
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
-    convert::{limits, policy, run},
+    convert::{policy, run},
 };
 use rerail_core::{
+    breaker,
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
     plan::World,
@@ -18,7 +19,7 @@ use rerail_core::{
     sweep::Stray,
 };
 
-use super::good;
+use super::{good, storms};
 use crate::{
     context::Context,
     observe::objects::{self, Entry},
@@ -46,15 +47,11 @@ pub struct Known {
 
 /// The world that these make. The one place for whoever plans: the operator and `rerail plan`.
 pub fn world(known: Known) -> World {
-    let storms = known.policies.iter().filter_map(|entry| match entry {
-        Entry::Good(policy) => {
-            Some((policy.name_any(), limits::storms(&policy.status.as_ref()?.breaker)))
-        }
-        Entry::Malformed(_) => None,
-    });
+    let storms = storms::recorded(readable(&known.policies));
     World {
-        storms: storms.collect(),
         nodes: known.nodes,
+        ended: storms::ended(readable(&known.runs), &storms),
+        storms,
         policies: policies(good(known.policies)),
         open_runs: known.runs.into_iter().filter_map(open_run).collect(),
         pauses: known.pauses,
@@ -67,7 +64,7 @@ pub fn world(known: Known) -> World {
 
 /// What the caches show.
 pub fn from_caches(context: &Context, now: Timestamp) -> World {
-    world(Known {
+    let mut world = world(Known {
         now,
         nodes: context.nodes.snapshot(),
         policies: context.policies.snapshot(),
@@ -76,6 +73,18 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
         config: context.config.current(),
+    });
+    // Before the plan: the very one that sees the end must not start what has waited out its `for`
+    // while nobody could be believed.
+    let melting = breaker::meltdown(&world, &breaker::held_nodes(&world)).is_some();
+    world.meltdown_ended = context.meltdown.observe(melting, now);
+    world
+}
+
+fn readable<K>(entries: &[Entry<K>]) -> impl Iterator<Item = &K> {
+    entries.iter().filter_map(|entry| match entry {
+        Entry::Good(object) => Some(&**object),
+        Entry::Malformed(_) => None,
     })
 }
 

@@ -77,8 +77,63 @@ struct Inner {
     swept: Counter,
     clock_skew: Gauge,
     configured: Gauge,
+    limits: Limits,
     ready: AtomicBool,
     last_plan: AtomicI64,
+}
+
+/// How far budgets are used, and what breakers stop.
+#[derive(Default)]
+struct Limits {
+    limit: Family<PolicyLabel, Gauge>,
+    used: Family<PolicyLabel, Gauge>,
+    breaker: Family<PolicyLabel, Gauge>,
+    cluster_limit: Gauge,
+    cluster_used: Gauge,
+    meltdown: Gauge,
+}
+
+impl Limits {
+    fn register(registry: &mut Registry) -> Self {
+        let all = Limits::default();
+        registry.register(
+            "budget_limit_nodes",
+            "Nodes of the policy that may be out at once",
+            all.limit.clone(),
+        );
+        registry.register(
+            "budget_used_nodes",
+            "Nodes of the policy that are under remediation, not Ready, cordoned or being deleted",
+            all.used.clone(),
+        );
+        registry.register(
+            "breaker_open",
+            "1 while the policy's breaker, or a meltdown, keeps anything from starting",
+            all.breaker.clone(),
+        );
+        registry.register(
+            "cluster_budget_limit_nodes",
+            "Nodes of the cluster that may be out at once; 0 without a configuration",
+            all.cluster_limit.clone(),
+        );
+        registry.register(
+            "cluster_budget_used_nodes",
+            "Nodes of the cluster that are under remediation, not Ready, cordoned or being deleted",
+            all.cluster_used.clone(),
+        );
+        registry.register(
+            "meltdown",
+            "1 while more than half of all nodes are not Ready, so that nothing starts",
+            all.meltdown.clone(),
+        );
+        all
+    }
+
+    fn forget(&self, policy: &PolicyLabel) {
+        self.limit.remove(policy);
+        self.used.remove(policy);
+        self.breaker.remove(policy);
+    }
 }
 
 /// All metrics of an operator; clones are the same metrics.
@@ -141,6 +196,7 @@ impl Default for Metrics {
             "1 while the ConfigMap rerail-config is in force as it stands; 0 while it cannot be read",
             configured.clone(),
         );
+        let limits = Limits::register(&mut registry);
         Metrics(Arc::new(Inner {
             registry,
             api_requests,
@@ -155,6 +211,7 @@ impl Default for Metrics {
             swept,
             clock_skew,
             configured,
+            limits,
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
         }))
@@ -169,6 +226,8 @@ impl Metrics {
         metrics.outcome("example", "Succeeded", "Healed");
         metrics.step_ended("Draining", SignedDuration::ZERO);
         metrics.policy_runs("example", 0, 0);
+        metrics.policy_budget("example", 0, 0);
+        metrics.policy_breaker("example", false);
         metrics.waiting("example", "BudgetExhausted");
         metrics.run_error("Draining");
         metrics.malformed("RemediationPolicy");
@@ -214,6 +273,25 @@ impl Metrics {
         self.0.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
     }
 
+    pub(crate) fn policy_budget(&self, policy: &str, limit: i64, used: i64) {
+        let label = PolicyLabel { policy: policy.to_owned() };
+        self.0.limits.limit.get_or_create(&label).set(limit);
+        self.0.limits.used.get_or_create(&label).set(used);
+    }
+
+    pub(crate) fn policy_breaker(&self, policy: &str, open: bool) {
+        let label = PolicyLabel { policy: policy.to_owned() };
+        self.0.limits.breaker.get_or_create(&label).set(open.into());
+    }
+
+    /// Limit and use of the cluster's budget, if it is configured, and whether it is a meltdown.
+    pub(crate) fn cluster(&self, budget: Option<(i64, i64)>, meltdown: bool) {
+        let (limit, used) = budget.unwrap_or_default();
+        self.0.limits.cluster_limit.set(limit);
+        self.0.limits.cluster_used.set(used);
+        self.0.limits.meltdown.set(meltdown.into());
+    }
+
     pub(crate) fn configured(&self, in_force: bool) {
         self.0.configured.set(in_force.into());
     }
@@ -238,6 +316,7 @@ impl Metrics {
 
     pub(crate) fn forget_policy(&self, policy: &str) {
         let label = PolicyLabel { policy: policy.to_owned() };
+        self.0.limits.forget(&label);
         self.0.active.remove(&label);
         self.0.held.remove(&label);
     }

@@ -35,6 +35,7 @@ use crate::{
     },
 };
 use conditions::{Before, breaker_open, budget_exhausted, configured, paused, spec_conditions};
+use limits::Outlook;
 
 /// How many nodes a status names.
 const NAMED: usize = 20;
@@ -63,9 +64,14 @@ pub async fn write(
     let mut all = Ok(());
     let entries = context.policies.snapshot();
     forget(context, statuses, &entries);
+    let outlook = Outlook::of(world);
+    context.deps.metrics.cluster(
+        outlook.cluster().map(|budget| (budget.limit.into(), budget.used.into())),
+        outlook.meltdown.is_some(),
+    );
     for entry in entries {
         let done = match entry {
-            Entry::Good(object) => one(context, statuses, world, plan, &object).await,
+            Entry::Good(object) => one(context, statuses, world, plan, &outlook, &object).await,
             Entry::Malformed(malformed) => unreadable(context, statuses, &malformed).await,
         };
         all = all.and(done);
@@ -97,11 +103,15 @@ async fn one(
     statuses: &mut Statuses,
     world: &World,
     plan: &Plan,
+    outlook: &Outlook<'_>,
     object: &RemediationPolicy,
 ) -> Result<(), NotYet> {
     let name = object.name_any();
-    let wanted = status(object, world, plan, context.config.problem().as_ref());
-    context.deps.metrics.policy_runs(&name, wanted.counts.active.into(), wanted.counts.held.into());
+    let wanted = status(object, world, plan, outlook, context.config.problem().as_ref());
+    let metrics = &context.deps.metrics;
+    metrics.policy_runs(&name, wanted.counts.active.into(), wanted.counts.held.into());
+    metrics.policy_budget(&name, wanted.budget.limit.into(), wanted.budget.used.into());
+    metrics.policy_breaker(&name, is_true(&wanted, "BreakerOpen"));
     if object.status.as_ref() == Some(&wanted) {
         return Ok(());
     }
@@ -126,6 +136,10 @@ async fn one(
         }
         Err(error) => failed(&name, &error),
     }
+}
+
+fn is_true(status: &RemediationPolicyStatus, condition: &str) -> bool {
+    status.conditions.iter().any(|c| c.type_ == condition && c.status == "True")
 }
 
 fn failed(name: &str, error: &CallError) -> Result<(), NotYet> {
@@ -162,7 +176,12 @@ async fn unreadable(
     };
     let api: Api<DynamicObject> =
         Api::all_with(context.clients.act.clone(), &objects::resource::<RemediationPolicy>());
-    let patch = Patch::Merge(json!({ "status": status }));
+    let mut patch = json!({ "status": status });
+    // What the breaker remembers is not forgotten while the policy cannot be read.
+    if let Some(status) = patch["status"].as_object_mut() {
+        status.remove("breaker");
+    }
+    let patch = Patch::Merge(patch);
     let written = call(
         || format!("write the status of RemediationPolicy {name}"),
         api.patch_status(&name, &params(), &patch),
@@ -174,10 +193,11 @@ async fn unreadable(
 }
 
 /// What is to be said of a policy now.
-pub fn status(
+fn status(
     object: &RemediationPolicy,
     world: &World,
     plan: &Plan,
+    outlook: &Outlook<'_>,
     config: Option<&Problem>,
 ) -> RemediationPolicyStatus {
     let name = object.name_any();
@@ -185,8 +205,8 @@ pub fn status(
     let generation = object.metadata.generation.unwrap_or_default();
     let valid = policy::policy(object).map_err(|error: PolicyError| error.to_string());
     let from = Before { conditions: &before.conditions, generation, now: world.now };
-    let budget = limits::budget(world, &name);
-    let stopped = limits::stopped(world, &name);
+    let budget = outlook.budget(&name);
+    let stopped = outlook.stopped(&name, &before.breaker);
     let mut conditions = spec_conditions(from, valid.as_ref().map(|_| ()).map_err(String::as_str));
     conditions.push(paused(from, &name, world));
     conditions.push(budget_exhausted(from, &budget));

@@ -1,10 +1,14 @@
-//! How far a policy's budget is used, and what its breaker stops.
+//! How far budgets are used, and what breakers stop.
+
+use std::collections::BTreeSet;
 
 use rerail_api::{
     convert::limits::storm_records,
-    limits::{BudgetStatus, StormStatus},
+    limits::{BudgetStatus, StormState, StormStatus},
 };
 use rerail_core::{
+    breaker,
+    budget::CountOrPercent,
     facts::{NodeFacts, Ready},
     plan::World,
 };
@@ -18,28 +22,173 @@ pub(super) struct Stopped {
     pub storms: Vec<StormStatus>,
 }
 
-/// The limit of a policy, and the nodes that count: under remediation, not Ready, cordoned or being
-/// deleted (planner.md, Budgets).
-pub(super) fn budget(world: &World, policy: &str) -> BudgetStatus {
-    let Some(policy) = world.policies.get(policy) else { return BudgetStatus::default() };
-    let selected: Vec<&NodeFacts> =
-        world.nodes.values().map(|n| &**n).filter(|n| policy.selector.matches(&n.labels)).collect();
-    let limit = policy.budget.max_unavailable.limit(selected.len(), policy.budget.min_floor);
-    let held = |node: &NodeFacts| {
-        let mut runs = world.open_runs.iter().filter(|run| run.node_name == node.name);
-        runs.any(|run| run.holds_slot(Some(node), world.now))
-    };
-    let out = |node: &&&NodeFacts| {
-        node.ready != Ready::True || node.unschedulable || node.deleting || held(node)
-    };
-    let used = selected.iter().filter(out).count();
-    let count = super::count;
-    let summary = format!("{}/{}", count(used), count(limit));
-    BudgetStatus { limit: count(limit), used: count(used), summary }
+/// What is so in the whole cluster, for all policies of one turn.
+pub(super) struct Outlook<'a> {
+    world: &'a World,
+    held: BTreeSet<&'a str>,
+    /// Why nothing starts at all.
+    pub meltdown: Option<String>,
 }
 
-/// What the breaker of a policy stops now.
-pub(super) fn stopped(world: &World, policy: &str) -> Stopped {
-    let storms = world.storms.get(policy).map(storm_records).unwrap_or_default();
-    Stopped { why: None, storms }
+impl<'a> Outlook<'a> {
+    pub(super) fn of(world: &'a World) -> Self {
+        let held = breaker::held_nodes(world);
+        let meltdown = breaker::meltdown(world, &held);
+        Outlook { world, held, meltdown }
+    }
+
+    /// The limit of the cluster; `None` without a configuration.
+    pub(super) fn cluster(&self) -> Option<BudgetStatus> {
+        let config = self.world.config.as_ref()?;
+        let nodes = self.world.nodes.values().map(|node| &**node).collect::<Vec<_>>();
+        Some(self.budget_of(&nodes, config.max_unavailable, config.min_floor))
+    }
+
+    /// The limit of a policy, and the nodes that count: under remediation, not Ready, cordoned or being
+    /// deleted (planner.md, Budgets).
+    pub(super) fn budget(&self, policy: &str) -> BudgetStatus {
+        let Some(policy) = self.world.policies.get(policy) else { return BudgetStatus::default() };
+        let selected = self.selected(&policy.selector);
+        self.budget_of(&selected, policy.budget.max_unavailable, policy.budget.min_floor)
+    }
+
+    /// What the breaker of a policy stops now. A policy that is not in force keeps its record.
+    pub(super) fn stopped(&self, name: &str, before: &[StormStatus]) -> Stopped {
+        let Some(policy) = self.world.policies.get(name) else {
+            return Stopped { why: None, storms: before.to_vec() };
+        };
+        let selected = self.selected(&policy.selector);
+        let storms = storm_records(&breaker::storms(self.world, policy, &selected).storms);
+        let unhealthy = breaker::unhealthy(self.world, policy, &selected, &self.held);
+        let melting = self.meltdown.clone().map(|message| ("Meltdown", message));
+        let why = melting
+            .or_else(|| unhealthy.map(|message| ("Unhealthy", message)))
+            .or_else(|| (!storms.is_empty()).then(|| ("Storm", told(&storms))));
+        Stopped { why, storms }
+    }
+
+    fn selected(&self, selector: &rerail_core::policy::NodeSelector) -> Vec<&'a NodeFacts> {
+        let nodes = self.world.nodes.values().map(|node| &**node);
+        nodes.filter(|node| selector.matches(&node.labels)).collect()
+    }
+
+    fn budget_of(&self, nodes: &[&NodeFacts], limit: CountOrPercent, floor: u32) -> BudgetStatus {
+        let out = |node: &&&NodeFacts| {
+            node.ready != Ready::True
+                || node.unschedulable
+                || node.deleting
+                || self.held.contains(node.name.as_str())
+        };
+        let limit = super::count(limit.limit(nodes.len(), floor));
+        let used = super::count(nodes.iter().filter(out).count());
+        BudgetStatus { limit, used, summary: format!("{used}/{limit}") }
+    }
+}
+
+/// The stopped types in a sentence.
+fn told(storms: &[StormStatus]) -> String {
+    let each = storms.iter().map(|storm| {
+        let StormStatus { condition_type, state, allowed, since } = storm;
+        match state {
+            StormState::Open => format!("{condition_type}: nothing starts, since {since}"),
+            StormState::Probing => format!("{condition_type}: one run as a probe, since {since}"),
+            StormState::Ramp => format!("{condition_type}: {allowed} runs at most, since {since}"),
+        }
+    });
+    let each: Vec<_> = each.collect();
+    format!("became true on many nodes at once: {}", each.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use jiff::Timestamp;
+    use rerail_api::{
+        Node, RemediationPolicy,
+        convert::{
+            node::{self, Look},
+            policy::policy,
+        },
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(number: usize, ready: &str, cordoned: bool) -> Arc<NodeFacts> {
+        let object: Node = serde_json::from_value(json!({
+            "metadata": {
+                "name": format!("n{number}"), "uid": format!("u{number}"),
+                "labels": { "rack": format!("r{}", number % 2) },
+            },
+            "spec": { "unschedulable": cordoned },
+            "status": { "conditions": [
+                { "type": "Ready", "status": ready, "lastTransitionTime": "1970-01-01T00:00:00Z" },
+                { "type": "Sick", "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z" },
+            ] },
+        }))
+        .unwrap();
+        let look = Look { now: Timestamp::UNIX_EPOCH, earlier: None, first_list: true };
+        Arc::new(node::facts(&object, look, &mut |text| text.into()))
+    }
+
+    fn world(nodes: Vec<Arc<NodeFacts>>) -> World {
+        let object: RemediationPolicy = serde_json::from_value(json!({
+            "apiVersion": "rerail.dev/v1alpha1", "kind": "RemediationPolicy",
+            "metadata": { "name": "a" },
+            "spec": {
+                "nodes": { "all": true }, "triggers": [{ "condition": { "type": "Sick" } }],
+                "budget": { "maxUnavailable": "30%" },
+            },
+        }))
+        .unwrap();
+        let policy = policy(&object).unwrap();
+        World {
+            nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
+            policies: BTreeMap::from([("a".to_owned(), policy)]),
+            ..World::empty(Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    #[test]
+    fn what_is_out_counts_once_against_the_policy_and_the_cluster() {
+        let mut nodes: Vec<_> = (0..8).map(|number| node(number, "True", false)).collect();
+        nodes.push(node(8, "False", true));
+        nodes.push(node(9, "True", true));
+        let world = world(nodes);
+        let outlook = Outlook::of(&world);
+        assert_eq!(outlook.budget("a").summary, "2/3");
+        assert_eq!(outlook.cluster().unwrap().summary, "2/2");
+        assert_eq!(outlook.budget("unknown"), BudgetStatus::default());
+        let unconfigured = World { config: None, ..world.clone() };
+        assert_eq!(Outlook::of(&unconfigured).cluster(), None);
+    }
+
+    #[test]
+    fn the_most_that_is_wrong_is_told_and_the_storms_are_on_record_all_the_same() {
+        let storm = |ready| world((0..6).map(|number| node(number, ready, false)).collect());
+        let why = |world: &World| {
+            let stopped = Outlook::of(world).stopped("a", &[]);
+            assert_eq!(stopped.storms.len(), 1, "{stopped:?}");
+            stopped.why.unwrap()
+        };
+        let (reason, message) = why(&storm("True"));
+        assert_eq!(reason, "Storm");
+        assert!(message.contains("Sick: nothing starts, since 1970"), "{message}");
+        assert_eq!(why(&storm("Unknown")).0, "Meltdown");
+    }
+
+    #[test]
+    fn a_policy_that_is_not_in_force_keeps_its_record() {
+        let world = world(vec![]);
+        let since = Timestamp::UNIX_EPOCH;
+        let before = [StormStatus {
+            condition_type: "Sick".into(),
+            state: StormState::Open,
+            allowed: 0,
+            since,
+        }];
+        let stopped = Outlook::of(&world).stopped("invalid", &before);
+        assert_eq!((stopped.why, stopped.storms.as_slice()), (None, before.as_slice()));
+    }
 }
