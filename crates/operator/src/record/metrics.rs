@@ -76,7 +76,6 @@ struct Inner {
     violations: Family<InvariantLabel, Counter>,
     swept: Counter,
     clock_skew: Gauge,
-    configured: Gauge,
     limits: Limits,
     ready: AtomicBool,
     last_plan: AtomicI64,
@@ -85,6 +84,7 @@ struct Inner {
 /// How far budgets are used, and what breakers stop.
 #[derive(Default)]
 struct Limits {
+    configured: Gauge,
     limit: Family<PolicyLabel, Gauge>,
     used: Family<PolicyLabel, Gauge>,
     breaker: Family<PolicyLabel, Gauge>,
@@ -96,6 +96,11 @@ struct Limits {
 impl Limits {
     fn register(registry: &mut Registry) -> Self {
         let all = Limits::default();
+        registry.register(
+            "config_last_reload_successful",
+            "1 while the ConfigMap rerail-config is in force as it stands; 0 while it cannot be read",
+            all.configured.clone(),
+        );
         registry.register(
             "budget_limit_nodes",
             "Nodes of the policy that may be out at once",
@@ -190,12 +195,6 @@ impl Default for Metrics {
             "The API server's clock less the operator's; 0 while they differ by no more than is allowed",
             clock_skew.clone(),
         );
-        let configured = Gauge::default();
-        registry.register(
-            "config_last_reload_successful",
-            "1 while the ConfigMap rerail-config is in force as it stands; 0 while it cannot be read",
-            configured.clone(),
-        );
         let limits = Limits::register(&mut registry);
         Metrics(Arc::new(Inner {
             registry,
@@ -210,7 +209,6 @@ impl Default for Metrics {
             violations,
             swept,
             clock_skew,
-            configured,
             limits,
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
@@ -293,7 +291,7 @@ impl Metrics {
     }
 
     pub(crate) fn configured(&self, in_force: bool) {
-        self.0.configured.set(in_force.into());
+        self.0.limits.configured.set(in_force.into());
     }
 
     pub(crate) fn swept(&self) {

@@ -64,10 +64,10 @@ pub async fn write(
     let mut all = Ok(());
     let entries = context.policies.snapshot();
     forget(context, statuses, &entries);
-    let outlook = Outlook::of(world);
+    let outlook = Outlook::of(world, plan);
     context.deps.metrics.cluster(
         outlook.cluster().map(|budget| (budget.limit.into(), budget.used.into())),
-        outlook.meltdown.is_some(),
+        plan.meltdown.is_some(),
     );
     for entry in entries {
         let done = match entry {
@@ -209,7 +209,7 @@ fn status(
     let stopped = outlook.stopped(&name, &before.breaker);
     let mut conditions = spec_conditions(from, valid.as_ref().map(|_| ()).map_err(String::as_str));
     conditions.push(paused(from, &name, world));
-    conditions.push(budget_exhausted(from, &budget));
+    conditions.push(budget_exhausted(from, budget.as_ref()));
     conditions.push(breaker_open(from, &stopped));
     conditions.push(configured(from, config));
     let runs = || world.open_runs.iter().filter(|run| run.policy == name);
@@ -226,7 +226,7 @@ fn status(
             active: count(runs().filter(holds_slot).count()),
             held: count(runs().filter(|run| waits_for_a_person(run)).count()),
         },
-        budget,
+        budget: budget.unwrap_or_default(),
         breaker: stopped.storms,
         would_start: would
             .iter()

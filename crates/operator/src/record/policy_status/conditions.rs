@@ -65,8 +65,10 @@ pub(super) fn paused(from: Before<'_>, policy: &str, world: &World) -> Condition
 }
 
 /// True while no Ready node of the policy can start, whoever is next.
-pub(super) fn budget_exhausted(from: Before<'_>, budget: &BudgetStatus) -> Condition {
-    let BudgetStatus { limit, used, .. } = budget;
+pub(super) fn budget_exhausted(from: Before<'_>, budget: Option<&BudgetStatus>) -> Condition {
+    let Some(BudgetStatus { limit, used, .. }) = budget else {
+        return from.condition("BudgetExhausted", false, "NotInForce", "");
+    };
     let (exhausted, reason) = match used >= limit {
         true => (true, "BudgetExhausted"),
         false => (false, "WithinBudget"),
@@ -105,13 +107,13 @@ mod tests {
     fn a_condition_keeps_its_time_for_as_long_as_its_status_lasts() {
         let first = Before { conditions: &[], generation: 1, now: Timestamp::UNIX_EPOCH };
         let budget = BudgetStatus { limit: 1, used: 1, summary: String::new() };
-        let before = [budget_exhausted(first, &budget)];
+        let before = [budget_exhausted(first, Some(&budget))];
         let later = Timestamp::from_second(60).unwrap();
         let from = Before { conditions: &before, generation: 2, now: later };
-        let again = budget_exhausted(from, &BudgetStatus { used: 2, ..budget.clone() });
+        let again = budget_exhausted(from, Some(&BudgetStatus { used: 2, ..budget.clone() }));
         assert_eq!(again.last_transition_time.0, Timestamp::UNIX_EPOCH);
         assert!(again.message.starts_with("2 of the 1 nodes"), "{}", again.message);
-        let free = budget_exhausted(from, &BudgetStatus { used: 0, ..budget });
+        let free = budget_exhausted(from, Some(&BudgetStatus { used: 0, ..budget }));
         assert_eq!((free.status.as_str(), free.last_transition_time.0), ("False", later));
     }
 

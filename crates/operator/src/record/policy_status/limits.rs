@@ -8,9 +8,7 @@ use rerail_api::{
 };
 use rerail_core::{
     breaker,
-    budget::CountOrPercent,
-    facts::{NodeFacts, Ready},
-    plan::World,
+    plan::{Plan, Scope, World},
 };
 
 /// What the breaker of a policy keeps from starting.
@@ -22,66 +20,52 @@ pub(super) struct Stopped {
     pub storms: Vec<StormStatus>,
 }
 
-/// What is so in the whole cluster, for all policies of one turn.
+/// What the plan says of limits, and what only a look at the world shows.
 pub(super) struct Outlook<'a> {
     world: &'a World,
+    plan: &'a Plan,
     held: BTreeSet<&'a str>,
-    /// Why nothing starts at all.
-    pub meltdown: Option<String>,
 }
 
 impl<'a> Outlook<'a> {
-    pub(super) fn of(world: &'a World) -> Self {
-        let held = breaker::held_nodes(world);
-        let meltdown = breaker::meltdown(world, &held);
-        Outlook { world, held, meltdown }
+    pub(super) fn of(world: &'a World, plan: &'a Plan) -> Self {
+        Outlook { world, plan, held: breaker::held_nodes(world) }
     }
 
     /// The limit of the cluster; `None` without a configuration.
     pub(super) fn cluster(&self) -> Option<BudgetStatus> {
-        let config = self.world.config.as_ref()?;
-        let nodes = self.world.nodes.values().map(|node| &**node).collect::<Vec<_>>();
-        Some(self.budget_of(&nodes, config.max_unavailable, config.min_floor))
+        self.world.config.as_ref()?;
+        self.budget_of(|scope| *scope == Scope::Cluster)
     }
 
-    /// The limit of a policy, and the nodes that count: under remediation, not Ready, cordoned or being
-    /// deleted (planner.md, Budgets).
-    pub(super) fn budget(&self, policy: &str) -> BudgetStatus {
-        let Some(policy) = self.world.policies.get(policy) else { return BudgetStatus::default() };
-        let selected = self.selected(&policy.selector);
-        self.budget_of(&selected, policy.budget.max_unavailable, policy.budget.min_floor)
+    /// The limit of a policy, and the nodes that count (planner.md, Budgets); `None` while it is not in
+    /// force.
+    pub(super) fn budget(&self, policy: &str) -> Option<BudgetStatus> {
+        self.budget_of(|scope| matches!(scope, Scope::Policy(name) if name == policy))
     }
 
     /// What the breaker of a policy stops now. A policy that is not in force keeps its record.
     pub(super) fn stopped(&self, name: &str, before: &[StormStatus]) -> Stopped {
-        let Some(policy) = self.world.policies.get(name) else {
+        let (Some(policy), Some(storms)) =
+            (self.world.policies.get(name), self.plan.storms.get(name))
+        else {
             return Stopped { why: None, storms: before.to_vec() };
         };
-        let selected = self.selected(&policy.selector);
-        let storms = storm_records(&breaker::storms(self.world, policy, &selected).storms);
+        let nodes = self.world.nodes.values().map(|node| &**node);
+        let selected: Vec<_> = nodes.filter(|node| policy.selector.matches(&node.labels)).collect();
+        let storms = storm_records(storms);
         let unhealthy = breaker::unhealthy(self.world, policy, &selected, &self.held);
-        let melting = self.meltdown.clone().map(|message| ("Meltdown", message));
+        let melting = self.plan.meltdown.clone().map(|message| ("Meltdown", message));
         let why = melting
             .or_else(|| unhealthy.map(|message| ("Unhealthy", message)))
             .or_else(|| (!storms.is_empty()).then(|| ("Storm", told(&storms))));
         Stopped { why, storms }
     }
 
-    fn selected(&self, selector: &rerail_core::policy::NodeSelector) -> Vec<&'a NodeFacts> {
-        let nodes = self.world.nodes.values().map(|node| &**node);
-        nodes.filter(|node| selector.matches(&node.labels)).collect()
-    }
-
-    fn budget_of(&self, nodes: &[&NodeFacts], limit: CountOrPercent, floor: u32) -> BudgetStatus {
-        let out = |node: &&&NodeFacts| {
-            node.ready != Ready::True
-                || node.unschedulable
-                || node.deleting
-                || self.held.contains(node.name.as_str())
-        };
-        let limit = super::count(limit.limit(nodes.len(), floor));
-        let used = super::count(nodes.iter().filter(out).count());
-        BudgetStatus { limit, used, summary: format!("{used}/{limit}") }
+    fn budget_of(&self, wanted: impl Fn(&Scope) -> bool) -> Option<BudgetStatus> {
+        let scope = self.plan.scopes.iter().find(|report| wanted(&report.scope))?;
+        let (limit, used) = (super::count(scope.limit), super::count(scope.used));
+        Some(BudgetStatus { limit, used, summary: format!("{used}/{limit}") })
     }
 }
 
@@ -112,6 +96,8 @@ mod tests {
         },
     };
     use serde_json::json;
+
+    use rerail_core::{facts::NodeFacts, plan::plan};
 
     use super::*;
 
@@ -156,19 +142,20 @@ mod tests {
         nodes.push(node(8, "False", true));
         nodes.push(node(9, "True", true));
         let world = world(nodes);
-        let outlook = Outlook::of(&world);
-        assert_eq!(outlook.budget("a").summary, "2/3");
+        let decided = plan(&world);
+        let outlook = Outlook::of(&world, &decided);
+        assert_eq!(outlook.budget("a").unwrap().summary, "2/3");
         assert_eq!(outlook.cluster().unwrap().summary, "2/2");
-        assert_eq!(outlook.budget("unknown"), BudgetStatus::default());
+        assert_eq!(outlook.budget("unknown"), None);
         let unconfigured = World { config: None, ..world.clone() };
-        assert_eq!(Outlook::of(&unconfigured).cluster(), None);
+        assert_eq!(Outlook::of(&unconfigured, &plan(&unconfigured)).cluster(), None);
     }
 
     #[test]
     fn the_most_that_is_wrong_is_told_and_the_storms_are_on_record_all_the_same() {
         let storm = |ready| world((0..6).map(|number| node(number, ready, false)).collect());
         let why = |world: &World| {
-            let stopped = Outlook::of(world).stopped("a", &[]);
+            let stopped = Outlook::of(world, &plan(world)).stopped("a", &[]);
             assert_eq!(stopped.storms.len(), 1, "{stopped:?}");
             stopped.why.unwrap()
         };
@@ -188,7 +175,7 @@ mod tests {
             allowed: 0,
             since,
         }];
-        let stopped = Outlook::of(&world).stopped("invalid", &before);
+        let stopped = Outlook::of(&world, &plan(&world)).stopped("invalid", &before);
         assert_eq!((stopped.why, stopped.storms.as_slice()), (None, before.as_slice()));
     }
 }
