@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod last_remediation;
+pub mod ledger;
 pub mod limits;
 pub mod node;
 pub mod pause;

@@ -41,6 +41,10 @@ pub const PAUSE_CONFIG_MAP: &str = "rerail-pause";
 pub const CONFIG_CONFIG_MAP: &str = "rerail-config";
 /// The key of [`CONFIG_CONFIG_MAP`] that holds the configuration.
 pub const CONFIG_KEY: &str = "config.yaml";
+/// The operator's Lease, in [`SYSTEM_NAMESPACE`]: who leads, and the ledger of held slots.
+pub const LEASE: &str = "rerail-operator";
+/// Annotation of that Lease: the ledger, see [`crate::convert::ledger`].
+pub const LEDGER: &str = "rerail.dev/ledger";
 
 /// Label of every Pod that the operator makes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -44,8 +44,8 @@ async fn healthz(State(deps): State<Arc<Deps>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(deps): State<Arc<Deps>>) -> impl IntoResponse {
-    match deps.metrics.is_ready() {
-        true => (StatusCode::OK, "ok"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not everything is known yet"),
+    match deps.metrics.ready() {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }

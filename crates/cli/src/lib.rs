@@ -8,6 +8,7 @@ mod http;
 mod logs;
 mod operator;
 mod release_all;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,12 @@ enum CommandError {
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+    #[error(
+        "{0}; change --leader-elect-lease-duration, --leader-elect-renew-deadline, --leader-elect-retry-period"
+    )]
+    Election(rerail_core::lease::BadTimes),
+    #[error("the thread that ends an operator which cannot step down did not start: {0}")]
+    Watchdog(std::io::Error),
     #[error("{0}")]
     Call(rerail_operator::client::CallError),
     #[error("there is no NodeRemediation {0}; `kubectl get noderemediations` lists them")]

@@ -3,15 +3,16 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
+use rerail_core::lease::Times;
 use rerail_operator::{
     check,
     client::Clients,
-    deps::{Clock, Deps, Settings, SteadyClock},
+    deps::{Clock, Deps, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     release::{self, Left},
 };
 
-use crate::{CommandError, connect, logs};
+use crate::{CommandError, connect, logs, watchdog::ThreadWatchdog};
 
 #[derive(Debug, Args)]
 pub struct ReleaseAllArguments {
@@ -43,12 +44,21 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
     }
     let settings = Settings {
         pod_name: String::new(),
+        node_name: String::new(),
+        election: Times::default(),
         node_image: arguments.node_image,
         // Nothing is rebooted: every run is cancelled.
         reboot_command: Vec::new(),
     };
     let identity = connect::identity("release-all", &clock);
-    let deps = Arc::new(Deps { clock: Box::new(clock), identity, settings, metrics });
+    let deps = Arc::new(Deps {
+        clock: Box::new(clock),
+        boot_clock: Arc::new(SystemBootClock),
+        watchdog: Box::new(ThreadWatchdog::start().map_err(CommandError::Watchdog)?),
+        identity,
+        settings,
+        metrics,
+    });
     let patience = Duration::from_secs(arguments.minutes.saturating_mul(60));
     let shutdown = async move {
         tokio::select! {

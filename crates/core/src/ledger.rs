@@ -1,8 +1,32 @@
 //! The ledger of held slots: who has the right to act (planner.md, The ledger). It lives in the
-//! operator's Lease, so that admitting is one compare-and-swap whoever leads (SAFE-4).
+//! operator's Lease, so that admitting is one compare-and-swap whoever leads (SAFE-4). What may leave
+//! it, and what an operator that takes over makes of it, is decided here (protocol R3, R5).
 
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    facts::NodeFacts,
+    reason::Reason,
+    run::{Retries, Run},
+    step::Step,
+    sweep::Stray,
+};
+
+/// The version of the document that this operator writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+/// The longest document that is written, in bytes; an annotation may have 256 KiB together with all
+/// others. 1,500 slots need about 150 KB.
+pub const SIZE_LIMIT: usize = 200_000;
+
+/// How long a start is remembered: longer than any window of `maxStarts`.
+const STARTS_KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many starts are remembered, so that they leave room for the slots.
+const STARTS_KEPT: usize = 500;
 
 /// One held slot. It names the node, so that the rule for releasing it can be applied when the run is
 /// gone (protocol R3).
@@ -17,6 +41,17 @@ pub struct Slot {
     /// UID of the node.
     #[serde(rename = "nodeUID")]
     pub node_uid: String,
+}
+
+impl Slot {
+    /// The slot of a run.
+    pub fn of(run: &Run) -> Self {
+        Slot {
+            run_uid: run.uid.clone(),
+            node_name: run.node_name.clone(),
+            node_uid: run.node_uid.clone(),
+        }
+    }
 }
 
 /// One start, for the pace of a policy (`maxStarts`).
@@ -37,3 +72,203 @@ pub struct Ledger {
     /// Recent starts, oldest first.
     pub starts: Vec<Start>,
 }
+
+impl Ledger {
+    /// True when the run of this UID holds a slot: without one it has no right to act.
+    pub fn holds(&self, run_uid: &str) -> bool {
+        self.slots.iter().any(|slot| slot.run_uid == run_uid)
+    }
+
+    /// This ledger after one write: releases and admissions together. Starts that are too old, or too
+    /// many, are forgotten.
+    pub fn after(&self, change: &Change, now: Timestamp) -> Ledger {
+        let mut slots = match &change.replace {
+            Some(slots) => slots.clone(),
+            None => self.slots.clone(),
+        };
+        slots.retain(|slot| !change.release.contains(&slot.run_uid));
+        for slot in &change.add {
+            if !slots.iter().any(|held| held.run_uid == slot.run_uid) {
+                slots.push(slot.clone());
+            }
+        }
+        let young = |start: &&Start| now.duration_since(start.time) < STARTS_KEPT_FOR;
+        let known = self.starts.iter().chain(&change.starts);
+        let mut starts: Vec<Start> = known.filter(young).cloned().collect();
+        starts.sort();
+        let surplus = starts.len().saturating_sub(STARTS_KEPT);
+        starts.drain(..surplus);
+        Ledger { slots, starts }
+    }
+}
+
+/// What one write of the ledger changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// In place of all slots: what a recovery writes.
+    pub replace: Option<Vec<Slot>>,
+    /// UIDs of the runs whose slots go.
+    pub release: BTreeSet<String>,
+    /// Slots that come.
+    pub add: Vec<Slot>,
+    /// Starts that come.
+    pub starts: Vec<Start>,
+}
+
+impl Change {
+    /// True when there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Change::default()
+    }
+
+    /// This change and a later one in one write.
+    pub fn and(mut self, later: Change) -> Change {
+        if later.replace.is_some() {
+            return later;
+        }
+        self.add.retain(|slot| !later.release.contains(&slot.run_uid));
+        for slot in &later.add {
+            self.release.remove(&slot.run_uid);
+        }
+        self.release.extend(later.release);
+        self.add.extend(later.add);
+        self.starts.extend(later.starts);
+        self
+    }
+}
+
+/// What the annotation of the Lease says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// The version of the document.
+    pub version: u32,
+    /// Number of the term that wrote it; the status of a run bears it, too.
+    pub epoch: i64,
+    /// Identity of that term.
+    pub term: String,
+    /// Unique per write: by it a writer knows its own (protocol R7).
+    pub nonce: String,
+    /// The held slots.
+    #[serde(default)]
+    pub slots: Vec<Slot>,
+    /// Recent starts.
+    #[serde(default)]
+    pub starts: Vec<Start>,
+}
+
+impl Document {
+    /// The ledger in it.
+    pub fn ledger(&self) -> Ledger {
+        Ledger { slots: self.slots.clone(), starts: self.starts.clone() }
+    }
+}
+
+/// Everything that says whether something of a run can still act.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Every run that exists, ended ones included.
+    pub runs: &'a [Run],
+    /// Runs that are gone and whose nodes are not closed yet.
+    pub strays: &'a [Stray],
+    /// Nodes by name.
+    pub nodes: &'a BTreeMap<String, std::sync::Arc<NodeFacts>>,
+    /// UIDs of runs whose admission may still be on its way to the API server.
+    pub in_doubt: &'a BTreeSet<String>,
+    /// UIDs of runs that are gone and of which nothing is left.
+    pub done: &'a BTreeSet<String>,
+    /// The operator's clock.
+    pub now: Timestamp,
+}
+
+impl Known<'_> {
+    fn node(&self, name: &str) -> Option<&NodeFacts> {
+        self.nodes.get(name).map(|node| &**node)
+    }
+
+    /// True while a slot has to stay (protocol R3): something of its run can act, or its node is not
+    /// closed. A Pending run has no right to a slot, except while its admission is in doubt.
+    fn keeps(&self, slot: &Slot) -> bool {
+        if self.in_doubt.contains(&slot.run_uid) {
+            return true;
+        }
+        if let Some(run) = self.runs.iter().find(|run| run.uid == slot.run_uid) {
+            return run.holds_slot(self.node(&run.node_name), self.now);
+        }
+        // Gone: by itself no reason to release it.
+        match self.strays.iter().find(|stray| stray.run_uid == slot.run_uid) {
+            Some(stray) => stray.holds_slot(self.node(&stray.node_name), self.now),
+            None => !self.done.contains(&slot.run_uid),
+        }
+    }
+}
+
+/// UIDs of the runs whose slots go: one rule for every end (protocol R3). A run that ended wrote its
+/// node before (R4); one that is gone is waited for until nothing of it is left.
+pub fn releasable(ledger: &Ledger, known: &Known<'_>) -> BTreeSet<String> {
+    let gone = ledger.slots.iter().filter(|slot| !known.keeps(slot));
+    gone.map(|slot| slot.run_uid.clone()).collect()
+}
+
+/// The slots that a recovery writes (protocol R5, point 5): those of runs that are under remediation,
+/// and entries that may not be released yet. Entries of Pending runs are dropped, never completed.
+/// `not_adopted` names runs that could not be written: whoever wrote them before may still move them,
+/// so that each counts as holding its slot (SAFE-17).
+pub fn recovered(ledger: &Ledger, known: &Known<'_>, not_adopted: &BTreeSet<String>) -> Vec<Slot> {
+    let active = known.runs.iter().filter(|run| {
+        not_adopted.contains(&run.uid) || run.holds_slot(known.node(&run.node_name), known.now)
+    });
+    let kept = ledger.slots.iter().filter(|slot| known.keeps(slot)).cloned();
+    let mut slots: Vec<Slot> = kept.chain(active.map(Slot::of)).collect();
+    slots.sort();
+    slots.dedup_by(|a, b| a.run_uid == b.run_uid);
+    slots
+}
+
+/// The epoch that a term has to take when a run bears one that is as high and not of this term: two
+/// terms that both began from nothing would pass for one (protocol R5, point 3; W6b). `marks` are epoch
+/// and leader of every run, ended ones included.
+pub fn epoch_above<'a>(
+    marks: impl Iterator<Item = (i64, &'a str)>,
+    epoch: i64,
+    identity: &str,
+) -> Option<i64> {
+    let foreign = marks.filter(|(_, leader)| *leader != identity);
+    let highest = foreign.map(|(epoch, _)| epoch).max()?;
+    (highest >= epoch).then(|| highest.saturating_add(1))
+}
+
+/// What is known of a run that is gone and of which only its slot is left: it may have been rebooting
+/// its machine, and its node counts as closed only when that is on record there.
+pub fn lost_run(slot: &Slot, now: Timestamp) -> Run {
+    Run {
+        uid: slot.run_uid.clone(),
+        name: String::new(),
+        node_name: slot.node_name.clone(),
+        node_uid: slot.node_uid.clone(),
+        policy: String::new(),
+        causes: Vec::new(),
+        cancel: true,
+        retries: Retries::default(),
+        frozen: None,
+        contract: None,
+        domain: None,
+        step: Step::Withdrawing,
+        reason: Reason::RunDeleted,
+        message: String::new(),
+        since: now,
+        deadline: None,
+        paused_at: None,
+        intent: None,
+        attempt: 0,
+        attempt_times: Vec::new(),
+        boot_id_before: None,
+        report_before: None,
+        evidence: Vec::new(),
+        daemon_sets: Vec::new(),
+        ending: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@
 //! | [`budget`], [`domain`], [`config`] | how many nodes may be out, and where |
 //! | [`breaker`] | is this a storm |
 //! | [`ledger`] | who holds a slot |
+//! | [`lease`] | who leads |
 //! | [`clock`] | can the operator's clock be trusted |
 //! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
@@ -28,6 +29,7 @@ pub mod domain;
 pub mod drain;
 pub mod facts;
 pub mod invariants;
+pub mod lease;
 pub mod ledger;
 pub mod plan;
 pub mod policy;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     client::{CallError, call},
-    context::Context,
+    context::Shared,
     observe::objects::{self, Entry},
     sweep,
 };
@@ -29,7 +29,7 @@ pub struct FreshNode {
 }
 
 /// Reads a node.
-pub async fn node(context: &Context, name: &str) -> Result<Option<FreshNode>, CallError> {
+pub async fn node(context: &Shared, name: &str) -> Result<Option<FreshNode>, CallError> {
     let nodes: Api<Node> = Api::all(context.clients.read.clone());
     Ok(match find(&nodes, "node", name).await? {
         Some(object) => {
@@ -53,7 +53,7 @@ pub async fn run_by_name(
 }
 
 /// Reads a run.
-pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation>, CallError> {
+pub async fn run(context: &Shared, name: &str) -> Result<Option<NodeRemediation>, CallError> {
     let found = run_by_name(&context.clients.read, name).await?;
     match &found {
         Some(object) => context.runs.put(object.clone()),
@@ -67,7 +67,7 @@ pub async fn run(context: &Context, name: &str) -> Result<Option<NodeRemediation
 }
 
 /// Every run, by a consistent read, untyped so that one that cannot be read is not overlooked.
-pub async fn all_runs(context: &Context) -> Result<Vec<DynamicObject>, CallError> {
+pub async fn all_runs(context: &Shared) -> Result<Vec<DynamicObject>, CallError> {
     let resource = objects::resource::<NodeRemediation>();
     let api: Api<DynamicObject> = Api::all_with(context.clients.read.clone(), &resource);
     Ok(call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?.items)
@@ -124,7 +124,7 @@ pub async fn own_pod(client: &Client, name: &str) -> Result<Option<Pod>, CallErr
 }
 
 /// An object by its name; `None` only when a list has shown that it is not there.
-async fn find<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
+pub(crate) async fn find<K>(api: &Api<K>, kind: &str, name: &str) -> Result<Option<K>, CallError>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {

@@ -1,7 +1,9 @@
 //! The two clients. `read` retries what the API server throttles; `act` never retries by itself,
-//! since kube would repeat an eviction 15 times inside one call. Every call has a deadline, and so has
+//! since kube would repeat an eviction 15 times inside one call, and writes only while this process
+//! leads. Every call has a deadline, and so has
 //! the beginning of every answer to a watch: what a watch waits for in vain makes the operator blind.
 
+mod fence;
 mod in_time;
 mod server_clock;
 
@@ -20,6 +22,7 @@ use crate::{observe::watch::WATCH_SECONDS, record::metrics::Metrics};
 /// A connection from which a watch has heard nothing for longer than it may last is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
+pub use fence::Fence;
 pub use server_clock::ServerClock;
 
 /// The longest that one call may take. Later than this the answer would be about another time.
@@ -37,10 +40,12 @@ pub enum CallError {
         source: Box<kube::Error>,
     },
     /// No answer in time. Whether it was done is unknown, and is looked up before anything else.
-    #[error("{what}: no answer within {} s; it will be looked up whether it was done", CALL_DEADLINE.as_secs())]
+    #[error("{what}: no answer within {limit:?}; it will be looked up whether it was done")]
     Deadline {
         /// What was asked.
         what: String,
+        /// How long was waited.
+        limit: Duration,
     },
 }
 
@@ -72,10 +77,20 @@ pub async fn call<T>(
     what: impl FnOnce() -> String,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(CALL_DEADLINE, request).await {
+    call_within(CALL_DEADLINE, what, request).await
+}
+
+/// The same within a shorter time.
+pub(crate) async fn call_within<T>(
+    limit: Duration,
+    what: impl FnOnce() -> String,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    let limit = limit.min(CALL_DEADLINE);
+    match tokio::time::timeout(limit, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(CallError::Api { what: what(), source: Box::new(source) }),
-        Err(_) => Err(CallError::Deadline { what: what() }),
+        Err(_) => Err(CallError::Deadline { what: what(), limit }),
     }
 }
 
@@ -121,6 +136,8 @@ pub struct Clients {
     pub act: Client,
     /// The API server's clock, by its answers to both.
     pub server_clock: ServerClock,
+    /// What keeps `act` from writing while this process does not lead; open until it is armed.
+    pub fence: Fence,
 }
 
 impl Clients {
@@ -136,7 +153,7 @@ impl Clients {
         layer: &impl Around,
     ) -> Result<Self, kube::Error> {
         let counter = CountRequests { metrics: metrics.clone() };
-        let server_clock = ServerClock::default();
+        let (server_clock, fence) = (ServerClock::default(), Fence::default());
         let (mut read, mut act) = (config.clone(), config);
         read.default_retry = true;
         act.default_retry = false;
@@ -152,8 +169,9 @@ impl Clients {
             .with_layer(layer)
             .with_layer(&server_clock)
             .with_layer(&counter)
+            .with_layer(&fence)
             .build();
-        Ok(Clients { read, act, server_clock })
+        Ok(Clients { read, act, server_clock, fence })
     }
 }
 

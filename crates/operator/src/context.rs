@@ -1,7 +1,8 @@
-//! What planner and drivers share.
+//! What planner and drivers share: what lasts as long as the process, and the term.
 
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,7 +13,7 @@ use rerail_api::{
     NodeRemediation, RemediationPolicy,
     convert::{
         pause,
-        status::{self, Note, Term},
+        status::{self, Note},
     },
     names,
     remediation::NodeRemediationStatus,
@@ -22,6 +23,7 @@ use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
 use crate::{
     client::Clients,
     deps::Deps,
+    lead::{self, seat::Seat},
     observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
     plan::meltdown::Meltdown,
     record::events::Events,
@@ -45,14 +47,14 @@ impl Suspects {
     }
 }
 
-/// Everything that one term of the operator shares.
-pub struct Context {
+/// Everything that lasts as long as the process, whoever leads.
+pub struct Shared {
     /// Connections.
     pub clients: Clients,
     /// Clock, identity, settings, metrics.
     pub deps: Arc<Deps>,
-    /// Number of this term: higher than that of any run at its start.
-    pub epoch: i64,
+    /// The Lease, as it was seen.
+    pub seat: Seat,
     /// The nodes.
     pub nodes: Nodes,
     /// The runs.
@@ -73,19 +75,27 @@ pub struct Context {
     pub strays: Strays,
     /// Runs that the planner found to break an invariant, for their drivers to freeze.
     pub suspects: Suspects,
-    /// Rung when a run bears the mark of a term that is not older than this one.
-    pub superseded: tokio::sync::Notify,
 }
 
-impl Context {
+/// Everything that one term of the operator shares. It ends with its term.
+pub struct Context {
+    shared: Arc<Shared>,
+    /// The term: its right to act.
+    pub term: Arc<lead::Term>,
+}
+
+impl Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
     /// The operator's clock.
     pub fn now(&self) -> Timestamp {
         self.deps.clock.now()
-    }
-
-    /// This term, as status writes bear it.
-    pub fn term(&self) -> Term<'_> {
-        Term { epoch: self.epoch, leader: &self.deps.identity }
     }
 
     /// The kill switch as last seen; `None` when it has not been read or cannot be.
@@ -98,6 +108,26 @@ impl Context {
             return None;
         }
         Some(pause::pauses(self.pause.get(names::PAUSE_CONFIG_MAP).as_ref()))
+    }
+
+    /// Takes in the answer to a write or a fresh read of a run.
+    pub fn learn(&self, object: &NodeRemediation) {
+        self.runs.put(object.clone());
+        self.wakers.run(&object.name_any());
+        self.wakers.planner.notify_one();
+        self.wakers.supervisor.notify_one();
+    }
+}
+
+impl Context {
+    /// A term with what lasts beyond it.
+    pub fn new(shared: Arc<Shared>, term: Arc<lead::Term>) -> Self {
+        Context { shared, term }
+    }
+
+    /// This term, as status writes bear it.
+    pub fn term(&self) -> status::Term<'_> {
+        status::Term { epoch: self.term.epoch, leader: &self.term.identity }
     }
 
     /// The status that this term writes of a run: made from the one that it has.
@@ -119,22 +149,14 @@ impl Context {
     }
 
     /// True when another term writes this run, one that is not older than ours: this process must not
-    /// plan any more (protocol R6). It ends, and a new one begins with a higher epoch.
+    /// act any more (protocol R6). The task that keeps the Lease is told, and the term ends.
     pub fn is_superseded_by(&self, object: &NodeRemediation) -> bool {
         let Some(status) = &object.status else { return false };
-        let foreign = status.leader != self.deps.identity && !status.leader.is_empty();
-        let superseded = foreign && status.epoch >= self.epoch;
+        let foreign = status.leader != self.term.identity && !status.leader.is_empty();
+        let superseded = foreign && status.epoch >= self.term.epoch;
         if superseded {
-            self.superseded.notify_one();
+            self.term.lease.superseded_by(status.epoch);
         }
         superseded
-    }
-
-    /// Takes in the answer to a write or a fresh read of a run.
-    pub fn learn(&self, object: &NodeRemediation) {
-        self.runs.put(object.clone());
-        self.wakers.run(&object.name_any());
-        self.wakers.planner.notify_one();
-        self.wakers.supervisor.notify_one();
     }
 }

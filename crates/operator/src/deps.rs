@@ -1,7 +1,10 @@
 //! What the operator gets from outside: clock, identity and settings. Only the command line knows
 //! signals, sockets and files.
 
+use std::{sync::Arc, time::Duration};
+
 use jiff::Timestamp;
+use rerail_core::lease::Times;
 
 use crate::record::metrics::Metrics;
 
@@ -35,15 +38,45 @@ impl Clock for SteadyClock {
     }
 }
 
+/// The machine's clock since boot: the one by which the right to act is measured (SAFE-2).
+pub trait BootClock: Send + Sync {
+    /// Since the machine's boot, the time that it was suspended included.
+    fn since_boot(&self) -> Duration;
+}
+
+/// `CLOCK_BOOTTIME`. Rust's `Instant` stands still while the machine sleeps, and a leader that slept
+/// past its Lease would not know it (hazard H03).
+pub struct SystemBootClock;
+
+impl BootClock for SystemBootClock {
+    fn since_boot(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        // Never negative since boot.
+        Duration::try_from(now).unwrap_or_default()
+    }
+}
+
+/// Ends the process when it should have stopped to act and has not: whatever holds up the runtime must
+/// not hold this up, too. Simulation leaves it out.
+pub trait Watchdog: Send + Sync {
+    /// The process has to be fed again, or told to be at rest, before `until` on the clock since boot.
+    /// `None`: it does not act.
+    fn feed(&self, until: Option<Duration>);
+}
+
 /// How this operator does things, from its command line.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Name of the operator's own Pod; it never evicts itself. Empty outside a cluster.
     pub pod_name: String,
+    /// Name of the node that this Pod runs on. Empty outside a cluster.
+    pub node_name: String,
     /// Image of the reboot and probe Pods: the operator's own.
     pub node_image: String,
     /// What the reboot Pod runs, as an argument vector; no shell looks at it.
     pub reboot_command: Vec<String>,
+    /// The times of leader election.
+    pub election: Times,
 }
 
 impl Settings {
@@ -58,7 +91,11 @@ impl Settings {
 pub struct Deps {
     /// The clock.
     pub clock: Box<dyn Clock>,
-    /// Identity of this process, unique per start: the term of its writes.
+    /// The clock by which the right to act is measured.
+    pub boot_clock: Arc<dyn BootClock>,
+    /// Ends a process that cannot step down by itself.
+    pub watchdog: Box<dyn Watchdog>,
+    /// Identity of this process, unique per start. Each term adds a number (protocol R6).
     pub identity: String,
     /// Settings.
     pub settings: Settings,

@@ -5,6 +5,7 @@ mod freeze;
 mod look;
 mod perform;
 mod report;
+mod right;
 mod urgency;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +27,7 @@ use rerail_core::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    act, act::node::NodeWriteError, check, client::CallError, context::Context,
+    act, act::node::NodeWriteError, check, client::CallError, context::Context, lead::LeadError,
     observe::pods::NodePods,
 };
 
@@ -57,6 +58,9 @@ pub enum DriveError {
         "the last look took {0} s, and counts for 5 s only: nothing is done; is the API server slow?"
     )]
     SlowLook(i64),
+    /// The right to act was not confirmed, or the run got no slot.
+    #[error(transparent)]
+    Lead(#[from] LeadError),
     /// Our own annotation could not be written as JSON.
     #[error("the annotation rerail.dev/last-remediation could not be written: {0}")]
     Annotation(#[from] serde_json::Error),
@@ -262,6 +266,7 @@ impl Driver {
                     return self.change(&object, &run, &next, &decision, drain).await;
                 }
                 (Action::Do(effect), Action::Do(_)) => {
+                    self.confirm_right(&effect).await?;
                     let took = self.context.now().duration_since(began);
                     if took >= LOOK_LASTS {
                         return Err(DriveError::SlowLook(took.as_secs()));
@@ -293,6 +298,14 @@ impl Driver {
             invariants::of_change(run, next).or_else(|| invariants::of_run(next))
         {
             return self.freeze(object, run, violation).await;
+        }
+        if next.step.holds_slot() && !self.has_right(run).await? {
+            return Ok(Next::Again);
+        }
+        if (run.step, next.step) == (Step::Draining, Step::Rebooting)
+            && self.steps_down(run).await?
+        {
+            return Ok(Next::Wait(None));
         }
         let result = self.write(object, run, next, Some((decision, drain))).await?;
         let moved = run.step != next.step || run.attempt != next.attempt;

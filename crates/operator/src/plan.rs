@@ -20,6 +20,7 @@ use kube::{Resource, ResourceExt, runtime::events::EventType};
 use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
     invariants::{self, Violation},
+    ledger::Change,
     plan::{Candidate, Plan, Wait, WaitReason, World, plan},
 };
 use tokio::sync::watch;
@@ -97,8 +98,9 @@ impl Planner {
     /// One turn: plan, admit, tell. Returns when to plan again at the latest.
     async fn turn(&mut self) -> Option<Timestamp> {
         let context = self.context.clone();
+        admit::settle(&context).await;
         let now = context.now();
-        let world = world::from_caches(&context, now);
+        let (world, release) = world::from_caches(&context, now);
         self.suspect(&world);
         let mut decided = plan(&world);
         context.metrics_of(&decided);
@@ -108,17 +110,8 @@ impl Planner {
         for name in &decided.discard {
             self.discard(name).await;
         }
-        if let Some((candidate, resting)) = self.next(&world, &decided) {
-            match admit::admit(&context, &candidate, &resting).await {
-                Ok(()) => {
-                    self.failures.remove(&candidate.node);
-                }
-                Err(error) => {
-                    tracing::warn!(node = %candidate.node, policy = %candidate.policy, %error, "not admitted; trying again");
-                    self.failed(candidate.node, &error, now);
-                    recheck = soon();
-                }
-            }
+        if !self.admit(&world, &decided, release).await {
+            recheck = soon();
         }
         self.failures.retain(|node, _| world.nodes.contains_key(node));
         let resting = self.failures.values().map(|failures| failures.until);
@@ -152,21 +145,63 @@ impl Planner {
         self.context.suspects.replace(found);
     }
 
-    /// Whom to admit: the planner's choice, or, while that node rests after failures, the choice
+    /// Admits the set that is next, and releases the slots that may go. False when something failed,
+    /// and is to be tried again soon.
+    async fn admit(&mut self, world: &World, decided: &Plan, release: BTreeSet<String>) -> bool {
+        let context = self.context.clone();
+        let (set, resting) = self.next(world, decided);
+        if set.is_empty() {
+            return self.release(release).await;
+        }
+        let outcome = match admit::admit(&context, &set, &resting).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(nodes = set.len(), %error, "nothing was admitted; trying again");
+                return false;
+            }
+        };
+        for node in &outcome.admitted {
+            self.failures.remove(node);
+        }
+        let all = outcome.failed.is_empty();
+        for (node, error) in outcome.failed {
+            tracing::warn!(%node, %error, "not admitted; trying again");
+            self.failed(node, &error, world.now);
+        }
+        self.forget_done();
+        all
+    }
+
+    /// Releases the slots that may go, where no admission does it in the same write.
+    async fn release(&self, release: BTreeSet<String>) -> bool {
+        let change = Change { release, ..Change::default() };
+        let released = self.context.term.lease.change(change).await;
+        if let Err(error) = &released {
+            tracing::warn!(%error, "slots were not released; trying again");
+        }
+        self.forget_done();
+        released.is_ok()
+    }
+
+    fn forget_done(&self) {
+        let ledger = self.context.term.lease.ledger();
+        self.context.strays.keep_done(|uid| ledger.holds(uid));
+    }
+
+    /// Whom to admit: the planner's choice, or, while nodes of it rest after failures, the choice
     /// without the nodes that rest, and which those are.
-    fn next(&self, world: &World, decided: &Plan) -> Option<(Candidate, BTreeSet<String>)> {
-        let rests = |name: &str| {
+    fn next(&self, world: &World, decided: &Plan) -> (Vec<Candidate>, BTreeSet<String>) {
+        let rests = |name: &String| {
             let failures = self.failures.get(name);
             failures.is_some_and(|f| f.count >= FAILURES_BORNE && f.until > world.now)
         };
-        let first = decided.admit.first()?;
-        if !rests(&first.node) {
-            return Some((first.clone(), BTreeSet::new()));
+        if !decided.admit.iter().any(|candidate| rests(&candidate.node)) {
+            return (decided.admit.clone(), BTreeSet::new());
         }
-        let (resting, nodes) =
-            world.nodes.clone().into_iter().partition::<BTreeMap<_, _>, _>(|(name, _)| rests(name));
-        let next = plan(&World { nodes, ..world.clone() }).admit.into_iter().next()?;
-        Some((next, resting.into_keys().collect()))
+        let resting: BTreeSet<_> = world.nodes.keys().filter(|name| rests(name)).cloned().collect();
+        let mut world = world.clone();
+        world::look_away(&mut world, &resting);
+        (plan(&world).admit, resting)
     }
 
     /// A node that rests after failed admissions has a stated reason like any other (LIVE-6).

@@ -149,6 +149,21 @@ const RULES: &[Rule] = &[
         .within(names::SYSTEM_NAMESPACE)
         .named(&[names::CONFIG_CONFIG_MAP]),
     Rule::operator(
+        "coordination.k8s.io",
+        &["leases"],
+        &["get", "list", "watch", "update"],
+        "Leads, one operator at a time, and keeps the ledger of held slots.",
+    )
+    .within(names::SYSTEM_NAMESPACE)
+    .named(&[names::LEASE]),
+    Rule::operator(
+        "coordination.k8s.io",
+        &["leases"],
+        &["create"],
+        "Makes that Lease where there is none; a create cannot be limited to a name.",
+    )
+    .within(names::SYSTEM_NAMESPACE),
+    Rule::operator(
         "",
         &["nodes"],
         &["get"],

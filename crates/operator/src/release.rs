@@ -2,7 +2,8 @@
 //! and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
 //! have lost their trust (hazard H30, LIVE-5).
 //!
-//! It is a term of the operator without a planner: the same drivers undo what they would undo in any
+//! It takes the Lease as any operator, and refuses while another one renews it. It is a term of the
+//! operator without a planner: the same drivers undo what they would undo in any
 //! other case, with the same last looks. A machine whose reboot cannot be called back is waited for.
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -16,10 +17,10 @@ use tokio::sync::watch;
 use crate::{
     StartError, act,
     client::{CallError, Clients, call},
-    context::Context,
+    context::{Context, Shared},
     deps::Deps,
     observe::objects::Entry,
-    run::{begin, supervise, take_over, until_stopped},
+    run::{begin, supervise, terms, until_stopped},
     sweep,
 };
 
@@ -62,17 +63,41 @@ pub async fn release_all(
     shutdown: impl Future<Output = ()>,
     told: impl Fn(&[Left]),
 ) -> Result<Vec<Left>, StartError> {
-    let (context, publisher) = begin(clients, deps).await?;
+    let (shared, publisher) = begin(clients, deps);
     let (stop, stopping) = watch::channel(false);
-    let work = work(context.clone(), stopping, told);
-    until_stopped(&context, publisher, work, stop, shutdown).await?;
-    Ok(left(&context))
+    let work = terms(&shared, stopping, |context, stopping| work(context, stopping, &told));
+    let all = until_stopped(&shared, publisher, work, stop, shutdown);
+    tokio::select! {
+        biased;
+        holder = other_operator(&shared) => return Err(StartError::HeldByOther(holder)),
+        done = all => done?,
+    }
+    Ok(left(&shared))
+}
+
+/// The operator that holds the Lease and renews it, if there is one. Before this process has it, a
+/// Lease that is written again by the same holder is alive.
+async fn other_operator(shared: &Shared) -> String {
+    let mut first = None;
+    loop {
+        if let Some((lease, observed)) = shared.seat.observed()
+            && let Some(seen) = observed.seen.filter(|seen| !seen.holder.is_empty())
+        {
+            if seen.holder.starts_with(&shared.deps.identity) {
+                return std::future::pending().await;
+            }
+            let version = (seen.holder, lease.and_then(|lease| lease.resource_version()));
+            match &first {
+                None => first = Some(version),
+                Some(first) if *first != version => return version.0,
+                Some(_) => {}
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>, told: impl Fn(&[Left])) {
-    if !take_over(&context, &stopping).await {
-        return;
-    }
     let sweeper = sweep::run(context.clone(), stopping.clone());
     let drivers = supervise(context.clone(), stopping.clone());
     let all = async { tokio::join!(sweeper, drivers) };
@@ -155,7 +180,7 @@ fn is_open(object: &NodeRemediation) -> bool {
 }
 
 /// What is not given back yet, by node.
-fn left(context: &Context) -> Vec<Left> {
+fn left(context: &Shared) -> Vec<Left> {
     let runs = context.runs.snapshot().into_iter();
     let mut all: Vec<_> = runs.filter_map(|entry| of_run(context, entry)).collect();
     for (node, uid) in context.nodes.marked() {
@@ -170,11 +195,11 @@ fn left(context: &Context) -> Vec<Left> {
     all
 }
 
-fn has_our_cordon(context: &Context, node: &str, run_uid: &str) -> bool {
+fn has_our_cordon(context: &Shared, node: &str, run_uid: &str) -> bool {
     context.nodes.get(node).is_some_and(|node| node.cordon(run_uid) == Cordon::Ours)
 }
 
-fn of_run(context: &Context, entry: Entry<NodeRemediation>) -> Option<Left> {
+fn of_run(context: &Shared, entry: Entry<NodeRemediation>) -> Option<Left> {
     let object = match entry {
         Entry::Good(object) => object,
         Entry::Malformed(malformed) => {

@@ -1,26 +1,23 @@
-//! The operator's entry: observe, adopt, plan and drive until told to stop.
+//! The operator's entry: observe, stand by, lead term after term, until told to stop.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, runtime::watcher};
-use rerail_api::{
-    Node, NodeRemediation, RemediationPolicy,
-    convert::{self, status},
-    names,
-};
-use rerail_core::step::Step;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::{Api, ResourceExt, core::DynamicObject, runtime::watcher};
+use rerail_api::{Node, NodeRemediation, RemediationPolicy, convert, names};
+use rerail_core::{lease::Lost, step::Step};
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
     act,
-    client::{CallError, Clients, call},
-    context::{Context, Suspects},
+    client::{CallError, Clients},
+    context::{Context, Shared, Suspects},
     deps::Deps,
     drive::Driver,
+    lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
     observe::{
         config::{self, Config},
         nodes::Nodes,
@@ -43,38 +40,37 @@ pub enum StartError {
     #[error("{0}; is the cluster reachable, and are crds/ and config/ applied?")]
     Call(#[from] CallError),
     /// Another operator is at work.
-    #[error("another operator has taken over the runs; this one ends. Only one replica may run")]
-    Superseded,
+    #[error(
+        "operator {0} holds the Lease rerail-operator and renews it; it would take up what is released. Stop it first"
+    )]
+    HeldByOther(String),
     /// A watch ended; without it the operator would be blind.
     #[error("a watch of the API server broke down; the operator ends, to begin anew")]
     WatchEnded,
 }
 
 /// Runs the operator until `shutdown` resolves: then nothing new is begun, calls under way finish,
-/// and everything that was done is on record.
+/// everything that was done is on record, and the Lease is released.
 pub async fn run(
     clients: Clients,
     deps: Arc<Deps>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let (context, publisher) = begin(clients, deps).await?;
+    let (shared, publisher) = begin(clients, deps);
     let (stop, stopping) = watch::channel(false);
-    let work = work(context.clone(), stopping);
-    until_stopped(&context, publisher, work, stop, shutdown).await
+    let work = terms(&shared, stopping, plan_and_drive);
+    until_stopped(&shared, publisher, work, stop, shutdown).await
 }
 
-/// Begins a term of this process: higher than any that wrote a run before.
-pub(crate) async fn begin(
-    clients: Clients,
-    deps: Arc<Deps>,
-) -> Result<(Arc<Context>, Publisher), StartError> {
-    let epoch = next_epoch(&clients.read).await?;
+/// What lasts as long as the process. From here on it writes only while it leads.
+pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publisher) {
+    clients.fence.arm(deps.boot_clock.clone());
     let (events, publisher) = Events::new(clients.act.clone(), &deps.identity);
-    tracing::info!(epoch, identity = %deps.identity, "starting");
-    let context = Arc::new(Context {
+    tracing::info!(identity = %deps.identity, "starting");
+    let shared = Arc::new(Shared {
         clients,
         deps,
-        epoch,
+        seat: Seat::default(),
         nodes: Nodes::default(),
         runs: Objects::default(),
         policies: Objects::default(),
@@ -85,22 +81,21 @@ pub(crate) async fn begin(
         events,
         strays: Strays::default(),
         suspects: Suspects::default(),
-        superseded: Notify::new(),
     });
-    Ok((context, publisher))
+    (shared, publisher)
 }
 
 /// Watches and works until the work is done or `shutdown` resolves; the work then gets the time to
 /// finish what is under way.
 pub(crate) async fn until_stopped(
-    context: &Arc<Context>,
+    shared: &Arc<Shared>,
     publisher: Publisher,
     work: impl Future<Output = ()>,
     stop: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let mut watches = JoinSet::new();
-    spawn_watches(context, &mut watches);
+    spawn_watches(shared, &mut watches);
     let (all_told, told) = oneshot::channel();
     let mut telling = JoinSet::new();
     telling.spawn(publisher.run(async { drop(told.await) }));
@@ -108,7 +103,6 @@ pub(crate) async fn until_stopped(
     let done = tokio::select! {
         biased;
         () = &mut shutdown => false,
-        () = context.superseded.notified() => return Err(StartError::Superseded),
         _ = watches.join_next() => return Err(StartError::WatchEnded),
         () = &mut work => true,
     };
@@ -125,16 +119,76 @@ pub(crate) async fn until_stopped(
     Ok(())
 }
 
-/// The highest epoch of any run, plus one: what an older operator still writes is refused (R6).
-async fn next_epoch(client: &Client) -> Result<i64, CallError> {
-    let resource = objects::resource::<NodeRemediation>();
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let runs = call(|| "list NodeRemediations".into(), api.list(&ListParams::default())).await?;
-    let epochs = runs.items.iter().filter_map(|run| run.data.pointer("/status/epoch")?.as_i64());
-    Ok(epochs.max().unwrap_or(0).saturating_add(1))
+/// One term after the other: stands by until the Lease is free, leads until it is lost, and stands by
+/// again, in the same process: an API server that is away must not make operators crash in a loop.
+/// Ends when told to stop, or when the work of a term is done.
+pub(crate) async fn terms<W: Future<Output = ()>>(
+    shared: &Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+    mut work: impl FnMut(Arc<Context>, watch::Receiver<bool>) -> W,
+) {
+    if !synced(shared, stopping.clone()).await {
+        return;
+    }
+    shared.deps.metrics.set_ready();
+    tracing::info!("ready: standing by");
+    let mut not_before = Duration::ZERO;
+    while let Some((keeper, handle)) = stand_by::acquire(shared, stopping.clone(), not_before).await
+    {
+        let Some(lost) = term(shared, keeper, handle, stopping.clone(), &mut work).await else {
+            return;
+        };
+        tracing::warn!(%lost, "this operator does not lead any more; it stands by");
+        if lost == Lost::Released {
+            not_before = shared.deps.boot_clock.since_boot().saturating_add(HOLD_OFF);
+        }
+    }
 }
 
-fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
+/// Leads for one term. `None`: the work is done, and the Lease released.
+async fn term<W: Future<Output = ()>>(
+    shared: &Arc<Shared>,
+    keeper: Keeper,
+    handle: Handle,
+    stopping: watch::Receiver<bool>,
+    work: &mut impl FnMut(Arc<Context>, watch::Receiver<bool>) -> W,
+) -> Option<Lost> {
+    let epoch = keeper.epoch();
+    tracing::info!(epoch, "this operator leads");
+    // A task of its own: nothing that the work does holds a renewal up.
+    let mut keeping = tokio::spawn(keeper.keep());
+    let mut begun = None;
+    let lost = {
+        let at_work = async {
+            let context = recover(shared.clone(), handle.clone(), epoch).await;
+            shared.deps.metrics.leads(context.term.epoch);
+            begun = Some(Arc::downgrade(&context));
+            work(context, stopping).await;
+        };
+        tokio::select! {
+            biased;
+            lost = &mut keeping => Some(lost.unwrap_or(Lost::Deadline)),
+            () = at_work => None,
+        }
+    };
+    if lost.is_some() {
+        shared.clients.fence.set(None);
+    }
+    // Drivers are told to end where they are. The term is over when the last of them has gone; until
+    // then the watchdog stands.
+    while begun.as_ref().is_some_and(|context| context.strong_count() > 0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if lost.is_none() {
+        handle.release().await;
+        let _ = keeping.await;
+    }
+    shared.deps.watchdog.feed(None);
+    shared.deps.metrics.stands_by();
+    lost
+}
+
+fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
     let client = context.clients.read.clone();
     let all = watcher::Config::default;
     let shared = context.clone();
@@ -167,7 +221,7 @@ fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
     let shared = context.clone();
     let resource = objects::resource::<ConfigMap>();
     let config_maps: Api<DynamicObject> =
-        Api::namespaced_with(client, names::SYSTEM_NAMESPACE, &resource);
+        Api::namespaced_with(client.clone(), names::SYSTEM_NAMESPACE, &resource);
     let only = |name| all().fields(&format!("metadata.name={name}"));
     let (maps, pause) = (config_maps.clone(), only(names::PAUSE_CONFIG_MAP));
     watches.spawn(follow(maps, pause, "the ConfigMap rerail-pause".into(), move |event| {
@@ -185,10 +239,16 @@ fn spawn_watches(context: &Arc<Context>, watches: &mut JoinSet<()>) {
             configured(&shared, event);
         },
     ));
+    let shared = context.clone();
+    let leases: Api<Lease> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
+    let lease = only(names::LEASE);
+    watches.spawn(follow(leases, lease, "the Lease".into(), move |event| {
+        shared.seat.event(event, shared.deps.boot_clock.since_boot());
+    }));
 }
 
 /// Takes in what was seen of `rerail-config`, and says what is wrong with it.
-fn configured(context: &Context, event: watcher::Event<DynamicObject>) {
+fn configured(context: &Shared, event: watcher::Event<DynamicObject>) {
     if !context.config.event(event) {
         return;
     }
@@ -205,30 +265,15 @@ fn configured(context: &Context, event: watcher::Event<DynamicObject>) {
     context.wakers.planner.notify_one();
 }
 
-/// Waits until everything is known, adopts what is open, then plans and drives.
-async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>) {
-    if !take_over(&context, &stopping).await {
-        return;
-    }
-    context.deps.metrics.set_ready();
-    tracing::info!("ready");
+/// What a term of the operator does, once everything that is open is adopted.
+async fn plan_and_drive(context: Arc<Context>, stopping: watch::Receiver<bool>) {
     let planner = Planner::new(context.clone()).run(stopping.clone());
     let sweeper = sweep::run(context.clone(), stopping.clone());
     let drivers = supervise(context, stopping);
     tokio::join!(planner, sweeper, drivers);
 }
 
-/// Waits until everything is known, and adopts what is open. False when told to stop meanwhile.
-pub(crate) async fn take_over(context: &Context, stopping: &watch::Receiver<bool>) -> bool {
-    if !synced(context, stopping.clone()).await {
-        return false;
-    }
-    adopt(context, stopping.clone()).await;
-    sweep::notice(context, true);
-    true
-}
-
-async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool {
+async fn synced(context: &Shared, mut stopping: watch::Receiver<bool>) -> bool {
     loop {
         let all = context.nodes.synced()
             && context.runs.synced()
@@ -243,48 +288,6 @@ async fn synced(context: &Context, mut stopping: watch::Receiver<bool>) -> bool 
             _ = stopping.changed() => return false,
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
         }
-    }
-}
-
-/// How often adoption is tried for all runs before the others go on.
-const ADOPTION_ROUNDS: u32 = 5;
-
-/// Writes this term into every open run (protocol R5, R6), so that no older operator can move one.
-/// Nothing is admitted before. A run that cannot be written keeps nobody else waiting for long: its
-/// driver goes on trying, and it counts as holding its slot all the while (SAFE-17).
-async fn adopt(context: &Context, stopping: watch::Receiver<bool>) {
-    for _ in 0..ADOPTION_ROUNDS {
-        let mut left = 0;
-        for entry in context.runs.snapshot() {
-            if *stopping.borrow() {
-                return;
-            }
-            let Entry::Good(object) = entry else { continue };
-            if context.is_superseded_by(&object) {
-                return;
-            }
-            let Ok(run) = convert::run::run(&object) else { continue };
-            if object.status.is_none() || run.step.is_terminal() || context.is_adopted(&object) {
-                continue;
-            }
-            let said = object.status.as_ref().and_then(|status| status.said());
-            let message = said.map_or(run.message.clone(), |said| said.message.clone());
-            let reason = said.and_then(|said| said.reason.parse().ok()).unwrap_or(run.reason);
-            let note = status::Note { reason, message: &message };
-            let status = context.status_of(&object, &run, note);
-            match act::run::replace_status(&context.clients.act, &object, status).await {
-                Ok(written) => context.learn(&written),
-                Err(error) => {
-                    left += 1;
-                    tracing::warn!(remediation = %run.name, %error, "not adopted yet");
-                    let _ = crate::check::run(context, &run.name).await;
-                }
-            }
-        }
-        if left == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

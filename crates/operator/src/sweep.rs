@@ -17,6 +17,7 @@ use rerail_api::{
 };
 use rerail_core::{
     facts::NodeFacts,
+    ledger::lost_run,
     reason::Reason,
     remediation::{PodSeen, record_without_run},
     sweep::{Stray, Sweep, sweep},
@@ -27,7 +28,7 @@ use crate::{
     act::{self, node::NodeWriteError},
     check,
     client::{CallError, call},
-    context::Context,
+    context::{Context, Shared},
     observe::objects::{self, Entry},
 };
 
@@ -51,16 +52,24 @@ enum SweepError {
     Annotation(#[from] serde_json::Error),
 }
 
+#[derive(Default)]
+struct Inner {
+    strays: BTreeMap<String, Stray>,
+    /// UIDs of runs that are gone and of which nothing is left.
+    done: BTreeSet<String>,
+}
+
 /// Runs that are gone, by UID.
 #[derive(Default)]
-pub struct Strays(Mutex<BTreeMap<String, Stray>>);
+pub struct Strays(Mutex<Inner>);
 
 impl Strays {
     /// Takes note of a run that is gone. What is known already stays; a run that was only a mark until
     /// now gets its face.
     pub fn note(&self, stray: Stray) {
         let mut all = self.lock();
-        let known = all.entry(stray.run_uid.clone()).or_insert_with(|| stray.clone());
+        all.done.remove(&stray.run_uid);
+        let known = all.strays.entry(stray.run_uid.clone()).or_insert_with(|| stray.clone());
         if known.run.is_none() {
             known.run = stray.run;
         }
@@ -68,37 +77,62 @@ impl Strays {
 
     /// Every one.
     pub fn snapshot(&self) -> Vec<Stray> {
-        self.lock().values().cloned().collect()
+        self.lock().strays.values().cloned().collect()
     }
 
     /// True when there is nothing to sweep.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().strays.is_empty()
+    }
+
+    /// True when the run of this UID is among them.
+    fn has(&self, run_uid: &str) -> bool {
+        self.lock().strays.contains_key(run_uid)
+    }
+
+    /// UIDs of runs that are gone and of which nothing is left: their slots may go.
+    pub fn done(&self) -> BTreeSet<String> {
+        self.lock().done.clone()
+    }
+
+    /// Forgets those among [`Strays::done`] that nobody asks for any more.
+    pub fn keep_done(&self, wanted: impl Fn(&str) -> bool) {
+        self.lock().done.retain(|uid| wanted(uid));
     }
 
     /// Keeps what a look has shown. Nothing else: the run may have got its face meanwhile.
     fn looked_at(&self, stray: &Stray) {
-        if let Some(known) = self.lock().get_mut(&stray.run_uid) {
+        if let Some(known) = self.lock().strays.get_mut(&stray.run_uid) {
             known.report_at_end = stray.report_at_end;
         }
     }
 
+    /// It was none.
     fn remove(&self, run_uid: &str) {
-        self.lock().remove(run_uid);
+        self.lock().strays.remove(run_uid);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Stray>> {
+    /// Nothing of it is left.
+    fn finish(&self, run_uid: &str) {
+        let mut all = self.lock();
+        all.strays.remove(run_uid);
+        all.done.insert(run_uid.to_owned());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A run that was known and is not there any more. Called where it leaves the cache, before anybody
 /// plans without it: its slot must not be free for a moment (protocol R3).
-pub fn vanished(context: &Context, object: &NodeRemediation) {
+pub fn vanished(context: &Shared, object: &NodeRemediation) {
     // One that cannot be read is remembered by its mark alone.
     let Ok(run) = convert::run::run(object) else { return };
     let begun = run.step != rerail_core::step::Step::Pending && !run.step.is_terminal();
     if !begun {
+        context.strays.finish(&run.uid);
+        context.wakers.planner.notify_one();
         return;
     }
     tracing::warn!(remediation = %run.name, node = %run.node_name, step = %run.step,
@@ -147,6 +181,31 @@ pub fn strays(
     .collect()
 }
 
+/// Takes note of every slot of the ledger whose run is not known: it may have been acting until now,
+/// and holds its slot until nothing of it can (protocol R3, R5).
+pub fn notice_slots(context: &Context) {
+    let (now, done) = (context.now(), context.strays.done());
+    let known: BTreeSet<_> = context.runs.snapshot().iter().filter_map(Entry::uid).collect();
+    for slot in context.term.lease.ledger().slots {
+        let unknown = !known.contains(&slot.run_uid)
+            && !done.contains(&slot.run_uid)
+            && !context.strays.has(&slot.run_uid);
+        if !unknown {
+            continue;
+        }
+        tracing::warn!(run_uid = %slot.run_uid, node = %slot.node_name,
+            "the run of a slot is gone; the slot stays until nothing of it can act");
+        context.strays.note(Stray {
+            run_uid: slot.run_uid.clone(),
+            node_name: slot.node_name.clone(),
+            run: Some(lost_run(&slot, now)),
+            since: now,
+            at_start: true,
+            report_at_end: None,
+        });
+    }
+}
+
 /// The UID of a run that has not ended. One that cannot be read counts as open.
 fn open_uid(entry: Entry<NodeRemediation>) -> Option<String> {
     match entry {
@@ -162,6 +221,7 @@ fn open_uid(entry: Entry<NodeRemediation>) -> Option<String> {
 pub async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
         notice(&context, false);
+        notice_slots(&context);
         let recheck = if context.strays.is_empty() { None } else { Some(turn(&context).await) };
         let timer = async {
             match recheck {
@@ -226,7 +286,7 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
         stray.observe(facts, now);
     }
     match (sweep(stray, facts.as_deref(), !pods.is_empty(), now), &node) {
-        (Sweep::Done, _) | (Sweep::Close { .. }, None) => context.strays.remove(&stray.run_uid),
+        (Sweep::Done, _) | (Sweep::Close { .. }, None) => context.strays.finish(&stray.run_uid),
         (Sweep::DeletePods, _) => {
             for name in pods {
                 act::pods::delete(&context.clients.act, &name).await?;
@@ -239,7 +299,7 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
             let written =
                 act::node::close(client, &node.object, &stray.run_uid, uncordon, text).await?;
             context.nodes.fold(&written, context.now(), &context.wakers);
-            context.strays.remove(&stray.run_uid);
+            context.strays.finish(&stray.run_uid);
             told(context, stray, &node.facts, uncordon);
         }
         (Sweep::Wait { message, recheck_at }, _) => {

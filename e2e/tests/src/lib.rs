@@ -21,6 +21,6 @@ pub use error::Error;
 pub use judge::{Verdict, judge};
 pub use kubeconfig::with_token_file;
 pub use lease::{LEASE, LEDGER};
-pub use operator::{Operator, OperatorOptions, Requests};
+pub use operator::{BRIEF_LEASE, Operator, OperatorOptions, Requests};
 pub use settings::{CONFIG, CONFIG_MAP};
 pub use wait::{PATIENCE, wait_for};

@@ -8,6 +8,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Error, kubeconfig::through, program, wait_for};
 
+/// Times of leader election for scenarios that would otherwise wait for the default ones: a Lease that
+/// nobody renews is free after two seconds.
+pub const BRIEF_LEASE: [&str; 3] = [
+    "--leader-elect-lease-duration=2s",
+    "--leader-elect-renew-deadline=1500ms",
+    "--leader-elect-retry-period=500ms",
+];
+
 /// How an operator is started.
 #[derive(Debug, Clone)]
 pub struct OperatorOptions {

@@ -73,6 +73,22 @@ pub async fn set_finalizer(
     call(what, runs(client).patch(&name, &params, &patch)).await
 }
 
+/// Moves the run's version and nothing else, so that no earlier write of its status can land any more.
+pub async fn touch(
+    client: &Client,
+    object: &NodeRemediation,
+    now: Timestamp,
+) -> Result<NodeRemediation, CallError> {
+    let name = object.name_any();
+    let note = cleanup_note(&name, &object.spec.node_name, now);
+    let patch = json!({ "metadata": { "resourceVersion": object.resource_version(),
+        "annotations": { names::CLEANUP_NOTE: note } } });
+    let params =
+        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let what = || format!("write the annotations of NodeRemediation {name}");
+    call(what, runs(client).patch(&name, &params, &Patch::Merge(patch))).await
+}
+
 /// What a person reads who finds our finalizer in the way and no operator to take it off (hazard H30).
 pub fn cleanup_note(run: &str, node: &str, now: Timestamp) -> String {
     format!(

@@ -33,12 +33,15 @@ impl Driver {
         if let Some(violation) = facts.and_then(|node| invariants::of_effect(run, node, &effect)) {
             return self.freeze(object, run, violation).await;
         }
+        if run.step.holds_slot() && !self.has_right(run).await? {
+            return Ok(Next::Again);
+        }
         let node = look.node.as_ref();
         let context = self.context.clone();
         let client = &context.clients.act;
         let settings = &context.deps.settings;
         tracing::info!(remediation = %run.name, node = %run.node_name, step = %run.step, attempt = run.attempt,
-            epoch = context.epoch, effect = effect_name(&effect), "acting");
+            epoch = context.term.epoch, effect = effect_name(&effect), "acting");
         match effect {
             Effect::Evict(pods) => self.evict(run, pods).await,
             Effect::Cordon => {

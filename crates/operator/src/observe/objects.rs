@@ -31,7 +31,8 @@ pub enum Entry<K> {
 }
 
 impl<K: Resource> Entry<K> {
-    fn uid(&self) -> Option<String> {
+    /// Its UID, readable or not.
+    pub fn uid(&self) -> Option<String> {
         match self {
             Entry::Good(object) => object.uid(),
             Entry::Malformed(malformed) => malformed.object.uid(),

@@ -1,9 +1,11 @@
-//! Admission: the run exists first, Pending and harmless; then one status write makes it Cordoning,
-//! with its contract frozen and its intent on record (SAFE-3, SAFE-15). Before that, everything that
+//! Admission of a set: the runs exist first, Pending and harmless; then one write of the ledger gives
+//! them their slots; then one status write each makes them Cordoning, with contract frozen and intent
+//! on record (SAFE-3, SAFE-4, SAFE-15). Before that, everything that
 //! the decision rests on is read afresh and decided again (SAFE-5, SAFE-22).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt, runtime::events::EventType};
@@ -11,12 +13,15 @@ use rerail_api::{
     NodeRemediation, RemediationPolicy,
     convert::{self, policy::PolicyError, run::RunError, status},
     names,
-    remediation::{CauseSpec, DomainLabelRecord, FrozenPlan, NodeRemediationSpec},
+    remediation::{
+        CauseSpec, DomainLabelRecord, FrozenPlan, NodeRemediationSpec, NodeRemediationStatus,
+    },
 };
 use rerail_core::{
     domain::{Domain, DomainLabel},
     facts::{NodeFacts, cut_message},
-    plan::{Candidate, Cause, plan},
+    ledger::{Change, Slot, Start},
+    plan::{Candidate, Cause, World, plan},
     remediation,
     run::Run,
     step::Step,
@@ -24,7 +29,16 @@ use rerail_core::{
 use sha2::{Digest, Sha256};
 
 use super::world;
-use crate::{act, check, client::CallError, context::Context};
+use crate::{
+    act, check,
+    client::CallError,
+    context::Context,
+    lead::LeadError,
+    observe::objects::{self, Entry},
+};
+
+/// Requests under way at once for one set.
+const AT_ONCE: usize = 16;
 
 /// How many sequence numbers are tried when names are taken by ended runs: a node whose annotation
 /// was lost has as many runs as the history keeps.
@@ -36,6 +50,9 @@ pub enum AdmitError {
     /// The API server did not answer as hoped.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Its policy could not be read, which all of its nodes share.
+    #[error("{0}")]
+    Unread(String),
     /// The policy has become invalid.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -57,84 +74,294 @@ pub enum AdmitError {
     NoName(String),
 }
 
-/// Looks again, and admits the candidate if it is still the one. Otherwise nothing is done, and the
-/// next turn of the planner sees what has changed.
-/// `resting` nodes are looked away from, as they were when the candidate was chosen.
+/// Why a whole set was not admitted: what concerns all of it. Nothing is counted against its nodes.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// The API server did not answer as hoped.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The right to act was not confirmed, or the ledger not written.
+    #[error(transparent)]
+    Lead(#[from] LeadError),
+}
+
+/// What became of a set.
+#[derive(Default)]
+pub struct Outcome {
+    /// Nodes whose runs were admitted.
+    pub admitted: Vec<String>,
+    /// Nodes whose admission failed, and why.
+    pub failed: Vec<(String, AdmitError)>,
+}
+
+/// One of the set, ready for the ledger.
+struct Prepared {
+    candidate: Candidate,
+    object: NodeRemediation,
+    run: Run,
+    /// The status that admits it.
+    status: NodeRemediationStatus,
+    next: Run,
+}
+
+/// Everything that the set is judged on, read afresh.
+struct Fresh {
+    world: World,
+    policies: BTreeMap<String, RemediationPolicy>,
+    /// UIDs of the runs whose slots go.
+    release: BTreeSet<String>,
+}
+
+/// Looks again, and admits those of the set that are still chosen. Three writes, in this order: each
+/// run, Pending and harmless; the ledger, for all of them at once and together with what is released;
+/// each run's status (planner.md, The ledger). Between any two of them the operator may die.
+/// `resting` nodes are looked away from, as they were when the set was chosen.
 pub async fn admit(
     context: &Context,
-    candidate: &Candidate,
+    chosen: &[Candidate],
     resting: &BTreeSet<String>,
-) -> Result<(), AdmitError> {
+) -> Result<Outcome, SetError> {
+    let mut outcome = Outcome::default();
+    let fresh = look(context, chosen, resting, &mut outcome).await?;
+    let again = plan(&fresh.world).admit;
+    let pair = |c: &Candidate| (c.node.clone(), c.policy.clone());
+    let wanted: BTreeSet<_> = chosen.iter().map(pair).collect();
+    let failed: BTreeSet<_> = outcome.failed.iter().map(|(node, _)| node.clone()).collect();
+    let still =
+        again.into_iter().filter(|c| wanted.contains(&pair(c)) && !failed.contains(&c.node));
+    let prepared: Vec<_> = stream::iter(still)
+        .map(|candidate| {
+            let fresh = &fresh;
+            async move { (candidate.node.clone(), prepare(context, fresh, candidate).await) }
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let mut set = Vec::new();
+    for (node, prepared) in prepared {
+        match prepared {
+            Ok(Some(prepared)) => set.push(prepared),
+            Ok(None) => {}
+            Err(error) => outcome.failed.push((node, error)),
+        }
+    }
+    write_ledger(context, &set, fresh.release).await?;
+    let written: Vec<_> = stream::iter(set)
+        .map(|prepared| async move {
+            (prepared.candidate.node.clone(), commit(context, prepared).await)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (node, written) in written {
+        match written {
+            Ok(()) => outcome.admitted.push(node),
+            Err(error) => outcome.failed.push((node, error)),
+        }
+    }
+    Ok(outcome)
+}
+
+/// The fresh reads: nodes and policies of the set, the kill switch, all runs, and the Lease. A node or
+/// policy that cannot be read fails by itself.
+async fn look(
+    context: &Context,
+    chosen: &[Candidate],
+    resting: &BTreeSet<String>,
+    outcome: &mut Outcome,
+) -> Result<Fresh, SetError> {
     let client = &context.clients.read;
-    let (node, policy_object, pauses, runs) = tokio::try_join!(
-        check::node(context, &candidate.node),
-        check::policy(client, &candidate.policy),
-        check::pauses(client),
-        check::all_runs(context),
-    )?;
-    let (Some(node), Some(policy_object)) = (node, policy_object) else { return Ok(()) };
-    let policy = convert::policy::policy(&policy_object)?;
-
-    let mut world = world::from_caches(context, context.now());
-    world.nodes.insert(candidate.node.clone(), node.facts.clone());
-    world.policies.insert(candidate.policy.clone(), policy.clone());
-    world.pauses = Some(pauses);
-    world.open_runs = world::open_runs(&runs);
-    world.nodes.retain(|name, _| !resting.contains(name));
-    let again = plan(&world).admit;
-    let same = |c: &Candidate| (&c.node, &c.policy) == (&candidate.node, &candidate.policy);
-    let Some(candidate) = again.into_iter().find(same) else {
-        return Ok(());
+    let names: BTreeSet<_> = chosen.iter().map(|candidate| candidate.policy.clone()).collect();
+    let nodes = stream::iter(chosen.iter().map(|candidate| candidate.node.clone()))
+        .map(|name| async move {
+            let node = check::node(context, &name).await;
+            (name, node)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let policies = stream::iter(names)
+        .map(|name| async move {
+            let policy = check::policy(client, &name).await;
+            (name, policy)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let lease = &context.term.lease;
+    let shared = async {
+        let calls = async { tokio::try_join!(check::pauses(client), check::all_runs(context)) };
+        let (confirmed, read) = tokio::join!(lease.confirm(), calls);
+        confirmed?;
+        Ok::<_, SetError>(read?)
     };
+    let (nodes, read_policies, shared) = tokio::join!(nodes, policies, shared);
+    let (pauses, runs) = shared?;
 
-    let Some(object) = pending_run(context, &candidate, &node.facts).await? else { return Ok(()) };
-    let object =
-        act::run::set_finalizer(&context.clients.act, &object, true, context.now()).await?;
+    let (mut world, _) = world::from_caches(context, context.now());
+    world.pauses = Some(pauses);
+    for (name, node) in nodes {
+        match node {
+            Ok(Some(node)) => {
+                world.nodes.insert(name, node.facts);
+            }
+            Ok(None) => {
+                world.nodes.remove(&name);
+            }
+            Err(error) => outcome.failed.push((name, error.into())),
+        }
+    }
+    let mut policies = BTreeMap::new();
+    for (name, read) in read_policies {
+        let of_it = || chosen.iter().filter(|candidate| candidate.policy == name);
+        let read = match read {
+            Ok(None) => {
+                world.policies.remove(&name);
+                continue;
+            }
+            Ok(Some(object)) => match convert::policy::policy(&object) {
+                Ok(policy) => Ok((object, policy)),
+                Err(error) => Err(AdmitError::from(error)),
+            },
+            Err(error) => Err(error.into()),
+        };
+        match read {
+            Ok((object, policy)) => {
+                world.policies.insert(name.clone(), policy);
+                policies.insert(name, object);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let failed = of_it()
+                    .map(|candidate| (candidate.node.clone(), AdmitError::Unread(text.clone())));
+                outcome.failed.extend(failed);
+            }
+        }
+    }
+    let release = world::look_at_runs(context, &mut world, world::every_run(&runs));
+    world::look_away(&mut world, resting);
+    Ok(Fresh { world, policies, release })
+}
+
+/// Makes the candidate's run exist, and decides what its status will be.
+async fn prepare(
+    context: &Context,
+    fresh: &Fresh,
+    candidate: Candidate,
+) -> Result<Option<Prepared>, AdmitError> {
+    let (Some(node), Some(policy), Some(policy_object)) = (
+        fresh.world.node(&candidate.node),
+        fresh.world.policies.get(&candidate.policy),
+        fresh.policies.get(&candidate.policy),
+    ) else {
+        return Ok(None);
+    };
+    let Some(object) = pending_run(context, &candidate, node).await? else { return Ok(None) };
+    let now = context.now();
+    let object = act::run::set_finalizer(&context.clients.act, &object, true, now).await?;
     let run = convert::run::run(&object)?;
-    let same_node = run.node_name == candidate.node && run.node_uid == node.facts.uid;
+    let same_node = run.node_name == candidate.node && run.node_uid == node.uid;
     if !same_node || run.policy != candidate.policy {
         return Err(AdmitError::OtherRun(run.name));
     }
     if run.wants_retry() {
-        return retry(context, &object, &run, &node.facts).await;
+        // A held run goes the whole way again, with the contract that it was admitted with.
+        let next = remediation::retry(&run, node, context.now());
+        let note = status::Note { reason: next.reason, message: &next.message };
+        let status = context.status_of(&object, &next, note);
+        return Ok(Some(Prepared { candidate, object, run, status, next }));
     }
     if run.step != Step::Pending || run.cancel {
         context.learn(&object);
-        return Ok(());
+        return Ok(None);
     }
-    let pods = check::pods(client, &candidate.node).await?;
+    let pods = check::pods(&context.clients.read, &candidate.node).await?;
     let now = context.now();
     let daemon_sets = check::ready_daemon_sets(&pods).into_iter().take(64).collect();
-    let next = remediation::admit(&run, &node.facts, &policy.contract, daemon_sets, now);
+    let next = remediation::admit(&run, node, &policy.contract, daemon_sets, now);
     let note = status::Note { reason: next.reason, message: &next.message };
     let mut status = context.status_of(&object, &next, note);
-    status.plan = Some(freeze(&policy_object, next.daemon_sets.clone(), &candidate.domain)?);
+    status.plan = Some(freeze(policy_object, next.daemon_sets.clone(), &candidate.domain)?);
     status.failure_domain = candidate.domain.to_string();
     status.priority = Some(i32::from(candidate.priority.0));
     status.causes = candidate.causes.iter().take(16).map(cause).collect();
+    Ok(Some(Prepared { candidate, object, run, status, next }))
+}
+
+/// One `PUT` for what comes and what goes. A ledger that is full still releases.
+async fn write_ledger(
+    context: &Context,
+    set: &[Prepared],
+    release: BTreeSet<String>,
+) -> Result<(), LeadError> {
+    let now = context.now();
+    let start = |prepared: &Prepared| Start { time: now, policy: prepared.run.policy.clone() };
+    let change = Change {
+        release: release.clone(),
+        add: set.iter().map(|prepared| Slot::of(&prepared.run)).collect(),
+        starts: set.iter().map(start).collect(),
+        ..Change::default()
+    };
+    let written = context.term.lease.change(change).await;
+    if written.is_err() && !set.is_empty() && !release.is_empty() {
+        context.term.lease.change(Change { release, ..Change::default() }).await?;
+    }
+    written
+}
+
+/// The status write: from here on the run acts. Until an answer came it is in doubt whether it landed.
+async fn commit(context: &Context, prepared: Prepared) -> Result<(), AdmitError> {
+    let Prepared { object, run, status, next, .. } = prepared;
+    context.term.doubt(&run.uid);
     let written = act::run::replace_status(&context.clients.act, &object, status).await?;
+    context.term.settle(&run.uid);
     context.learn(&written);
-    context.events_admitted(&written);
+    if run.step == Step::Held {
+        let (step, reason) = (next.step.name(), next.reason.name());
+        tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
+        let message = format!("{}: {}", run.name, next.message);
+        context.events.run(&written, EventType::Normal, step, reason, &message);
+    } else {
+        context.events_admitted(&written);
+    }
     Ok(())
 }
 
-/// A held run goes the whole way again, with the contract that it was admitted with.
-async fn retry(
-    context: &Context,
-    object: &NodeRemediation,
-    run: &Run,
-    node: &NodeFacts,
-) -> Result<(), AdmitError> {
-    let next = remediation::retry(run, node, context.now());
-    let note = status::Note { reason: next.reason, message: &next.message };
-    let status = context.status_of(object, &next, note);
-    let written = act::run::replace_status(&context.clients.act, object, status).await?;
-    context.learn(&written);
-    let (step, reason) = (next.step.name(), next.reason.name());
-    tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
-    let message = format!("{}: {}", run.name, next.message);
-    context.events.run(&written, EventType::Normal, step, reason, &message);
-    Ok(())
+/// Looks what became of admissions whose answer was lost. A run that did not move is touched, so that
+/// no late write can land on it; then its slot may go (protocol R3).
+pub async fn settle(context: &Context) {
+    let doubted = context.term.in_doubt();
+    if doubted.is_empty() {
+        return;
+    }
+    let runs = match check::all_runs(context).await {
+        Ok(runs) => runs,
+        Err(error) => {
+            tracing::warn!(%error, "it is not known yet whether runs were admitted; trying again");
+            return;
+        }
+    };
+    for uid in doubted {
+        let found = runs.iter().find(|run| run.uid().as_deref() == Some(&uid));
+        let Some(Entry::Good(object)) = found.map(objects::read::<NodeRemediation>) else {
+            // Gone, or not to be read: then by its status, like any other such run.
+            context.term.settle(&uid);
+            continue;
+        };
+        let moved = convert::run::run(&object).is_ok_and(|run| run.step.holds_slot());
+        if moved {
+            context.learn(&object);
+            context.term.settle(&uid);
+            continue;
+        }
+        match act::run::touch(&context.clients.act, &object, context.now()).await {
+            Ok(object) => {
+                context.learn(&object);
+                context.term.settle(&uid);
+            }
+            Err(error) => {
+                tracing::warn!(remediation = %object.name_any(), %error, "its slot stays until it is known whether it was admitted");
+            }
+        }
+    }
 }
 
 impl Context {

@@ -21,7 +21,7 @@ use rerail_core::{
 };
 use serde::de::DeserializeOwned;
 
-use super::world::Known;
+use super::world::{Held, Known};
 use crate::{
     check,
     client::{CallError, Clients, call},
@@ -96,7 +96,18 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
     let strays = sweep::strays(marks, runs.clone(), now, true);
     let clock_skew = clients.server_clock.skew(now);
     let pauses = Some(pauses);
-    let known = Known { now, nodes, policies, runs, pauses, strays, clock_skew, config };
+    let known = Known {
+        now,
+        nodes,
+        policies,
+        runs,
+        pauses,
+        strays,
+        clock_skew,
+        config,
+        held: Held::default(),
+        own_node: None,
+    };
     Ok(Lists { known, unread, installed, not_configured })
 }
 

@@ -1,6 +1,9 @@
 //! The planner's world, from caches, lists and fresh reads.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
@@ -12,6 +15,7 @@ use rerail_core::{
     breaker,
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
+    ledger::{self, Ledger},
     plan::World,
     policy::Policy,
     run::{Retries, Run},
@@ -43,28 +47,58 @@ pub struct Known {
     pub clock_skew: Option<SignedDuration>,
     /// The configuration of the whole cluster; `None` when none was good, and nothing starts.
     pub config: Option<ClusterConfig>,
+    /// The ledger.
+    pub held: Held,
+    /// The node that the operator runs on, where that is known.
+    pub own_node: Option<String>,
 }
 
-/// The world that these make. The one place for whoever plans: the operator and `rerail plan`.
-pub fn world(known: Known) -> World {
+/// The ledger, and what is known of its slots beside the runs.
+#[derive(Default)]
+pub struct Held {
+    /// As it was last acknowledged.
+    pub ledger: Ledger,
+    /// UIDs of runs whose admission may still be on its way to the API server.
+    pub in_doubt: BTreeSet<String>,
+    /// UIDs of runs that are gone and of which nothing is left.
+    pub done: BTreeSet<String>,
+}
+
+impl Held {
+    fn of(context: &Context) -> Self {
+        Held {
+            ledger: context.term.lease.ledger(),
+            in_doubt: context.term.in_doubt(),
+            done: context.strays.done(),
+        }
+    }
+}
+
+/// The world that these make, and the UIDs of the runs whose slots may go. The one place for whoever
+/// plans: the operator and `rerail plan`.
+pub fn world(known: Known) -> (World, BTreeSet<String>) {
     let storms = storms::recorded(readable(&known.policies));
-    World {
+    let mut world = World {
         nodes: known.nodes,
         ended: storms::ended(readable(&known.runs), &storms),
         storms,
         policies: policies(good(known.policies)),
-        open_runs: known.runs.into_iter().filter_map(open_run).collect(),
         pauses: known.pauses,
         strays: known.strays,
         clock_skew: known.clock_skew,
         config: known.config,
+        own_node: known.own_node,
         ..World::empty(known.now)
-    }
+    };
+    let runs = known.runs.into_iter().filter_map(any_run).collect();
+    let release = with_runs(&mut world, runs, known.held);
+    (world, release)
 }
 
-/// What the caches show.
-pub fn from_caches(context: &Context, now: Timestamp) -> World {
-    let mut world = world(Known {
+/// What the caches show, and the slots that may go.
+pub fn from_caches(context: &Context, now: Timestamp) -> (World, BTreeSet<String>) {
+    let own_node = context.deps.settings.node_name.clone();
+    let (mut world, release) = world(Known {
         now,
         nodes: context.nodes.snapshot(),
         policies: context.policies.snapshot(),
@@ -73,12 +107,14 @@ pub fn from_caches(context: &Context, now: Timestamp) -> World {
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
         config: context.config.current(),
+        held: Held::of(context),
+        own_node: (!own_node.is_empty()).then_some(own_node),
     });
     // Before the plan: the very one that sees the end must not start what has waited out its `for`
     // while nobody could be believed.
     let melting = breaker::meltdown(&world, &breaker::held_nodes(&world)).is_some();
     world.meltdown_ended = context.meltdown.observe(melting, now);
-    world
+    (world, release)
 }
 
 fn readable<K>(entries: &[Entry<K>]) -> impl Iterator<Item = &K> {
@@ -86,6 +122,46 @@ fn readable<K>(entries: &[Entry<K>]) -> impl Iterator<Item = &K> {
         Entry::Good(object) => Some(&**object),
         Entry::Malformed(_) => None,
     })
+}
+
+/// Puts other runs into the world of a term. Returns the slots that may go.
+pub fn look_at_runs(context: &Context, world: &mut World, runs: Vec<Run>) -> BTreeSet<String> {
+    with_runs(world, runs, Held::of(context))
+}
+
+/// Puts runs into the world, and with them what the ledger holds beyond what they and the strays hold:
+/// slots of admissions that are in doubt, most of all. Returns the slots that may go.
+fn with_runs(world: &mut World, runs: Vec<Run>, held: Held) -> BTreeSet<String> {
+    let Held { mut ledger, in_doubt, done } = held;
+    let known = ledger::Known {
+        runs: &runs,
+        strays: &world.strays,
+        nodes: &world.nodes,
+        in_doubt: &in_doubt,
+        done: &done,
+        now: world.now,
+    };
+    let gone = ledger::releasable(&ledger, &known);
+    let begun = runs.iter().filter(|run| run.step != Step::Pending && !run.step.is_terminal());
+    let strays = world.strays.iter().map(|stray| stray.run_uid.as_str());
+    let stands: BTreeSet<_> = begun.map(|run| run.uid.as_str()).chain(strays).collect();
+    ledger
+        .slots
+        .retain(|slot| !stands.contains(slot.run_uid.as_str()) && !gone.contains(&slot.run_uid));
+    world.ledger = ledger;
+    world.open_runs = runs.into_iter().filter(|run| !run.step.is_terminal()).collect();
+    gone
+}
+
+/// Keeps these nodes from being chosen. They still count in every budget, as ignored ones do.
+pub fn look_away(world: &mut World, nodes: &BTreeSet<String>) {
+    for name in nodes {
+        if let Some(node) = world.nodes.get_mut(name) {
+            let mut facts = NodeFacts::clone(node);
+            facts.ignore = true;
+            *node = Arc::new(facts);
+        }
+    }
 }
 
 /// The valid policies by name; an invalid one is isolated and told of in its status.
@@ -97,17 +173,22 @@ fn policies(objects: impl Iterator<Item = RemediationPolicy>) -> BTreeMap<String
         .collect()
 }
 
-/// The open runs of a fresh list.
-pub fn open_runs(objects: &[DynamicObject]) -> Vec<Run> {
-    objects.iter().filter_map(|object| open_run(objects::read::<NodeRemediation>(object))).collect()
+/// Every run of a fresh list, ended ones included.
+pub fn every_run(objects: &[DynamicObject]) -> Vec<Run> {
+    objects.iter().filter_map(|object| any_run(objects::read::<NodeRemediation>(object))).collect()
 }
 
-/// A run that has not ended. One that cannot be read still stands for its node and, unless its
-/// status says that it has ended, for a slot: in doubt it may be acting.
-fn open_run(entry: Entry<NodeRemediation>) -> Option<Run> {
+/// Every run that the caches show.
+pub fn every_run_cached(context: &Context) -> Vec<Run> {
+    context.runs.snapshot().into_iter().filter_map(any_run).collect()
+}
+
+/// A run. One that cannot be read still stands for its node and, unless its status says that it has
+/// ended, for a slot: in doubt it may be acting.
+fn any_run(entry: Entry<NodeRemediation>) -> Option<Run> {
     match entry {
         Entry::Good(object) => match run::run(&object) {
-            Ok(run) => (!run.step.is_terminal()).then_some(run),
+            Ok(run) => Some(run),
             Err(_) => unreadable(&serde_json::to_value(&*object).ok()?),
         },
         Entry::Malformed(malformed) => unreadable(&serde_json::to_value(&malformed.object).ok()?),
@@ -122,9 +203,6 @@ fn unreadable(object: &serde_json::Value) -> Option<Run> {
         "" => Step::Pending,
         name => name.parse().unwrap_or(Step::Withdrawing),
     };
-    if step.is_terminal() {
-        return None;
-    }
     Some(Run {
         uid: text("/metadata/uid"),
         name: text("/metadata/name"),

@@ -1,7 +1,7 @@
 //! The metrics, in OpenMetrics. No label holds the name of a node: their number is bounded.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -77,6 +77,10 @@ struct Inner {
     swept: Counter,
     clock_skew: Gauge,
     limits: Limits,
+    leader: Gauge,
+    epoch: Gauge,
+    renewals_failed: Counter,
+    frozen: Mutex<Option<String>>,
     ready: AtomicBool,
     last_plan: AtomicI64,
 }
@@ -196,6 +200,7 @@ impl Default for Metrics {
             clock_skew.clone(),
         );
         let limits = Limits::register(&mut registry);
+        let (leader, epoch, renewals_failed) = leadership(&mut registry);
         Metrics(Arc::new(Inner {
             registry,
             api_requests,
@@ -210,10 +215,24 @@ impl Default for Metrics {
             swept,
             clock_skew,
             limits,
+            leader,
+            epoch,
+            renewals_failed,
+            frozen: Mutex::default(),
             ready: AtomicBool::new(false),
             last_plan: AtomicI64::new(0),
         }))
     }
+}
+
+/// Who leads, and how well.
+fn leadership(registry: &mut Registry) -> (Gauge, Gauge, Counter) {
+    let (leader, epoch, failed) = (Gauge::default(), Gauge::default(), Counter::default());
+    registry.register("leader", "1 while this operator leads, else 0", leader.clone());
+    registry.register("leader_epoch", "Number of this operator's latest term", epoch.clone());
+    let help = "Writes of the Lease that failed and are tried again";
+    registry.register("lease_writes_failed", help, failed.clone());
+    (leader, epoch, failed)
 }
 
 impl Metrics {
@@ -319,9 +338,38 @@ impl Metrics {
         self.0.held.remove(&label);
     }
 
-    /// True once every watch has synced and open runs are adopted: what `/readyz` says.
-    pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Relaxed)
+    /// Whether this process can lead, or does: what `/readyz` says. An operator that stands by with warm
+    /// caches is ready, too.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    pub fn ready(&self) -> Result<(), String> {
+        let frozen = self.0.frozen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match frozen {
+            Some(why) => Err(why),
+            None if self.0.ready.load(Ordering::Relaxed) => Ok(()),
+            None => Err("not everything is known yet".to_owned()),
+        }
+    }
+
+    /// The ledger cannot be read, and nobody may act.
+    pub(crate) fn set_frozen(&self, why: Option<String>) {
+        *self.0.frozen.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn leads(&self, epoch: i64) {
+        self.0.leader.set(1);
+        self.0.epoch.set(epoch);
+    }
+
+    /// A term is over; nobody plans here until the next.
+    pub(crate) fn stands_by(&self) {
+        self.0.leader.set(0);
+        self.0.last_plan.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn renewal_failed(&self) {
+        self.0.renewals_failed.inc();
     }
 
     pub(crate) fn set_ready(&self) {

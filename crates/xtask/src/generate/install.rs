@@ -36,7 +36,7 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
     add(&mut files, "config/kustomization.yaml", &[kustomization(json!(parts))])?;
     add(&mut files, "config/namespaces.yaml", &namespaces)?;
     files.insert("config/operator/config.yaml".to_owned(), configuration::config_map());
-    add(&mut files, operator, &[deployment()])?;
+    add(&mut files, operator, &[deployment(), disruption_budget()])?;
     add_texts(&mut files, "config/rbac/operator.yaml", grant(&rbac::operator())?);
     add_texts(&mut files, "config/rbac/node.yaml", grant(&rbac::node())?);
     add(&mut files, "config/rbac/view.yaml", &[rbac::view()])?;
@@ -90,7 +90,7 @@ fn namespace(name: &str, pod_security: &str) -> Value {
     })
 }
 
-/// One replica, and never two at a time: a new one starts when the old one has ended.
+/// Two replicas on different nodes: one leads, the other stands by.
 fn deployment() -> Value {
     let labels = json!({ "app.kubernetes.io/name": OPERATOR });
     json!({
@@ -102,8 +102,12 @@ fn deployment() -> Value {
             "labels": labels,
         },
         "spec": {
-            "replicas": 1,
-            "strategy": { "type": "Recreate" },
+            "replicas": 2,
+            // The new one is warm before an old one goes; there may be no third node for it.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 },
+            },
             "selector": { "matchLabels": labels },
             "template": {
                 "metadata": { "labels": labels },
@@ -112,6 +116,16 @@ fn deployment() -> Value {
                     "priorityClassName": "system-cluster-critical",
                     "terminationGracePeriodSeconds": 30,
                     "nodeSelector": { "kubernetes.io/os": "linux" },
+                    // Wished for, not asked for: a cluster of one node has an operator, too.
+                    "affinity": { "podAntiAffinity": {
+                        "preferredDuringSchedulingIgnoredDuringExecution": [{
+                            "weight": 100,
+                            "podAffinityTerm": {
+                                "labelSelector": { "matchLabels": labels },
+                                "topologyKey": "kubernetes.io/hostname",
+                            },
+                        }],
+                    } },
                     "securityContext": {
                         "runAsNonRoot": true,
                         "runAsUser": 65532,
@@ -125,6 +139,26 @@ fn deployment() -> Value {
     })
 }
 
+/// One of the two may be evicted at a time, by ourselves, too.
+fn disruption_budget() -> Value {
+    let labels = json!({ "app.kubernetes.io/name": OPERATOR });
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {
+            "name": OPERATOR,
+            "namespace": names::SYSTEM_NAMESPACE,
+            "labels": labels,
+        },
+        "spec": {
+            "maxUnavailable": 1,
+            // One that is not ready protects nobody, and must not keep its node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": { "matchLabels": labels },
+        },
+    })
+}
+
 fn container() -> Value {
     let image = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
     json!({
@@ -133,6 +167,7 @@ fn container() -> Value {
         "args": ["operator"],
         "env": [
             { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+            { "name": "NODE_NAME", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } },
             // Who changes the image above changes it here, too.
             { "name": "RERAIL_NODE_IMAGE", "value": image },
         ],
@@ -160,6 +195,7 @@ mod tests {
     use super::*;
     use k8s_openapi::api::apps::v1::Deployment;
     use k8s_openapi::api::core::v1::Namespace;
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
     #[test]
     fn the_json_is_what_kubernetes_understands() {
@@ -172,12 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_runs_alone_and_restricted() {
+    fn two_operators_run_restricted_on_different_nodes_and_one_of_them_may_be_evicted() {
         let deployment = deployment();
-        assert_eq!(deployment["spec"]["replicas"], 1);
-        assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
-        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(deployment["spec"]["replicas"], 2);
+        assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+        let pod = &deployment["spec"]["template"];
+        let apart = "preferredDuringSchedulingIgnoredDuringExecution";
+        let term = &pod["spec"]["affinity"]["podAntiAffinity"][apart][0]["podAffinityTerm"];
+        assert_eq!(term["labelSelector"]["matchLabels"], pod["metadata"]["labels"]);
+        assert_eq!(pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+        let budget: PodDisruptionBudget = serde_json::from_value(disruption_budget()).unwrap();
+        assert_eq!(serde_json::to_value(&budget).unwrap(), disruption_budget());
+        assert_eq!(
+            disruption_budget()["spec"]["selector"]["matchLabels"],
+            pod["metadata"]["labels"]
+        );
     }
 
     #[test]

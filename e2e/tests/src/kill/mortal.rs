@@ -42,6 +42,8 @@ impl Program {
             .arg("operator")
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .arg("--listen=127.0.0.1:0")
+            // The next one waits for as long as the Lease of one that died.
+            .args(crate::BRIEF_LEASE)
             .env("RUST_LOG", "info,rerail_operator=debug")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

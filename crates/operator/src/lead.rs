@@ -1,0 +1,237 @@
+//! LEAD: who may act. One task keeps the operator's Lease: renewals and writes of the ledger go through
+//! it, each a `PUT` on the version that was read last (protocol R5–R7; SAFE-2, SAFE-4). All deciding is
+//! `rerail_core::lease` and `rerail_core::ledger`.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`seat`] | the Lease as this process has seen it, and since when |
+//! | `object` | Lease objects to what the core knows, and back |
+//! | [`stand_by`] | waits for the Lease, and takes it |
+//! | [`keep`] | renews it, writes the ledger, notices when it is lost |
+//! | [`recover`] | adopts what is open, and repairs the ledger, at the beginning of every term |
+//! | [`own_pod`] | the leader's own node |
+
+pub mod keep;
+mod object;
+pub mod own_pod;
+pub mod recover;
+pub mod seat;
+pub mod stand_by;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use rerail_api::names;
+use rerail_core::ledger::{Change, Ledger, Slot};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    check,
+    client::{CallError, Clients},
+};
+
+/// The Leases of the operator's namespace.
+fn leases(client: &Client) -> Api<Lease> {
+    Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE)
+}
+
+/// Why the ledger was not written, or the right to act not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeadError {
+    /// The API server did not take it.
+    #[error("the ledger was not written: {0}")]
+    NotWritten(String),
+    /// The term is over.
+    #[error("this operator does not lead any more; nothing is done")]
+    Over,
+    /// The Lease could not be read.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// What the task that keeps the Lease is asked for.
+#[derive(Debug)]
+enum Order {
+    /// One write of the ledger.
+    Change(Change, oneshot::Sender<Result<(), LeadError>>),
+    /// A higher epoch, before anything is adopted (protocol R5, point 3).
+    Raise(i64, oneshot::Sender<Result<(), LeadError>>),
+    /// A look at the Lease: somebody saw it in other hands.
+    Look,
+    /// A run bears the mark of a term that is not older.
+    Superseded(i64),
+    /// Give the Lease away.
+    Release,
+}
+
+/// A term's hold on the Lease, for everybody who acts in it.
+#[derive(Clone)]
+pub struct Handle {
+    clients: Clients,
+    identity: Arc<str>,
+    shared: Arc<Acknowledged>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// What the API server has acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    ledger: Mutex<Ledger>,
+    /// Number of the last write, from its nonce.
+    write: AtomicU64,
+}
+
+impl Acknowledged {
+    fn set(&self, ledger: Ledger, write: u64) {
+        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
+        self.write.store(write, Ordering::Release);
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The nonce of a term's write: by it the term knows its own, and their order.
+fn nonce(identity: &str, write: u64) -> String {
+    format!("{identity}/{write}")
+}
+
+/// The number of the write, if the nonce is one of this term's.
+fn write_of(identity: &str, nonce: &str) -> Option<u64> {
+    nonce.strip_prefix(identity)?.strip_prefix('/')?.parse().ok()
+}
+
+impl Handle {
+    /// The acknowledged ledger.
+    pub fn ledger(&self) -> Ledger {
+        self.shared.ledger()
+    }
+
+    /// True when the run has the right to act: its UID is in the acknowledged ledger.
+    pub fn holds(&self, run_uid: &str) -> bool {
+        let ledger = self.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.holds(run_uid)
+    }
+
+    /// Writes the ledger; returns when that was acknowledged. Many at once become one write.
+    pub async fn change(&self, change: Change) -> Result<(), LeadError> {
+        if change.is_empty() {
+            return Ok(());
+        }
+        self.ask(|reply| Order::Change(change, reply)).await
+    }
+
+    /// Gets a run that goes on by itself its slot back: it is out already, so that no limit is asked.
+    pub async fn claim(&self, slot: Slot) -> Result<(), LeadError> {
+        self.change(Change { add: vec![slot], ..Change::default() }).await
+    }
+
+    /// Raises the epoch of this term.
+    pub(crate) async fn raise(&self, epoch: i64) -> Result<(), LeadError> {
+        self.ask(|reply| Order::Raise(epoch, reply)).await
+    }
+
+    /// Gives the Lease away; the term ends.
+    pub async fn release(&self) {
+        // Full or closed: the term ends in any case.
+        let _ = self.orders.send(Order::Release).await;
+    }
+
+    /// Tells that a run bears the mark of a term with this epoch, which is not older.
+    pub fn superseded_by(&self, epoch: i64) {
+        let _ = self.orders.try_send(Order::Superseded(epoch));
+    }
+
+    /// The last look at the Lease: a fresh read shows it in this term's hands, and not in an older
+    /// state than was acknowledged (SAFE-2, protocol R7).
+    pub async fn confirm(&self) -> Result<(), LeadError> {
+        let acknowledged = self.shared.write.load(Ordering::Acquire);
+        let read = leases(&self.clients.read);
+        let found = check::find(&read, "Lease", names::LEASE).await?;
+        let seen = found.as_ref().map(object::seen);
+        let ours = seen.is_some_and(|seen| {
+            seen.holder == *self.identity
+                && write_of(&self.identity, &seen.nonce).is_some_and(|write| write >= acknowledged)
+        });
+        if ours {
+            return Ok(());
+        }
+        let _ = self.orders.try_send(Order::Look);
+        Err(LeadError::Over)
+    }
+
+    async fn ask(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<(), LeadError>>) -> Order,
+    ) -> Result<(), LeadError> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(order(reply)).await.map_err(|_| LeadError::Over)?;
+        answer.await.map_err(|_| LeadError::Over)?
+    }
+}
+
+/// One term of this process.
+pub struct Term {
+    /// Its number: higher than that of any run at its start.
+    pub epoch: i64,
+    /// Its identity, unique per acquisition (protocol R6).
+    pub identity: String,
+    /// Its hold on the Lease.
+    pub lease: Handle,
+    /// UIDs of runs whose admission may still be on its way to the API server: their slots stay.
+    in_doubt: Mutex<BTreeSet<String>>,
+}
+
+impl Term {
+    fn new(epoch: i64, lease: Handle) -> Self {
+        let identity = lease.identity.to_string();
+        Term { epoch, identity, lease, in_doubt: Mutex::default() }
+    }
+
+    /// Takes note that the admission of this run is being written.
+    pub fn doubt(&self, run_uid: &str) {
+        self.lock().insert(run_uid.to_owned());
+    }
+
+    /// Takes note that a later write of this run was acknowledged.
+    pub fn settle(&self, run_uid: &str) {
+        self.lock().remove(run_uid);
+    }
+
+    /// Every run whose admission is in doubt.
+    pub fn in_doubt(&self) -> BTreeSet<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_knows_its_own_writes_and_their_order() {
+        let ours = nonce("rerail-operator-abc_2", 17);
+        assert_eq!(write_of("rerail-operator-abc_2", &ours), Some(17));
+        for foreign in [
+            "rerail-operator-abc_2",
+            "rerail-operator-abc_21/3",
+            "x/1",
+            "",
+            "rerail-operator-abc_2/x",
+        ] {
+            assert_eq!(write_of("rerail-operator-abc_2", foreign), None, "{foreign}");
+        }
+    }
+}

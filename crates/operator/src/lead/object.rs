@@ -1,0 +1,125 @@
+//! Lease objects to what the core knows, and back.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use rerail_api::{
+    convert::ledger::{self, LedgerError},
+    names,
+};
+use rerail_core::{
+    lease::{Seen, Times},
+    ledger::{Document, VERSION},
+};
+
+/// What the core knows of a Lease. A ledger that cannot be read has no nonce: it is nobody's.
+pub(super) fn seen(lease: &Lease) -> Seen {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Seen {
+        holder: spec.holder_identity.unwrap_or_default(),
+        duration: seconds.map(Duration::from_secs),
+        nonce: document(lease).ok().flatten().map(|document| document.nonce).unwrap_or_default(),
+    }
+}
+
+/// The annotation's text.
+pub(super) fn text(lease: &Lease) -> Option<&str> {
+    lease.metadata.annotations.as_ref()?.get(names::LEDGER).map(String::as_str)
+}
+
+/// The ledger in a Lease; `None` when there is none.
+pub(super) fn document(lease: &Lease) -> Result<Option<Document>, LedgerError> {
+    text(lease).map(ledger::parse).transpose()
+}
+
+/// The document with which a term takes over: the ledger unchanged, with a higher epoch (protocol R5,
+/// point 1).
+pub(super) fn taken_over(before: Option<Document>, term: &str, nonce: String) -> Document {
+    let before = before.unwrap_or(Document {
+        version: VERSION,
+        epoch: 0,
+        term: String::new(),
+        nonce: String::new(),
+        slots: Vec::new(),
+        starts: Vec::new(),
+    });
+    let epoch = before.epoch.saturating_add(1);
+    Document { epoch, term: term.to_owned(), nonce, ..before }
+}
+
+/// The Lease to be written: `before` with this document, in the hands of `holder`. What others put on
+/// it stays.
+pub(super) fn written(
+    before: Option<&Lease>,
+    document: &Document,
+    holder: &str,
+    times: &Times,
+    now: Timestamp,
+) -> Result<Lease, LedgerError> {
+    let mut lease = before.cloned().unwrap_or_else(|| Lease {
+        metadata: ObjectMeta {
+            name: Some(names::LEASE.to_owned()),
+            namespace: Some(names::SYSTEM_NAMESPACE.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: None,
+    });
+    let annotations = lease.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::LEDGER.to_owned(), ledger::encode(document)?);
+    let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+    if spec.holder_identity.as_deref().unwrap_or_default() != holder && !holder.is_empty() {
+        spec.acquire_time = Some(MicroTime(now));
+        spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
+    }
+    spec.holder_identity = Some(holder.to_owned());
+    // Whole seconds are all that a Lease can say; a longer time is the safe side.
+    let seconds = times.lease.as_millis().div_ceil(1000);
+    spec.lease_duration_seconds = Some(i32::try_from(seconds).unwrap_or(i32::MAX));
+    // For people: no operator compares it with its clock.
+    spec.renew_time = Some(MicroTime(now));
+    Ok(lease)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_takes_the_ledger_over_unchanged_with_a_higher_epoch() {
+        let text = r#"{"version":1,"epoch":4,"term":"a_1","nonce":"a_1/9",
+            "slots":[{"runUID":"u","nodeName":"n","nodeUID":"x"}],"starts":[]}"#;
+        let before = ledger::parse(text).unwrap();
+        let after = taken_over(Some(before.clone()), "b_1", "b_1/1".into());
+        assert_eq!((after.epoch, after.term.as_str(), after.nonce.as_str()), (5, "b_1", "b_1/1"));
+        assert_eq!(after.ledger(), before.ledger());
+        let first = taken_over(None, "b_1", "b_1/1".into());
+        assert_eq!((first.epoch, first.slots.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_written_lease_keeps_what_others_put_on_it_and_counts_transitions() {
+        let document = taken_over(None, "a_1", "a_1/1".into());
+        let (times, now) = (Times::default(), Timestamp::UNIX_EPOCH);
+        let mut lease = written(None, &document, "a_1", &times, now).unwrap();
+        lease.metadata.labels = Some([("team".to_owned(), "infra".to_owned())].into());
+        let again = written(Some(&lease), &document, "a_1", &times, now).unwrap();
+        assert_eq!(again, lease, "a renewal by the same holder");
+        let other = written(Some(&lease), &document, "b_1", &times, now).unwrap();
+        assert_eq!(other.spec.unwrap().lease_transitions, Some(2));
+        let released = written(Some(&lease), &document, "", &times, now).unwrap();
+        assert_eq!(
+            (released.metadata.labels.clone(), seen(&released).holder.as_str()),
+            (lease.metadata.labels, "")
+        );
+        assert_eq!(document_of(&released), Some(document));
+    }
+
+    fn document_of(lease: &Lease) -> Option<Document> {
+        super::document(lease).unwrap()
+    }
+}

@@ -1,0 +1,138 @@
+//! The Lease as this process has seen it. A version counts from when it was seen first, by the clock
+//! since boot: whether a Lease has expired is a matter of our own observation alone.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{ResourceExt, runtime::watcher::Event};
+use rerail_core::lease::Observed;
+use tokio::sync::Notify;
+
+use super::object;
+use crate::observe::watch::is_newer;
+
+#[derive(Default)]
+struct Inner {
+    lease: Option<Lease>,
+    since: Duration,
+    synced: bool,
+    /// Between the beginning and the end of a list.
+    listed: Option<Option<Lease>>,
+}
+
+/// What is known of the Lease.
+#[derive(Default)]
+pub struct Seat {
+    inner: Mutex<Inner>,
+    /// Rung when it changed.
+    pub changed: Notify,
+}
+
+impl Seat {
+    /// Takes in an event of the watch, seen at `now` on the clock since boot.
+    pub fn event(&self, event: Event<Lease>, now: Duration) {
+        match event {
+            Event::Init => self.lock().listed = Some(None),
+            Event::InitApply(lease) => self.lock().listed = Some(Some(lease)),
+            Event::InitDone => {
+                let listed = self.lock().listed.take().flatten();
+                match listed {
+                    Some(lease) => self.put(lease, now),
+                    None => self.gone(now),
+                }
+            }
+            Event::Apply(lease) => self.put(lease, now),
+            Event::Delete(_) => self.gone(now),
+        }
+    }
+
+    /// Takes in a read, or the answer to a write. A version that is not newer changes nothing, so that
+    /// a watch that lags behind cannot make a Lease look abandoned or alive.
+    pub fn put(&self, lease: Lease, now: Duration) {
+        let mut inner = self.lock();
+        inner.synced = true;
+        let (new, old) = (
+            lease.resource_version(),
+            inner.lease.as_ref().and_then(ResourceExt::resource_version),
+        );
+        if old.is_some() && (new == old || !is_newer(new.as_deref(), old.as_deref())) {
+            return;
+        }
+        inner.lease = Some(lease);
+        inner.since = now;
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Takes in that there is none.
+    pub fn gone(&self, now: Duration) {
+        let mut inner = self.lock();
+        let news = !inner.synced || inner.lease.is_some();
+        inner.synced = true;
+        inner.lease = None;
+        if news {
+            inner.since = now;
+            drop(inner);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The Lease, and what the core needs to know of it; `None` before the first look.
+    pub fn observed(&self) -> Option<(Option<Lease>, Observed)> {
+        let inner = self.lock();
+        inner.synced.then(|| {
+            let seen = inner.lease.as_ref().map(object::seen);
+            (inner.lease.clone(), Observed { seen, since: inner.since })
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    };
+
+    use super::*;
+
+    fn lease(version: &str, holder: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                resource_version: Some(version.into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec { holder_identity: Some(holder.into()), ..LeaseSpec::default() }),
+        }
+    }
+
+    fn since(seat: &Seat) -> (Option<String>, u64) {
+        let (_, observed) = seat.observed().unwrap();
+        (observed.seen.map(|seen| seen.holder), observed.since.as_secs())
+    }
+
+    #[test]
+    fn a_version_counts_from_when_it_was_seen_first_and_an_older_one_not_at_all() {
+        let (seat, at) = (Seat::default(), Duration::from_secs);
+        assert!(seat.observed().is_none());
+        seat.put(lease("5", "a"), at(10));
+        seat.event(Event::Apply(lease("5", "a")), at(20));
+        seat.event(Event::Apply(lease("4", "b")), at(21));
+        assert_eq!(since(&seat), (Some("a".into()), 10));
+        seat.event(Event::Apply(lease("6", "a")), at(22));
+        assert_eq!(since(&seat), (Some("a".into()), 22));
+        seat.event(Event::Init, at(23));
+        seat.event(Event::InitDone, at(24));
+        assert_eq!(since(&seat), (None, 24));
+        seat.event(Event::Init, at(25));
+        seat.event(Event::InitApply(lease("9", "c")), at(26));
+        seat.event(Event::InitDone, at(27));
+        assert_eq!(since(&seat), (Some("c".into()), 27));
+    }
+}

@@ -1,0 +1,138 @@
+//! Stands by with warm caches until the Lease is free, and takes it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kube::api::PostParams;
+use rerail_api::names;
+use rerail_core::lease::{self, Decision};
+use tokio::sync::watch;
+
+use super::{Handle, keep::Keeper, leases, nonce, object};
+use crate::{check, client::CallError, context::Shared};
+
+/// Counts the acquisitions of this process (protocol R6).
+static ACQUISITIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Waits for the Lease and takes it; `None` when told to stop. A Lease that this process has given
+/// away is left alone until `not_before`, on the clock since boot.
+pub(crate) async fn acquire(
+    shared: &Arc<Shared>,
+    mut stopping: watch::Receiver<bool>,
+    not_before: Duration,
+) -> Option<(Keeper, Handle)> {
+    let times = shared.deps.settings.election;
+    let mut frozen = None;
+    while !*stopping.borrow() {
+        let now = shared.deps.boot_clock.since_boot();
+        let decision = shared
+            .seat
+            .observed()
+            .map(|(_, observed)| lease::stand_by(now, &times, &observed, not_before));
+        let pause = match decision {
+            Some(Decision::Acquire) => match take(shared).await {
+                Ok(Some(taken)) => {
+                    shared.deps.metrics.set_frozen(None);
+                    return Some(taken);
+                }
+                Ok(None) => Some(Duration::ZERO),
+                Err(NotTaken::Frozen(error)) => {
+                    if frozen.as_ref() != Some(&error) {
+                        tracing::error!(%error, "frozen");
+                        shared.deps.metrics.set_frozen(Some(error.clone()));
+                        frozen = Some(error);
+                    }
+                    None
+                }
+                Err(NotTaken::Call(error)) => {
+                    tracing::warn!(%error, "the Lease was not taken; trying again");
+                    Some(times.retry / 5)
+                }
+            },
+            Some(Decision::Wait { until }) => Some(until.saturating_sub(now)),
+            Some(Decision::Renew | Decision::StepDown(_)) | None => None,
+        };
+        let timer = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => {}
+            () = shared.seat.changed.notified() => {}
+            () = timer => {}
+        }
+    }
+    None
+}
+
+/// Why the Lease was not taken.
+enum NotTaken {
+    /// Its ledger cannot be read.
+    Frozen(String),
+    /// The API server did not take the write.
+    Call(CallError),
+}
+
+impl From<CallError> for NotTaken {
+    fn from(error: CallError) -> Self {
+        NotTaken::Call(error)
+    }
+}
+
+/// One try. `None`: somebody else was faster.
+async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken> {
+    let (deps, times) = (&shared.deps, shared.deps.settings.election);
+    let Some((before, _)) = shared.seat.observed() else { return Ok(None) };
+    let document = before.as_ref().map_or(Ok(None), object::document);
+    let document = document.map_err(|error| NotTaken::Frozen(error.to_string()))?;
+    let count = ACQUISITIONS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let identity = format!("{}_{count}", deps.identity);
+    let document = object::taken_over(document, &identity, nonce(&identity, 1));
+    let wanted = object::written(before.as_ref(), &document, &identity, &times, deps.clock.now());
+    let wanted = wanted.map_err(|error| NotTaken::Frozen(error.to_string()))?;
+    let (api, post) = (leases(&shared.clients.act), PostParams::default());
+    let sent = deps.boot_clock.since_boot();
+    let answer = async {
+        match &before {
+            Some(_) => api.replace(names::LEASE, &post, &wanted).await,
+            None => api.create(&post, &wanted).await,
+        }
+    };
+    let what = || "take the Lease".to_owned();
+    let answer = crate::client::call_within(times.renew_deadline / 2, what, answer).await;
+    let taken = match answer {
+        Ok(lease) => Some(lease),
+        // Done or not: the nonce tells (protocol R7).
+        Err(error) => {
+            let api = leases(&shared.clients.read);
+            let found = check::find(&api, "Lease", names::LEASE).await?;
+            let now = deps.boot_clock.since_boot();
+            match found {
+                Some(lease) if object::seen(&lease).nonce == document.nonce => Some(lease),
+                Some(lease) => {
+                    shared.seat.put(lease, now);
+                    None
+                }
+                None => {
+                    shared.seat.gone(now);
+                    None
+                }
+            }
+            .map_or_else(
+                || if error.is_conflict() { Ok(None) } else { Err(error) },
+                |lease| Ok(Some(lease)),
+            )?
+        }
+    };
+    let Some(lease) = taken else { return Ok(None) };
+    shared.seat.put(lease.clone(), deps.boot_clock.since_boot());
+    Ok(Some(Keeper::begin(shared.clone(), lease, document, sent)))
+}
