@@ -279,7 +279,8 @@ async fn synced(context: &Shared, mut stopping: watch::Receiver<bool>) -> bool {
             && context.runs.synced()
             && context.policies.synced()
             && context.pause.synced()
-            && context.config.synced();
+            && context.config.synced()
+            && context.seat.observed().is_some();
         if all {
             return true;
         }

@@ -95,6 +95,14 @@ impl Strays {
         self.lock().done.clone()
     }
 
+    /// Forgets those that another leader has swept while this process stood by: nobody holds a slot for
+    /// them any more. What is left of one is its mark, and that is found anew.
+    pub fn keep(&self, has_slot: impl Fn(&str) -> bool) {
+        let mut all = self.lock();
+        all.strays.retain(|uid, _| has_slot(uid));
+        all.done.retain(|uid| has_slot(uid));
+    }
+
     /// Forgets those among [`Strays::done`] that nobody asks for any more.
     pub fn keep_done(&self, wanted: impl Fn(&str) -> bool) {
         self.lock().done.retain(|uid| wanted(uid));

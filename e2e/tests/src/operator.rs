@@ -9,11 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{Error, kubeconfig::through, program, wait_for};
 
 /// Times of leader election for scenarios that would otherwise wait for the default ones: a Lease that
-/// nobody renews is free after two seconds.
+/// nobody renews is free after four seconds, and
+/// renewals are rare beside what a run asks for.
 pub const BRIEF_LEASE: [&str; 3] = [
-    "--leader-elect-lease-duration=2s",
-    "--leader-elect-renew-deadline=1500ms",
-    "--leader-elect-retry-period=500ms",
+    "--leader-elect-lease-duration=4s",
+    "--leader-elect-renew-deadline=3500ms",
+    "--leader-elect-retry-period=2s",
 ];
 
 /// How an operator is started.

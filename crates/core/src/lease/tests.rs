@@ -134,6 +134,9 @@ struct Call {
     lease: Seen,
 }
 
+/// When unanswered writes were sent, by nonce.
+type Sent = Vec<(String, Duration)>;
+
 /// A process with a clock of its own, whose zero is anywhere.
 struct Process {
     name: char,
@@ -142,7 +145,7 @@ struct Process {
     writes: u64,
     observed: Option<(u64, Observed)>,
     /// What it knows of its term, the version that it builds on, and when unanswered writes were sent.
-    term: Option<(Mine, u64, Vec<(String, Duration)>)>,
+    term: Option<(Mine, u64, Sent)>,
 }
 
 /// What becomes of a write.

@@ -65,6 +65,7 @@ async fn try_recover(
     let listed = check::all_runs(shared).await?;
     let runs = world::every_run(&listed);
     let before = handle.ledger();
+    context.strays.keep(|uid| before.holds(uid));
     sweep::notice(&context, true);
     for object in &listed {
         // The watch may be behind the list, and what is in the list is not gone.

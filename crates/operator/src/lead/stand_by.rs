@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
 use rerail_api::names;
 use rerail_core::lease::{self, Decision};
@@ -108,31 +109,32 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     };
     let what = || "take the Lease".to_owned();
     let answer = crate::client::call_within(times.renew_deadline / 2, what, answer).await;
-    let taken = match answer {
-        Ok(lease) => Some(lease),
-        // Done or not: the nonce tells (protocol R7).
-        Err(error) => {
-            let api = leases(&shared.clients.read);
-            let found = check::find(&api, "Lease", names::LEASE).await?;
-            let now = deps.boot_clock.since_boot();
-            match found {
-                Some(lease) if object::seen(&lease).nonce == document.nonce => Some(lease),
-                Some(lease) => {
-                    shared.seat.put(lease, now);
-                    None
-                }
-                None => {
-                    shared.seat.gone(now);
-                    None
-                }
-            }
-            .map_or_else(
-                || if error.is_conflict() { Ok(None) } else { Err(error) },
-                |lease| Ok(Some(lease)),
-            )?
-        }
+    let lease = match answer {
+        Ok(lease) => lease,
+        Err(error) => match read_back(shared, &document.nonce).await? {
+            Some(lease) => lease,
+            None if error.is_conflict() => return Ok(None),
+            None => return Err(error.into()),
+        },
     };
-    let Some(lease) = taken else { return Ok(None) };
     shared.seat.put(lease.clone(), deps.boot_clock.since_boot());
     Ok(Some(Keeper::begin(shared.clone(), lease, document, sent)))
+}
+
+/// After a write that may or may not have been done: the nonce tells (protocol R7). The Lease, if it is
+/// ours.
+async fn read_back(shared: &Shared, nonce: &str) -> Result<Option<Lease>, CallError> {
+    let found = check::find(&leases(&shared.clients.read), "Lease", names::LEASE).await?;
+    let now = shared.deps.boot_clock.since_boot();
+    match found {
+        Some(lease) if object::seen(&lease).nonce == nonce => Ok(Some(lease)),
+        Some(lease) => {
+            shared.seat.put(lease, now);
+            Ok(None)
+        }
+        None => {
+            shared.seat.gone(now);
+            Ok(None)
+        }
+    }
 }
