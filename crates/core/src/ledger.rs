@@ -87,11 +87,9 @@ impl Ledger {
             None => self.slots.clone(),
         };
         slots.retain(|slot| !change.release.contains(&slot.run_uid));
-        for slot in &change.add {
-            if !slots.iter().any(|held| held.run_uid == slot.run_uid) {
-                slots.push(slot.clone());
-            }
-        }
+        let mut held: BTreeSet<String> = slots.iter().map(|slot| slot.run_uid.clone()).collect();
+        let new = change.add.iter().filter(|slot| held.insert(slot.run_uid.clone()));
+        slots.extend(new.cloned());
         let young = |start: &&Start| now.duration_since(start.time) < STARTS_KEPT_FOR;
         let known = self.starts.iter().chain(&change.starts);
         let mut starts: Vec<Start> = known.filter(young).cloned().collect();
@@ -181,24 +179,44 @@ pub struct Known<'a> {
     pub now: Timestamp,
 }
 
-impl Known<'_> {
+/// The same, to be asked by UID.
+struct Index<'a> {
+    known: &'a Known<'a>,
+    runs: BTreeMap<&'a str, &'a Run>,
+    strays: BTreeMap<&'a str, &'a Stray>,
+}
+
+impl<'a> Index<'a> {
+    fn of(known: &'a Known<'a>) -> Self {
+        Index {
+            known,
+            runs: known.runs.iter().map(|run| (run.uid.as_str(), run)).collect(),
+            strays: known.strays.iter().map(|stray| (stray.run_uid.as_str(), stray)).collect(),
+        }
+    }
+
     fn node(&self, name: &str) -> Option<&NodeFacts> {
-        self.nodes.get(name).map(|node| &**node)
+        self.known.nodes.get(name).map(|node| &**node)
+    }
+
+    fn acts(&self, run: &Run) -> bool {
+        run.holds_slot(self.node(&run.node_name), self.known.now)
     }
 
     /// True while a slot has to stay (protocol R3): something of its run can act, or its node is not
     /// closed. A Pending run has no right to a slot, except while its admission is in doubt.
     fn keeps(&self, slot: &Slot) -> bool {
-        if self.in_doubt.contains(&slot.run_uid) {
+        let uid = slot.run_uid.as_str();
+        if self.known.in_doubt.contains(uid) {
             return true;
         }
-        if let Some(run) = self.runs.iter().find(|run| run.uid == slot.run_uid) {
-            return run.holds_slot(self.node(&run.node_name), self.now);
+        if let Some(run) = self.runs.get(uid) {
+            return self.acts(run);
         }
         // Gone: by itself no reason to release it.
-        match self.strays.iter().find(|stray| stray.run_uid == slot.run_uid) {
-            Some(stray) => stray.holds_slot(self.node(&stray.node_name), self.now),
-            None => !self.done.contains(&slot.run_uid),
+        match self.strays.get(uid) {
+            Some(stray) => stray.holds_slot(self.node(&stray.node_name), self.known.now),
+            None => !self.known.done.contains(uid),
         }
     }
 }
@@ -206,7 +224,8 @@ impl Known<'_> {
 /// UIDs of the runs whose slots go: one rule for every end (protocol R3). A run that ended wrote its
 /// node before (R4); one that is gone is waited for until nothing of it is left.
 pub fn releasable(ledger: &Ledger, known: &Known<'_>) -> BTreeSet<String> {
-    let gone = ledger.slots.iter().filter(|slot| !known.keeps(slot));
+    let index = Index::of(known);
+    let gone = ledger.slots.iter().filter(|slot| !index.keeps(slot));
     gone.map(|slot| slot.run_uid.clone()).collect()
 }
 
@@ -215,10 +234,9 @@ pub fn releasable(ledger: &Ledger, known: &Known<'_>) -> BTreeSet<String> {
 /// `not_adopted` names runs that could not be written: whoever wrote them before may still move them,
 /// so that each counts as holding its slot (SAFE-17).
 pub fn recovered(ledger: &Ledger, known: &Known<'_>, not_adopted: &BTreeSet<String>) -> Vec<Slot> {
-    let active = known.runs.iter().filter(|run| {
-        not_adopted.contains(&run.uid) || run.holds_slot(known.node(&run.node_name), known.now)
-    });
-    let kept = ledger.slots.iter().filter(|slot| known.keeps(slot)).cloned();
+    let index = Index::of(known);
+    let active = known.runs.iter().filter(|run| not_adopted.contains(&run.uid) || index.acts(run));
+    let kept = ledger.slots.iter().filter(|slot| index.keeps(slot)).cloned();
     let mut slots: Vec<Slot> = kept.chain(active.map(Slot::of)).collect();
     slots.sort();
     slots.dedup_by(|a, b| a.run_uid == b.run_uid);

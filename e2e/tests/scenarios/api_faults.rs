@@ -45,6 +45,9 @@ fn spoil_every_kind(proxy: &Proxy, fault: &Fault) -> Vec<Arc<Injected>> {
     vec![
         inject(Rule::on("list", "noderemediations")),
         inject(Rule::on("create", "noderemediations")),
+        // The ledger with this run in it; and the Lease by a last look.
+        inject(Rule::on("update", "leases").saying("runUID")),
+        inject(Rule::on("get", "leases").behind(&admitted)),
         status("Cordoning"),
         inject(Rule::on("get", "nodes").behind(&admitted)),
         inject(Rule::on("get", "remediationpolicies").behind(&cordoned)),

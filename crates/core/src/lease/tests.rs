@@ -146,6 +146,8 @@ struct Process {
     observed: Option<(u64, Observed)>,
     /// What it knows of its term, the version that it builds on, and when unanswered writes were sent.
     term: Option<(Mine, u64, Sent)>,
+    /// It counts from what it takes for the Lease's own time, and not from its own observation.
+    credulous: bool,
 }
 
 /// What becomes of a write.
@@ -234,6 +236,8 @@ impl Process {
             return; // it decides at its next step: a watch is never quicker than that
         }
         let Some((version, observed)) = &self.observed else { return };
+        let own_time = Observed { since: Duration::ZERO, ..observed.clone() };
+        let observed = if self.credulous { &own_time } else { observed };
         if super::stand_by(now, times, observed, Duration::ZERO) != Decision::Acquire {
             return;
         }
@@ -270,6 +274,31 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![4 => Just(Fate::Answered), 1 => Just(Fate::ReplyLost), 1 => Just(Fate::Late)]
 }
 
+/// What the property below looks for is found when the rule is taken away.
+#[test]
+fn two_may_act_at_once_when_one_of_them_does_not_go_by_its_own_observation() {
+    let acting = |credulous: bool| {
+        let process = |name, offset, credulous| Process {
+            name,
+            offset,
+            terms: 0,
+            writes: 0,
+            observed: None,
+            term: None,
+            credulous,
+        };
+        let (mut server, mut late, times) = (Server::default(), Vec::new(), Times::default());
+        let mut processes = [process('a', 0, false), process('b', 1_000_000, credulous)];
+        for time in [0, 1, 2] {
+            for process in &mut processes {
+                process.step(time, &times, &mut server, Fate::Answered, &mut late);
+            }
+        }
+        processes.iter().filter(|p| p.acts_until(&times).is_some_and(|end| 2 < end)).count()
+    };
+    assert_eq!((acting(false), acting(true)), (1, 2));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -285,7 +314,7 @@ proptest! {
         let mut late: Vec<Call> = Vec::new();
         let mut time = 0;
         let mut processes: Vec<_> = "abc".chars().zip(&offsets).map(|(name, offset)| Process {
-            name, offset: *offset, terms: 0, writes: 0, observed: None, term: None,
+            name, offset: *offset, terms: 0, writes: 0, observed: None, term: None, credulous: false,
         }).collect();
         let check = |processes: &[Process], time: u64| {
             let acting = processes.iter().filter(|p| p.acts_until(&times).is_some_and(|end| time < end));
