@@ -308,7 +308,7 @@ fn exhausted(
         CountOrPercent::Count(_) => String::new(),
         CountOrPercent::Percent(_) => format!(" ({} of {})", budget.limit, budget.total),
     };
-    let held = budget.held.iter().chain(admitted).map(|node| (*node).to_owned());
+    let held = budget.held.iter().chain(admitted).map(|name| holder(look, name));
     let (count, what, users): (_, _, Vec<_>) = match out {
         true => (used.slots, "under remediation", held.take(NAMED).collect()),
         false => {
@@ -322,6 +322,18 @@ fn exhausted(
         "{}{suspended}: {count} of at most {limit}{share} nodes {what}{names}{more}",
         budget.scope
     )
+}
+
+/// A node under remediation. What keeps the slot of a run that is gone needs a word.
+fn holder(look: &Look<'_>, name: &str) -> String {
+    let slots = look.known.slots.by_node.get(name).map(Vec::as_slice).unwrap_or_default();
+    match slots.iter().any(|slot| slot.stray) {
+        true => format!(
+            "{name} (its run was deleted by force; its place is kept until nothing of it can act and the node has \
+             reported, or bears the taint node.kubernetes.io/out-of-service, or is deleted)"
+        ),
+        false => name.to_owned(),
+    }
 }
 
 /// Why a node is out that is not under remediation.

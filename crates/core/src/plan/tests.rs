@@ -1,9 +1,13 @@
 //! Tests of who is next. Here are the builders and the rules about candidates; gates, runs and
 //! properties are below.
 
+mod against_reference;
+mod examples;
 mod gates;
 mod pending;
 mod random;
+mod reference;
+mod sequences;
 
 use super::*;
 use crate::{

@@ -154,6 +154,7 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
     }];
     let waits = wait(&world);
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::BudgetExhausted, Some(at(70))));
+    assert!(waits.message.contains("n2 (its run was deleted by force"), "{}", waits.message);
     world.now = at(70);
     assert_eq!(admitted(&world), Some("n1".into()));
 }
