@@ -48,10 +48,10 @@ fn one_node() -> impl Strategy<Value = NodeFacts> {
                 fact.changed_at = at(0);
                 set(&mut node, fact);
             }
-            node.labels.clear();
+            node.labels = crate::facts::Labels::default();
             for (key, value) in [("pool", labels.0), (ZONE, labels.1), (RACK, labels.2)] {
                 if !value.is_empty() {
-                    node.labels.insert(key.to_owned(), value.to_owned());
+                    node.labels.insert(key, value);
                 }
             }
             let [control_plane, ignore, hold, deleting, unschedulable, claim, off, down, tried] =

@@ -10,7 +10,7 @@ use crate::{
 pub(super) const RACK: &str = "node-restriction.kubernetes.io/rack";
 
 pub(super) fn in_rack(rack: &str, mut node: NodeFacts) -> NodeFacts {
-    node.labels.insert(RACK.into(), rack.into());
+    node.labels.insert(RACK, rack);
     node
 }
 
@@ -63,9 +63,11 @@ pub(super) fn begin(world: &mut World, step: Step) {
 /// Its run has succeeded: the node is healthy, and given back.
 pub(super) fn finish(world: &mut World, node: &str) {
     world.open_runs.retain(|run| run.node_name != node);
-    let rack = world.nodes[node].labels.get(RACK).cloned();
+    let rack = world.nodes[node].labels.get(RACK).map(str::to_owned);
     let mut well = healthy(node);
-    well.labels.extend(rack.map(|rack| (RACK.to_owned(), rack)));
+    if let Some(rack) = rack {
+        well.labels.insert(RACK, rack);
+    }
     world.nodes.insert(node.to_owned(), Arc::new(well));
 }
 
@@ -431,7 +433,7 @@ fn a_run_counts_where_it_was_admitted_and_where_its_node_is_now() {
     config(&mut world).max_domains = 9;
     budget(&mut world).max_domains = 9;
     assert_eq!(names(&world), ["b1"]);
-    Arc::make_mut(world.nodes.get_mut("a1").unwrap()).labels.insert(RACK.into(), "b".into());
+    Arc::make_mut(world.nodes.get_mut("a1").unwrap()).labels.insert(RACK, "b");
     assert_eq!(names(&world), [""; 0], "a1 counts in both racks");
     // Out of the policy's sight it still counts as the run of the policy.
     let mut world = two_racks("[P6] x", "[P6] x");

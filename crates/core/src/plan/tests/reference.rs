@@ -139,7 +139,8 @@ fn keys(world: &World) -> Vec<String> {
 
 fn domain_of(world: &World, name: &str) -> Domain {
     let keys = keys(world);
-    let label = |key: &String| world.nodes.get(name).and_then(|n| n.labels.get(key)).cloned();
+    let label =
+        |key: &String| world.nodes.get(name).and_then(|n| n.labels.get(key)).map(str::to_owned);
     if !keys.is_empty() && keys.iter().all(|key| label(key).is_none()) {
         return Domain(vec![DomainLabel { key: "metadata.name".into(), value: name.into() }]);
     }
@@ -214,7 +215,8 @@ impl Slow<'_> {
         let mut causes: Vec<(u16, Timestamp, String)> = Vec::new();
         let mut waits: Vec<(Option<Timestamp>, WaitReason)> = Vec::new();
         for trigger in &policy.contract.triggers {
-            for (kind, condition) in &node.conditions {
+            for condition in node.conditions.values() {
+                let kind = condition.condition_type();
                 if !trigger.condition_type.matches(kind) {
                     continue;
                 }
@@ -222,7 +224,7 @@ impl Slow<'_> {
                     None => {}
                     Some(Ok(())) => {
                         let aged = self.aged(policy, trigger, condition);
-                        causes.push((aged, condition.status_since, kind.clone()));
+                        causes.push((aged, condition.status_since, kind.to_owned()));
                     }
                     Some(Err(wait)) => waits.push(wait),
                 }
@@ -268,7 +270,7 @@ impl Slow<'_> {
         if !trigger.statuses.iter().any(|status| status == condition.status()) {
             return if condition.status() == "Unknown" { unknown } else { None };
         }
-        if trigger.reason.as_ref().is_some_and(|reason| *reason != condition.reason) {
+        if trigger.reason.as_ref().is_some_and(|reason| **reason != *condition.reason) {
             return unknown;
         }
         let warm = self.world.started.checked_add(secs(120)).unwrap();

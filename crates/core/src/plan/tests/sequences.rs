@@ -4,7 +4,9 @@
 use proptest::prelude::*;
 
 use super::{examples::*, *};
-use crate::{budget::CountOrPercent, domain::Domain, ledger::Start, policy::MaxStarts};
+use crate::{
+    budget::CountOrPercent, domain::Domain, facts::ConditionFact, ledger::Start, policy::MaxStarts,
+};
 
 /// Something that happens between two plans.
 #[derive(Debug, Clone)]
@@ -94,10 +96,10 @@ fn happen(world: &mut World, event: &Event) {
         Event::Down(n) => edit(n, &|node| node.ready = Ready::Unknown),
         Event::Up(n) => edit(n, &|node| node.ready = Ready::True),
         Event::Relabel(n, rack) => edit(n, &|node| {
-            node.labels.insert(RACK.into(), (*rack).into());
+            node.labels.insert(RACK, rack);
         }),
         Event::Pool(n, pool) => edit(n, &|node| {
-            node.labels.insert("pool".into(), (*pool).into());
+            node.labels.insert("pool", pool);
         }),
         Event::Finish(n) => {
             let holds =
@@ -128,7 +130,9 @@ fn happen(world: &mut World, event: &Event) {
             world.now += step;
             for node in world.nodes.values_mut() {
                 let node = Arc::make_mut(node);
-                node.conditions.values_mut().for_each(|fact| fact.changed_at = world.now);
+                let fresh =
+                    |fact: &ConditionFact| ConditionFact { changed_at: world.now, ..fact.clone() };
+                node.conditions = node.conditions.values().map(fresh).collect();
             }
         }
     }
