@@ -33,6 +33,11 @@ use crate::{
 /// How long the last Events may take when the operator stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Nodes of one page of a list. A page is held whole while it is read, and the allocator keeps its
+/// memory: with kube's 500 the process was a third larger for good, and its peak by two thirds
+/// (`docs/design/013-slim-nodes.md`).
+const NODES_A_PAGE: u32 = 50;
+
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -192,7 +197,9 @@ fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
     let client = context.clients.read.clone();
     let all = watcher::Config::default;
     let shared = context.clone();
-    watches.spawn(follow(Api::<Node>::all(client.clone()), all(), "nodes".into(), move |event| {
+    let nodes = Api::<Node>::all(client.clone());
+    let by_page = all().page_size(NODES_A_PAGE);
+    watches.spawn(follow(nodes, by_page, "nodes".into(), move |event| {
         shared.nodes.event(event, shared.now(), &shared.wakers);
     }));
     let shared = context.clone();

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod figures;
+mod nodes;
 mod observer;
 mod progress;
 mod raw;
@@ -13,7 +14,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use rerail_e2e::{
     Brisk, Operator, OperatorOptions, Story,
     kill::{self, Extent, Outcome},
@@ -24,7 +25,10 @@ use self::{conditions::Conditions, figures::Series, reactions::Reactions, reques
 
 /// What is measured, and how often.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArguments {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Runs whose reactions are timed.
     #[arg(long, default_value_t = 100)]
     runs: usize,
@@ -37,6 +41,14 @@ pub struct BenchArguments {
     /// Where the figures are written as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// What is measured for itself.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// What an operator costs that has nothing to do: memory, CPU and requests at many nodes of the
+    /// size of real ones, with heartbeats.
+    Nodes(nodes::NodesArguments),
 }
 
 /// Why there are no figures.
@@ -97,6 +109,9 @@ pub struct Record {
 /// Measures and prints; `Ok(false)` if a property did not hold, which voids the figures.
 pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> {
     let runtime = tokio::runtime::Runtime::new()?;
+    if let Some(Part::Nodes(arguments)) = &arguments.part {
+        return runtime.block_on(nodes::run(root, arguments));
+    }
     let record = runtime.block_on(measure(root, arguments))?;
     table::print(&record);
     if let Some(path) = &arguments.json {

@@ -10,7 +10,7 @@ use kube::{
 use crate::Error;
 
 /// What a client is configured with by this file.
-pub(crate) async fn config(path: &Path) -> Result<Config, Error> {
+pub async fn config(path: &Path) -> Result<Config, Error> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }

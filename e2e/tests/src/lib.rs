@@ -19,7 +19,7 @@ pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions, from_yaml};
 pub use error::Error;
 pub use judge::{Verdict, judge};
-pub use kubeconfig::with_token_file;
+pub use kubeconfig::{config, with_token_file};
 pub use lease::{LEASE, LEDGER};
 pub use operator::{BRIEF_LEASE, Operator, OperatorOptions, Requests};
 pub use settings::{CONFIG, CONFIG_MAP};

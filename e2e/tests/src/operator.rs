@@ -20,6 +20,8 @@ pub const BRIEF_LEASE: [&str; 3] = [
 /// How an operator is started.
 #[derive(Debug, Clone)]
 pub struct OperatorOptions {
+    /// Another build of `rerail` than this checkout's.
+    pub program: Option<PathBuf>,
     /// Name of its process and log.
     pub name: String,
     /// Name of the Pod that it takes itself for; without one, the name of its process.
@@ -35,6 +37,7 @@ pub struct OperatorOptions {
 impl Default for OperatorOptions {
     fn default() -> Self {
         OperatorOptions {
+            program: None,
             name: "rerail-operator".into(),
             pod_name: None,
             arguments: Vec::new(),
@@ -88,8 +91,12 @@ impl Operator {
         let kubeconfig = kubeconfig(plane, &options)?;
         let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
         let pod_name = options.pod_name.unwrap_or_else(|| options.name.clone());
+        let rerail = match options.program {
+            Some(other) => other,
+            None => program("rerail")?,
+        };
         let mut argv = vec![
-            program("rerail")?.display().to_string(),
+            rerail.display().to_string(),
             "operator".into(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen=127.0.0.1:{port}"),

@@ -1,13 +1,24 @@
 //! The figures, for people.
 
-use super::{Record, figures::Series, requests::Asked};
+use super::{Record, conditions::Conditions, figures::Series, requests::Asked};
 
 const BOLD: &str = "\u{1b}[1m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// Prints everything, the conditions first.
 pub fn print(record: &Record) {
-    let conditions = &record.conditions;
+    machine(&record.conditions);
+    anstream::println!("  {:<12}", "policy");
+    for text in record.conditions.policy.lines() {
+        anstream::println!("    {text}");
+    }
+    times(record);
+    requests(&record.requests);
+    anstream::println!("\n{BOLD}Kill points{PLAIN}\n{}", record.kill_points);
+}
+
+/// Prints on what was measured.
+pub fn machine(conditions: &Conditions) {
     anstream::println!("\n{BOLD}Conditions{PLAIN}");
     let line = |name: &str, value: &str| anstream::println!("  {name:<12} {value}");
     line(
@@ -20,13 +31,6 @@ pub fn print(record: &Record) {
     line("commit", &conditions.commit);
     line("build", conditions.build);
     line("Kubernetes", &conditions.kubernetes);
-    line("policy", "");
-    for text in conditions.policy.lines() {
-        anstream::println!("    {text}");
-    }
-    times(record);
-    requests(&record.requests);
-    anstream::println!("\n{BOLD}Kill points{PLAIN}\n{}", record.kill_points);
 }
 
 fn times(record: &Record) {
