@@ -4,9 +4,12 @@
 mod agent;
 mod connect;
 mod doors;
+mod explain;
 mod http;
 mod logs;
 mod operator;
+mod outlook;
+mod plan;
 mod release_all;
 mod watchdog;
 
@@ -28,6 +31,11 @@ struct Arguments {
 enum Command {
     /// Run the operator: watch nodes, carry out RemediationPolicies.
     Operator(operator::OperatorArguments),
+    /// Show what would start now and in which order, and what waits, why, and until when. Changes nothing.
+    Plan(plan::PlanArguments),
+    /// Show why something is as it is.
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Try a held run again: cordon, drain and every remedy, as new attempts.
     Retry(doors::DoorArguments),
     /// End a run: give its node back as it is, as soon as that is safe.
@@ -44,6 +52,11 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// What `-o json` prints: the commands that have it, each with the schema of its answer.
+pub fn answers() -> [(&'static str, schemars::Schema); 2] {
+    outlook::view::schemas()
+}
+
 /// Does what the command line says.
 pub async fn main() -> ExitCode {
     main_with_layer(&Identity::new()).await
@@ -56,6 +69,8 @@ pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
         Command::Operator(arguments) => {
             operator::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
         }
+        Command::Plan(arguments) => plan::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Explain(command) => explain::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Retry(arguments) => doors::retry(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Release(arguments) => doors::release(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::ReleaseAll(arguments) => release_all::run(arguments).await,
@@ -117,6 +132,25 @@ enum CommandError {
         "policy {policy} of run {run} does not exist any more, and a retry needs it; bring it back, or release the run"
     )]
     NoPolicy { run: String, policy: String },
+    #[error(
+        "{0}; this needs the right to list nodes, policies and runs, which the ClusterRole rerail-view gives: \
+         bind it, or the cluster's role `view`, to this user in the whole cluster"
+    )]
+    Forbidden(rerail_operator::client::CallError),
+    #[error(
+        "this cluster does not know Rerail's kinds; apply crds/ and config/, or preview a policy with -f"
+    )]
+    NotInstalled,
+    #[error("there is no node {node}; {hint}")]
+    NoNode { node: String, hint: String },
+    #[error(transparent)]
+    File(#[from] outlook::files::FileError),
+    #[error(transparent)]
+    Moment(#[from] outlook::moment::MomentError),
+    #[error(transparent)]
+    Preview(#[from] outlook::preview::PreviewError),
+    #[error("the answer could not be written: {0}")]
+    Output(std::io::Error),
     #[error(transparent)]
     Operator(#[from] rerail_operator::StartError),
 }

@@ -184,6 +184,16 @@ const RULES: &[Rule] = &[
         "Lets everyone who may view the cluster see policies and runs.",
     )
     .held_by(Holder::Viewer),
+    Rule::operator("", &["nodes"], READ, "`rerail plan` and `explain` plan on what nodes report.")
+        .held_by(Holder::Viewer),
+    Rule::operator(
+        "",
+        &["configmaps"],
+        READ,
+        "They obey the kill switch and the cluster's limits.",
+    )
+    .named(&[names::PAUSE_CONFIG_MAP, names::CONFIG_CONFIG_MAP])
+    .held_by(Holder::Viewer),
 ];
 
 /// The whole table.

@@ -33,6 +33,7 @@ mod nodes;
 mod outage;
 mod pause;
 mod person;
+mod plan_command;
 mod policies;
 mod queue;
 mod racks;

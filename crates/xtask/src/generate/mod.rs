@@ -69,6 +69,7 @@ pub fn files() -> Result<Files, GenerateError> {
         ("configuration", configuration::page()),
         ("metrics", program::metrics()),
         ("command-line", program::command_line()),
+        ("output", reference::answers()?),
     ] {
         files.insert(format!("docs/reference/{name}.md"), text);
     }

@@ -43,6 +43,24 @@ pub fn custom_resource(crd: &CustomResourceDefinition) -> Result<String, Generat
     Ok(finish(page))
 }
 
+/// The page of what `-o json` prints.
+pub fn answers() -> Result<String, GenerateError> {
+    let mut page = page("Output for programs");
+    paragraph(
+        &mut page,
+        "What `-o json` prints. While `version` stays the same, fields are only added: none goes, and \
+         none changes its name or its meaning. A field that has nothing to say may be absent. Times are \
+         RFC 3339, in UTC.",
+    );
+    for (command, schema) in rerail_cli::answers() {
+        let schema: JSONSchemaProps = serde_json::from_value(schema.into())
+            .map_err(|error| GenerateError::NoSchema(format!("{command} ({error})")))?;
+        let _ = write!(page, "## `{command}`\n\n");
+        fields(&mut page, "", &schema);
+    }
+    Ok(finish(page))
+}
+
 /// The page of what Rerail may do in a cluster.
 pub fn permissions() -> String {
     let mut page = page("Permissions");

@@ -1,0 +1,130 @@
+//! The cluster as it is, or as it would be: reads, policies from files, and the moment asked for.
+
+use std::collections::BTreeSet;
+
+use jiff::{Timestamp, tz::TimeZone};
+use kube::ResourceExt;
+use rerail_api::{RemediationPolicy, convert};
+use rerail_core::plan::World;
+use rerail_operator::{
+    client::{CallError, Clients},
+    deps::{Clock, SteadyClock},
+    observe::objects::Entry,
+    plan::{
+        lists::{self, Unread},
+        world,
+    },
+    record::metrics::Metrics,
+};
+
+use super::{OutlookArguments, files, moment, preview, view, words::Dial};
+use crate::{CommandError, connect};
+
+/// What an answer is made of.
+pub struct Survey {
+    /// The world at the moment asked for.
+    pub world: World,
+    /// When the cluster was read.
+    pub read_at: Timestamp,
+    /// Names of policies that come from files.
+    pub previewed: BTreeSet<String>,
+    /// What is to be said beside the answer.
+    pub notes: Vec<String>,
+    /// How times are told.
+    pub dial: Dial,
+}
+
+impl Survey {
+    /// Reads everything that the arguments ask for.
+    pub async fn take(arguments: &OutlookArguments) -> Result<Self, CommandError> {
+        let found = files::read(&arguments.files)?;
+        let config = connect::config(arguments.kubeconfig.as_deref()).await?;
+        let clients = Clients::new(config, &Metrics::default()).map_err(Box::new)?;
+        let (clock, zone) = (SteadyClock::start(), TimeZone::system());
+        let asked = arguments.at.as_deref();
+        // Before the reads: what is no time needs no cluster.
+        let at = asked.map(|at| moment::parse(at, clock.now(), &zone)).transpose()?;
+        let read = lists::read(&clients, || clock.now()).await.map_err(unreadable)?;
+        let lists::Lists { mut known, unread, installed, not_configured } = read;
+        if !installed && found.policies.is_empty() {
+            return Err(CommandError::NotInstalled);
+        }
+        let mut notes: Vec<_> = unread.iter().map(missing).collect();
+        notes.extend(not_configured.map(|error| {
+            format!(
+                "{error}; an operator that has read a good one since its start goes by that, and \
+                 another one starts nothing"
+            )
+        }));
+        let mut previewed = BTreeSet::new();
+        for policy in &found.policies {
+            notes.extend(preview::put(&clients.act, &mut known.policies, policy).await?);
+            previewed.insert(policy.policy.name_any());
+        }
+        notes.extend(found.ignored);
+        notes.extend(known.policies.iter().filter_map(invalid));
+        let read_at = known.now;
+        let world = world::world(known);
+        let world = match at {
+            Some(at) => moment::at(world, at),
+            None => world,
+        };
+        let dial = Dial { at: world.now, zone };
+        Ok(Survey { world, read_at, previewed, notes, dial })
+    }
+
+    /// What both answers begin with.
+    pub fn frame(&self) -> view::Frame {
+        view::Frame {
+            version: view::VERSION,
+            read_time: self.read_at,
+            plan_time: self.world.now,
+            assumptions: assumptions(&self.world, self.read_at),
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+/// What an answer about another moment takes for granted.
+pub fn assumptions(world: &World, read_at: Timestamp) -> Vec<String> {
+    if world.now <= read_at {
+        return Vec::new();
+    }
+    let mut all = vec![
+        "no condition, label or cordon changes until then, and whoever reports now goes on \
+         reporting"
+            .to_owned(),
+    ];
+    let open = world.open_runs.iter().filter(|run| run.step.holds_slot()).count();
+    if open > 0 {
+        all.push("the runs under way now are still under way then".to_owned());
+    }
+    all.push("nothing else starts until then".to_owned());
+    all
+}
+
+fn missing(unread: &Unread) -> String {
+    let rights = match unread.error.code() {
+        Some(403) => "; the ClusterRole rerail-view has the right to it",
+        Some(_) | None => "",
+    };
+    format!("{} could not be read ({}): {}{rights}", unread.what, unread.error, unread.instead)
+}
+
+fn unreadable(error: CallError) -> CommandError {
+    match error.code() {
+        Some(403) => CommandError::Forbidden(error),
+        Some(_) | None => CommandError::Call(error),
+    }
+}
+
+/// What is wrong with a policy that is applied, which therefore starts nothing.
+fn invalid(entry: &Entry<RemediationPolicy>) -> Option<String> {
+    let (name, error) = match entry {
+        Entry::Malformed(bad) => (bad.object.name_any(), bad.error.clone()),
+        Entry::Good(policy) => {
+            (policy.name_any(), convert::policy::policy(policy).err()?.to_string())
+        }
+    };
+    Some(format!("policy {name} is not valid and starts nothing: {error}"))
+}
