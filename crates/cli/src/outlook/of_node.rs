@@ -36,7 +36,7 @@ pub fn view(survey: &Survey, name: &str) -> Result<NodeView, CommandError> {
     frame.notes.extend(hangs_on_first_sight(&pairs));
     Ok(NodeView {
         frame,
-        answer: answer.sentence,
+        answer: survey.when(answer.sentence),
         state: answer.state.to_owned(),
         earliest_time: answer.earliest,
         needs: answer.needs,

@@ -48,7 +48,7 @@ pub fn view(survey: &Survey, plan: &Plan) -> PlanView {
     frame.notes.extend(hangs_on_first_sight(plan));
     PlanView {
         frame,
-        summary: summary(&stops, &starts, &would_start, &waiting, &runs),
+        summary: survey.when(summary(&stops, &starts, &would_start, &waiting, &runs)),
         stops,
         starts,
         would_start,

@@ -73,6 +73,14 @@ impl Survey {
         Ok(Survey { world, read_at, previewed, notes, dial })
     }
 
+    /// A first sentence, which must not be taken for one about this moment.
+    pub fn when(&self, sentence: String) -> String {
+        match self.world.now > self.read_at {
+            true => format!("At {}: {sentence}", self.dial.moment()),
+            false => sentence,
+        }
+    }
+
     /// What both answers begin with.
     pub fn frame(&self) -> view::Frame {
         view::Frame {

@@ -20,7 +20,7 @@ pub fn plan(view: &PlanView, dial: &Dial) -> String {
             text.push_str(&format!("\n{title}\n{body}"));
         }
     };
-    part("STARTS NOW, IN THIS ORDER", starts(&view.starts, dial));
+    part("STARTS, IN THIS ORDER", starts(&view.starts, dial));
     for would in &view.would_start {
         let title = format!("WOULD START, IF POLICY {} ENFORCED", would.policy);
         part(&title, starts(&would.starts, dial));

@@ -100,7 +100,7 @@ As of 2026-03-01 03:00:00 UTC.
 ! how long a condition has lasted is counted from its lastTransitionTime, as by an operator that has
   just started; one that has watched it counts from when it saw it
 
-STARTS NOW, IN THIS ORDER
+STARTS, IN THIS ORDER
 #  NODE  PRIORITY  WAITED  DOMAIN  POLICY   CAUSE
 1  w03   P2        10m     -/b     workers  Sick
 
@@ -140,7 +140,9 @@ fn a_dry_run_starts_nothing_and_shows_what_it_would_start() {
 #[test]
 fn another_moment_is_planned_for_with_what_it_takes_for_granted() {
     let text = planned(moment::at(world("Enforce"), time("03:10:00")));
-    let expected = "Node w02 starts now; 2 nodes wait (BudgetExhausted 1, OtherDomainsOpen 1); 0 runs under way.
+    let expected = "\
+At 2026-03-01 03:10:00 UTC: Node w02 starts now; 2 nodes wait (BudgetExhausted 1, OtherDomainsOpen
+  1); 0 runs under way.
 Planned for 2026-03-01 03:10:00 UTC, 10m from now, if
 - no condition, label or cordon changes until then, and whoever reports now goes on reporting
 - nothing else starts until then";
