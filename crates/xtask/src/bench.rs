@@ -2,7 +2,7 @@
 //! under which they were measured. Nothing here asserts a time; what went wrong voids the run.
 
 mod conditions;
-mod figures;
+pub mod figures;
 mod nodes;
 mod observer;
 mod progress;

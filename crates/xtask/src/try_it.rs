@@ -1,15 +1,27 @@
-//! `cargo xtask try`: the main job, shown. A real control plane, fake machines, the operator as a
-//! user runs it; one machine gets sick and is healed before your eyes.
+//! `cargo xtask try`: the main job, shown. A real control plane, 60 fake machines in 6 racks with 400
+//! pods on them, the operator as users run it. Alerts fire on 25 nodes, and half-way the leader is
+//! killed; all of them are healed before your eyes.
 
-mod story;
+mod board;
+mod crew;
+mod eyes;
+mod picture;
+mod scene;
+mod screen;
+mod show;
 mod summary;
 
 use std::time::Duration;
 
+use rerail_e2e::{Cluster, ClusterOptions, Error, judge, wait_for};
+use rerail_fleet::{
+    Pool,
+    truth::{Limits, unavailable_over_time},
+};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, judge};
-use rerail_fleet::{Pool, truth::Limits};
+use self::{crew::Crew, eyes::Eyes, screen::Screen, show::Tale, summary::Summary};
 
 /// Why the show could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,43 +43,10 @@ pub enum TryError {
     Metrics(String),
 }
 
-const POOL: &str = "worker";
-const MACHINES: usize = 3;
-const CONDITION: &str = "KernelDeadlock";
-const MESSAGE: &str = "[P6] task umount blocked for more than 120 seconds";
+/// How long the pods may take to start on a busy machine.
+const PODS_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Short times, so that nobody has to wait; a real policy leaves most of this out.
-const POLICY: &str = "apiVersion: rerail.dev/v1alpha1
-kind: RemediationPolicy
-metadata: {name: generic-workers}
-spec:
-  mode: Enforce
-  nodes: {selector: {matchLabels: {pool: worker}}}
-  triggers: [{condition: {type: KernelDeadlock}}]
-  verify: {ready: 2s}
-";
-
-const WORKLOAD: &str = "apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: default}
-spec:
-  replicas: 6
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      nodeSelector: {pool: worker}
-      containers: [{name: web, image: web:1}]
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: web, namespace: default}
-spec:
-  maxUnavailable: 1
-  selector: {matchLabels: {app: web}}
-";
-
-/// Shows everything; `Ok(false)` if a property did not hold.
+/// Shows everything; `Ok(false)` if a property did not hold, or a node was not healed.
 pub fn run() -> Result<bool, TryError> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(show())
@@ -75,14 +54,48 @@ pub fn run() -> Result<bool, TryError> {
 
 /// One line of the preparations, with its time.
 fn done(began: Instant, what: &str) {
-    anstream::println!("\u{1b}[32m✓\u{1b}[0m {what:<70} {:>6.1} s", began.elapsed().as_secs_f64());
+    anstream::println!("\u{1b}[32m✓\u{1b}[0m {what:<66} {:>6.1} s", began.elapsed().as_secs_f64());
 }
 
 async fn show() -> Result<bool, TryError> {
     anstream::println!(
-        "\u{1b}[1mRerail: a sick node is put back on the track, on a real Kubernetes {} control plane\u{1b}[0m\n",
+        "\u{1b}[1mRerail: {} of {} nodes are sick, on a real Kubernetes {} control plane\u{1b}[0m\n",
+        scene::sick().count(),
+        scene::NODES,
         rerail_controlplane::KUBERNETES_VERSION
     );
+    let cluster = prepare().await?;
+    let began = Instant::now();
+    let mut crew = Crew::start(&cluster).await?;
+    done(began, &format!("operator ready, with its own rights: {}", crew.names().join(", ")));
+
+    let began = Instant::now();
+    let eyes = Eyes::open(&cluster.client);
+    fire(&cluster).await?;
+    done(began, "alerts fire, and the alert bridge writes them as node conditions:");
+    for (alert, nodes) in scene::ALERTS {
+        let (number, priority) = (nodes.len(), alert.priority);
+        anstream::println!("  {number:>4} × {:<41}  [P{priority}]", alert.condition);
+    }
+    if let Some((node, alert)) = scene::sick().last() {
+        anstream::println!("  such as {node}: \"{}\"", alert.message(&node));
+    }
+    anstream::println!("\nThe policy, with short times so that you need not wait:\n");
+    for line in scene::POLICY.lines() {
+        anstream::println!("    \u{1b}[36m{line}\u{1b}[0m");
+    }
+    let allowed = scene::allowed(scene::POLICY, scene::CONFIG, scene::NODES);
+    let (nodes, racks) = (allowed.nodes, allowed.racks);
+    anstream::println!("\nMost out of service at once: nodes {nodes}, racks {racks}.\n");
+    crew.begin_to_count().await?;
+    cluster.apply(scene::POLICY).await?;
+    let screen = Screen::open();
+    let tale = show::perform(&cluster, &mut crew, &screen, eyes, allowed).await?;
+    conclude(&cluster, &crew, &tale, allowed).await
+}
+
+/// Everything but the operator.
+async fn prepare() -> Result<Cluster, TryError> {
     let built = Instant::now();
     tokio::task::spawn_blocking(rerail_controlplane::Binaries::ensure)
         .await
@@ -94,40 +107,86 @@ async fn show() -> Result<bool, TryError> {
         .map_err(std::io::Error::other)??;
     done(began, "rerail: built");
     let began = Instant::now();
-    let cluster = Cluster::start(ClusterOptions::default()).await?;
+    let options = ClusterOptions { fleet: scene::machines(), ..ClusterOptions::default() };
+    let cluster = Cluster::start(options).await?;
+    if let Some(config) = scene::CONFIG {
+        cluster.apply(config).await?;
+    }
     done(began, "control plane is up, with the CRDs and RBAC that users apply");
     let began = Instant::now();
-    cluster.add_pool(&Pool::new(POOL, MACHINES, 1)).await?;
-    cluster.apply(WORKLOAD).await?;
-    story::workload_ready(&cluster).await?;
-    done(began, "3 fake machines with 6 pods; a budget lets 1 pod go at a time");
+    let pool = Pool::new(scene::POOL, scene::NODES, scene::RACKS);
+    cluster.add_pool(&pool).await?;
+    done(began, &format!("{} fake machines in {} racks are Ready", scene::NODES, scene::RACKS));
     let began = Instant::now();
-    let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await?;
-    done(began, "the operator is ready, under its own ServiceAccount");
-    anstream::println!("\nThe policy, with a short time to verify so that you need not wait:\n");
-    for line in POLICY.lines() {
-        anstream::println!("    \u{1b}[36m{line}\u{1b}[0m");
+    cluster.apply(&scene::workload()).await?;
+    pods_run(&cluster).await?;
+    let (pods, apps) = (scene::pods(), scene::deployments());
+    done(began, &format!("{pods} pods of {apps} Deployments with PDBs run, and a DaemonSet's"));
+    Ok(cluster)
+}
+
+/// Waits until the pods of the Deployments and of the DaemonSet are Ready.
+async fn pods_run(cluster: &Cluster) -> Result<(), Error> {
+    let all = scene::pods() + scene::NODES;
+    wait_for(&format!("{all} ready pods"), PODS_PATIENCE, || async {
+        let ready = async {
+            let deployed = ready(cluster, "Deployment", "/status/readyReplicas").await?;
+            Ok::<_, kube::Error>(
+                deployed + ready(cluster, "DaemonSet", "/status/numberReady").await?,
+            )
+        };
+        let ready = ready.await.map_err(|error| error.to_string())?;
+        if usize::try_from(ready) == Ok(all) { Ok(()) } else { Err(format!("{ready} are ready")) }
+    })
+    .await
+}
+
+/// The sum of a number in the status of all objects of a kind.
+async fn ready(cluster: &Cluster, kind: &str, number: &str) -> Result<u64, kube::Error> {
+    let gvk = kube::core::GroupVersionKind::gvk("apps", "v1", kind);
+    let resource = kube::core::ApiResource::from_gvk(&gvk);
+    let api: kube::Api<kube::core::DynamicObject> =
+        kube::Api::namespaced_with(cluster.client.clone(), "default", &resource);
+    let all = api.list(&kube::api::ListParams::default()).await?;
+    let of = |app: &kube::core::DynamicObject| app.data.pointer(number).and_then(Value::as_u64);
+    Ok(all.iter().filter_map(of).sum())
+}
+
+/// The alert bridge writes what fires, one after another as it does.
+async fn fire(cluster: &Cluster) -> Result<(), TryError> {
+    for (node, alert) in scene::sick() {
+        let message = alert.message(&node);
+        let (kind, reason) = (alert.condition, alert.reason);
+        cluster.fleet.set_condition(&node, kind, "True", reason, &message).await?;
     }
-    cluster.apply(POLICY).await?;
-    let before = operator.api_requests().await.map_err(TryError::Metrics)?;
+    Ok(())
+}
 
-    // The scheduler may have left a node out that became Ready late; a drain of nothing shows nothing.
-    let sick_node = story::busiest_node(&cluster).await?;
-    anstream::println!("\n{sick_node} gets sick: {CONDITION}=True \"{MESSAGE}\"\n");
-    let sick = Instant::now();
-    cluster.fleet.set_condition(&sick_node, CONDITION, "True", "TaskHung", MESSAGE).await?;
-    let run = story::tell(&cluster, &sick_node, sick).await?;
-    // The finalizer goes a moment after the end.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let after = operator.api_requests().await.map_err(TryError::Metrics)?;
-
-    anstream::println!("\n$ kubectl get noderemediations -o wide");
-    anstream::println!(
-        "{}",
-        cluster.plane.run_kubectl(&["get", "noderemediations", "-o", "wide"])?
-    );
-    let limits = Limits { max_parallel: Some(1), ..Limits::default() };
-    let verdict = judge(&cluster, &cluster.fleet.truth(), &limits).await?;
-    summary::print(&run, &before, &after, &verdict);
-    Ok(verdict.violations.is_empty() && summary::healed(&run))
+async fn conclude(
+    cluster: &Cluster,
+    crew: &Crew<'_>,
+    tale: &Tale,
+    allowed: scene::Allowed,
+) -> Result<bool, TryError> {
+    let limits = Limits {
+        max_parallel: Some(allowed.nodes),
+        max_domains: Some(allowed.racks),
+        ..Limits::default()
+    };
+    let truth = cluster.fleet.truth();
+    let mut violations = judge(cluster, &truth, &limits).await?.violations;
+    let moments = unavailable_over_time(&truth, tale.board.cordons());
+    violations.extend(summary::passed(&moments, allowed));
+    let sick = scene::sick().map(|(node, _)| node);
+    let unhealed: Vec<_> = sick.filter(|node| !tale.board.is_done(node)).collect();
+    summary::print(&Summary {
+        tale,
+        moments: &moments,
+        allowed,
+        requests: &crew.requests().await?,
+        sick: scene::sick().count(),
+        unhealed: &unhealed,
+        violations: &violations,
+    });
+    Ok(violations.is_empty() && unhealed.is_empty())
 }
