@@ -73,18 +73,35 @@ spec:
   triggers:
   - condition: {type: "AlertManager_*", reason: AlertIsFiring}
     clearFor: 0s        # default 2m: an alert ends with its series, too
+  budget: {maxUnavailable: "10%", maxDomains: 1}   # one rack at a time; the default
   verify: {ready: 2s}   # default 60s
 "#;
 
-/// The operator's own configuration.
-pub const CONFIG: Option<&str> = None;
+/// The operator's own configuration, as by default: the limits of the whole cluster.
+pub const CONFIG: Option<&str> = Some(
+    r#"apiVersion: v1
+kind: ConfigMap
+metadata: {name: rerail-config, namespace: rerail-system}
+data:
+  config.yaml: |
+    topologyKeys: [topology.kubernetes.io/zone, node-restriction.kubernetes.io/rack]
+    maxUnavailable: "20%"
+    minFloor: 1
+    maxDomains: 1
+"#,
+);
 
 /// The replicas of the operator at the start, by the names of their pods.
-pub const REPLICAS: &[&str] = &["rerail-operator-a"];
+pub const REPLICAS: &[&str] = &["rerail-operator-a", "rerail-operator-b"];
 /// The one that takes the place of the killed one, as a Deployment sees to.
-pub const REPLACEMENT: &str = "rerail-operator-b";
-/// Their arguments.
-pub const ARGUMENTS: &[&str] = &[];
+pub const REPLACEMENT: &str = "rerail-operator-c";
+/// Their arguments: times of leader election, as by default. A leader that is killed leaves nobody to
+/// lead until its Lease has run out.
+pub const ARGUMENTS: &[&str] = &[
+    "--leader-elect-lease-duration=15s",
+    "--leader-elect-renew-deadline=10s",
+    "--leader-elect-retry-period=5s",
+];
 
 /// One application: a Deployment and its budget.
 struct App {
@@ -173,7 +190,7 @@ pub struct Allowed {
 }
 
 /// What the policy and the operator's configuration allow together, with `nodes` nodes in the cluster
-/// and in the policy alike. A policy without a budget has one node at a time.
+/// and in the policy alike. What is not said has its default.
 pub fn allowed(policy: &str, config: Option<&str>, nodes: usize) -> Allowed {
     let policy = yaml(policy);
     let config = config.map(yaml);
@@ -181,9 +198,6 @@ pub fn allowed(policy: &str, config: Option<&str>, nodes: usize) -> Allowed {
     let cluster = inner.map(yaml).unwrap_or_default();
     let none = Value::Null;
     let budget = policy.pointer("/spec/budget").unwrap_or(&none);
-    if budget.is_null() {
-        return Allowed { nodes: 1, racks: 1 };
-    }
     let of = |scope: &Value, default: &str| limit(scope, default, nodes);
     let racks = |scope: &Value| scope.get("maxDomains").and_then(Value::as_u64).unwrap_or(1);
     Allowed {
@@ -240,7 +254,7 @@ mod tests {
         let policy = |budget: &str| format!("spec: {{budget: {budget}}}");
         let config = |limits: &str| format!("data:\n  config.yaml: |\n    {{{limits}}}\n");
         let both = |nodes, racks| Allowed { nodes, racks };
-        assert_eq!(allowed("spec: {}", None, 60), both(1, 1));
+        assert_eq!(allowed("spec: {}", None, 60), both(6, 1));
         assert_eq!(allowed(&policy("{maxUnavailable: \"10%\"}"), None, 60), both(6, 1));
         assert_eq!(allowed(&policy("{maxUnavailable: \"17%\"}"), None, 60), both(10, 1));
         assert_eq!(allowed(&policy("{maxUnavailable: \"50%\"}"), None, 60), both(12, 1));
