@@ -194,6 +194,14 @@ const RULES: &[Rule] = &[
     )
     .named(&[names::PAUSE_CONFIG_MAP, names::CONFIG_CONFIG_MAP])
     .held_by(Holder::Viewer),
+    Rule::operator(
+        "coordination.k8s.io",
+        &["leases"],
+        READ,
+        "They count what the ledger holds, and what has started lately.",
+    )
+    .named(&[names::LEASE])
+    .held_by(Holder::Viewer),
 ];
 
 /// The whole table.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, civil::Time, tz::TimeZone};
 use rerail_api::duration::GoDuration;
-use rerail_core::{plan::World, trigger::add};
+use rerail_core::{facts::ConditionFact, plan::World, trigger::add};
 
 /// Why a moment cannot be planned for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -49,9 +49,12 @@ fn clock(text: &str) -> Option<Time> {
 pub fn at(world: World, at: Timestamp) -> World {
     let later = at.duration_since(world.now).max(SignedDuration::ZERO);
     let nodes = world.nodes.into_iter().map(|(name, mut node)| {
-        for condition in Arc::make_mut(&mut node).conditions.values_mut() {
-            condition.changed_at = add(condition.changed_at, later);
-        }
+        let aged = |condition: &ConditionFact| ConditionFact {
+            changed_at: add(condition.changed_at, later),
+            ..condition.clone()
+        };
+        let facts = Arc::make_mut(&mut node);
+        facts.conditions = facts.conditions.values().map(aged).collect();
         (name, node)
     });
     World { nodes: nodes.collect(), now: add(world.now, later), ..world }

@@ -102,8 +102,8 @@ fn condition(condition: &ConditionFact) -> ConditionView {
     ConditionView {
         condition_type: condition.condition_type().to_owned(),
         status: condition.status().to_owned(),
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
         since: condition.status_since,
         heartbeat_time: condition.evidence.last_heartbeat_time,
     }
@@ -296,7 +296,7 @@ fn reading(
         since: Some(condition.status_since),
         heartbeat_time: condition.evidence.last_heartbeat_time,
         priority: asks.then(|| priority::priority(&condition.message, policy.priority).0),
-        message: Some(condition.message.clone()),
+        message: Some(condition.message.to_string()),
         ..absent(trigger)
     }
 }

@@ -45,7 +45,7 @@ impl Survey {
         // Before the reads: what is no time needs no cluster.
         let at = asked.map(|at| moment::parse(at, clock.now(), &zone)).transpose()?;
         let read = lists::read(&clients, || clock.now()).await.map_err(unreadable)?;
-        let lists::Lists { mut known, unread, installed, not_configured } = read;
+        let lists::Lists { mut known, unread, installed, not_configured, frozen } = read;
         if !installed && found.policies.is_empty() {
             return Err(CommandError::NotInstalled);
         }
@@ -56,6 +56,7 @@ impl Survey {
                  another one starts nothing"
             )
         }));
+        notes.extend(frozen);
         let mut previewed = BTreeSet::new();
         for policy in &found.policies {
             notes.extend(preview::put(&clients.act, &mut known.policies, policy).await?);
@@ -64,7 +65,7 @@ impl Survey {
         notes.extend(found.ignored);
         notes.extend(known.policies.iter().filter_map(invalid));
         let read_at = known.now;
-        let world = world::world(known);
+        let (world, _) = world::world(known);
         let world = match at {
             Some(at) => moment::at(world, at),
             None => world,

@@ -33,7 +33,7 @@ fn node(name: &str, rack: &str, since: &str, message: &str) -> NodeFacts {
         ] },
     });
     let look = Look { now: time("03:00:00"), earlier: None, first_list: true };
-    node::facts(&serde_json::from_value(object).unwrap(), look)
+    node::facts(&serde_json::from_value(object).unwrap(), look, &mut |text| text.into())
 }
 
 /// Three sick nodes of twelve, in two racks; one at a time.

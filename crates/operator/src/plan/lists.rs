@@ -4,12 +4,13 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, api::ListParams, core::DynamicObject};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
 use rerail_api::{
     Node, NodeRemediation, RemediationPolicy,
     convert::{
         config::{self, ConfigError},
+        ledger::{self, LedgerError},
         node::{self, Look},
         pause,
     },
@@ -18,6 +19,7 @@ use rerail_api::{
 use rerail_core::{
     config::ClusterConfig,
     facts::{ConditionFact, NodeFacts, Pauses},
+    ledger::{Document, Ledger},
 };
 use serde::de::DeserializeOwned;
 
@@ -57,6 +59,8 @@ pub struct Lists {
     /// What is wrong with the configuration of the cluster that is there now. An operator that has read
     /// a good one before goes by that.
     pub not_configured: Option<String>,
+    /// Why the ledger in the Lease cannot be read; no operator starts anything then.
+    pub frozen: Option<String>,
 }
 
 /// Reads everything. Without nodes, policies and runs there is no answer; what else is missing is
@@ -64,12 +68,13 @@ pub struct Lists {
 pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<Lists, CallError> {
     let client = &clients.read;
     let all_nodes: Api<Node> = Api::all(client.clone());
-    let (nodes, policies, runs, pauses, config) = tokio::join!(
+    let (nodes, policies, runs, pauses, config, lease) = tokio::join!(
         list(&all_nodes, "nodes"),
         entries::<RemediationPolicy>(client, "RemediationPolicies"),
         entries::<NodeRemediation>(client, "NodeRemediations"),
         pauses(client),
         config_map(client, names::CONFIG_CONFIG_MAP),
+        lease(client),
     );
     let mut unread = Vec::new();
     let mut or_note = |what, instead, error| unread.push(Unread { what, instead, error });
@@ -81,6 +86,14 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         or_note("the ConfigMap rerail-config", "planned with the default limits", error);
         Ok(ClusterConfig::default())
     });
+    let lease = lease.unwrap_or_else(|error| {
+        or_note("the Lease rerail-operator", "planned without recent starts", error);
+        None
+    });
+    let (ledger, frozen) = match lease.as_ref().and_then(written_ledger).transpose() {
+        Ok(document) => (document.map(|document| document.ledger()).unwrap_or_default(), None),
+        Err(error) => (Ledger::default(), Some(error.to_string())),
+    };
     let (policies, runs) = (policies?, runs?);
     let installed = policies.is_some() && runs.is_some();
     let (config, not_configured) = match config {
@@ -105,10 +118,10 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         strays,
         clock_skew,
         config,
-        held: Held::default(),
+        held: Held { ledger, ..Held::default() },
         own_node: None,
     };
-    Ok(Lists { known, unread, installed, not_configured })
+    Ok(Lists { known, unread, installed, not_configured, frozen })
 }
 
 /// As at the operator's start, but for the age of reports: who has only just begun to look takes it
@@ -160,6 +173,15 @@ where
 
 async fn pauses(client: &Client) -> Result<Pauses, CallError> {
     Ok(pause::pauses(config_map(client, names::PAUSE_CONFIG_MAP).await?.as_ref()))
+}
+
+async fn lease(client: &Client) -> Result<Option<Lease>, CallError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    check::in_list(&leases, "Lease", names::LEASE).await
+}
+
+fn written_ledger(lease: &Lease) -> Option<Result<Document, LedgerError>> {
+    Some(ledger::parse(lease.annotations().get(names::LEDGER)?))
 }
 
 async fn config_map(client: &Client, name: &str) -> Result<Option<ConfigMap>, CallError> {
