@@ -10,16 +10,12 @@ use rerail_fleet::{FleetOptions, Pool, truth::Limits};
 
 use crate::{
     hands::quiet,
-    queue::{NO_STORM, QUICK, fast, on_racks, wide},
+    queue::{QUICK, fast, on_racks, wide},
     shared::{Stage, by_itself, on_its_own},
 };
 
 /// Why a node waits whose start would pass a limit.
 const BUDGET: &str = "BudgetExhausted";
-
-fn rest() -> String {
-    format!("{NO_STORM}{QUICK}")
-}
 
 /// Another policy over the same nodes, for other conditions, that allows none of them out.
 async fn stingy(stage: &Stage, spec: &str) {
@@ -41,7 +37,7 @@ spec:
 fn a_policy_without_budget_keeps_every_policy_from_its_nodes_unless_it_enforces_nothing() {
     on_racks("overlap", 1, 3, wide(1), |stage| async move {
         stingy(&stage, "mode: DryRun").await;
-        stage.budgeted("{maxUnavailable: 1}", &rest()).await;
+        stage.budgeted("{maxUnavailable: 1}", QUICK).await;
         stage.sicken(&stage.nodes[0], "[P6] deadlock").await;
         stage.run_in(&stage.nodes[0], Step::Succeeded).await;
 
@@ -64,7 +60,7 @@ fn a_policy_without_budget_keeps_every_policy_from_its_nodes_unless_it_enforces_
 fn a_suspended_policy_still_bounds_what_others_do_to_its_nodes() {
     on_racks("suspended", 1, 3, wide(1), |stage| async move {
         stingy(&stage, "mode: Enforce\n  suspended: true").await;
-        stage.budgeted("{maxUnavailable: 1}", &rest()).await;
+        stage.budgeted("{maxUnavailable: 1}", QUICK).await;
         stage.sicken(&stage.nodes[0], "[P6] deadlock").await;
         let waits = stage.waiting(&stage.nodes[0], BUDGET).await;
         assert!(waits.message.contains("suspended-stingy"), "{}", waits.message);
@@ -90,7 +86,7 @@ fn cordons_of_others_and_nodes_that_are_not_ready_count() {
         stage.cordon(&nodes[8]).await;
         stage.machine(&nodes[9]).power_off().await.unwrap();
         stage.is_not_ready(&nodes[9]).await;
-        stage.budgeted("{maxUnavailable: \"30%\"}", &rest()).await;
+        stage.budgeted("{maxUnavailable: \"30%\"}", QUICK).await;
         stage.sicken(&nodes[0], "[P6] deadlock").await;
         let waits = stage.waiting(&nodes[0], BUDGET).await;
         for out in &nodes[7..] {
@@ -108,18 +104,18 @@ fn cordons_of_others_and_nodes_that_are_not_ready_count() {
 
 /// The defaults of policy and cluster.
 fn small() -> ClusterOptions {
-    ClusterOptions { fleet: fast(), ..ClusterOptions::default() }
+    ClusterOptions { fleet: fast(), config: Some("{}\n".to_owned()), ..ClusterOptions::default() }
 }
 
 async fn one_node(stage: Stage) {
-    stage.policy("Enforce", QUICK).await;
+    stage.budgeted("{}", QUICK).await;
     stage.sicken(&stage.nodes[0], "[P6] deadlock").await;
     stage.all_healed(&stage.nodes).await;
     stage.finish_within(Limits { out: Some(1), ..Limits::default() }).await;
 }
 
 async fn three_nodes(stage: Stage) {
-    stage.policy("Enforce", &rest()).await;
+    stage.budgeted("{}", QUICK).await;
     for (node, priority) in stage.nodes.iter().zip([6, 4, 2]) {
         stage.sicken(node, &format!("[P{priority}] deadlock")).await;
     }
@@ -132,7 +128,7 @@ async fn three_nodes(stage: Stage) {
 async fn four_nodes(stage: Stage) {
     let (persons, sick) = (stage.nodes[3].clone(), stage.nodes[0].clone());
     stage.cordon(&persons).await;
-    stage.budgeted("{maxUnavailable: \"25%\"}", &rest()).await;
+    stage.budgeted("{maxUnavailable: \"25%\"}", QUICK).await;
     stage.sicken(&sick, "[P6] deadlock").await;
     let waits = stage.waiting(&sick, BUDGET).await;
     assert!(waits.message.contains(&persons), "{}", waits.message);

@@ -1,11 +1,14 @@
 //! What becomes of a run when its trigger clears, or does not.
 
+use std::time::Duration;
+
 use rerail_api::remediation::StepName;
 use rerail_core::step::Step;
-use rerail_fleet::{EventKind, Fault};
+use rerail_e2e::ClusterOptions;
+use rerail_fleet::{EventKind, Fault, FleetOptions};
 
 use crate::{
-    shared::{CONDITION, SHORT, Stage, play, said},
+    shared::{CONDITION, SHORT, Stage, alone, play, said},
     workloads::PATIENT,
 };
 
@@ -158,7 +161,11 @@ fn a_trigger_has_to_be_clear_for_as_long_as_the_policy_says() {
 
 #[test]
 fn a_machine_without_a_word_about_its_trigger_is_held() {
-    play("clear-silent", 1, |stage| async move {
+    // Whoever writes conditions repeats them every minute, otherwise.
+    let condition_interval = Duration::from_secs(3600);
+    let fleet = FleetOptions { condition_interval, ..FleetOptions::default() };
+    let silent = ClusterOptions { fleet, ..ClusterOptions::default() };
+    alone("clear-silent", 1, silent, |stage| async move {
         let node = stage.nodes[0].clone();
         stage.policy("Enforce", &format!("{IMPATIENT}}}")).await;
         stage.inject(&node, Fault::ConditionsStay);

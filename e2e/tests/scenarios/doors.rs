@@ -9,7 +9,7 @@ use rerail_core::step::Step;
 use rerail_e2e::{Cluster, PATIENCE, program, wait_for};
 use rerail_fleet::Fault;
 
-use crate::shared::{Stage, play, said};
+use crate::shared::{ANOTHER, Stage, play, said};
 
 /// A machine that is not cured is held soon.
 pub const IMPATIENT: &str = "
@@ -58,7 +58,7 @@ fn a_held_run_is_tried_again_from_the_drain_on_as_a_new_attempt() {
         let answer = rerail(stage.cluster(), &["retry", &name]).await;
         assert!(answer.status.success(), "{}", words(&answer));
         assert!(words(&answer).contains("asked for retry 1"), "{}", words(&answer));
-        stage.waiting(&node, "BudgetExhausted").await;
+        stage.waiting(&node, ANOTHER).await;
         let refused = rerail(stage.cluster(), &["retry", &busy.name_any()]).await;
         assert!(!refused.status.success());
         assert!(words(&refused).contains("is in step Draining, not Held"), "{}", words(&refused));

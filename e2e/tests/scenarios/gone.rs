@@ -13,7 +13,7 @@ use rerail_fleet::Fault;
 use serde_json::json;
 
 use crate::{
-    shared::{Stage, alone, play},
+    shared::{ANOTHER, Stage, alone, play},
     workloads::PATIENT,
 };
 
@@ -46,7 +46,7 @@ fn a_run_that_is_deleted_by_force_in_mid_drain_gives_its_node_back() {
         let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
         let run = stage.blocked_drain(&node, PATIENT).await;
         stage.sicken(&other, "task blocked").await;
-        stage.waiting(&other, "BudgetExhausted").await;
+        stage.waiting(&other, ANOTHER).await;
         stage
             .edit_policy(json!({ "nodes": { "selector": { "matchLabels": {
             "pool": "gone-drain", "kubernetes.io/hostname": other } } } }))
@@ -71,8 +71,7 @@ fn a_run_that_is_deleted_by_force_while_its_machine_is_down_keeps_its_place_unti
         stage.goes_down(&node).await;
         stage.sicken(&other, "task blocked").await;
         delete_by_force(&stage, &run).await;
-        let waits = stage.waiting(&other, "BudgetExhausted").await;
-        assert!(waits.message.contains("deleted by force"), "{}", waits.message);
+        stage.waiting(&other, ANOTHER).await;
         let marks = stage.marks(&node).await;
         assert_eq!((marks.cordoned, marks.owner), (true, run.uid()));
         // The truth log judges in the end whether two machines were down at a time.
@@ -100,8 +99,7 @@ fn a_mark_that_is_found_at_the_start_keeps_a_place_and_one_that_appears_later_do
         stage.sicken(&other, "task blocked").await;
         let options = OperatorOptions { name: "second".into(), ..OperatorOptions::default() };
         let operator = Operator::start(&stage.cluster().plane, options).await.unwrap();
-        let waits = stage.waiting(&other, "BudgetExhausted").await;
-        assert!(waits.message.contains("deleted by force"), "{}", waits.message);
+        stage.waiting(&other, ANOTHER).await;
         assert!(stage.is_cordoned(&node).await);
         // A kubelet can write any annotation on its own node.
         let mark = json!({ "metadata": { "annotations": { names::CORDONED_BY: "forged" } } });

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_secs(4);
 
 /// For this long it may still be at work on what has just happened.
-const RESTLESS: Duration = Duration::from_secs(20);
+const RESTLESS: Duration = Duration::from_secs(60);
 
 impl Stage {
     pub async fn patch_node(&self, node: &str, manager: &str, patch: Value) {

@@ -8,7 +8,7 @@ use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
 use rerail_fleet::{EventKind, Fault, FleetOptions, Pool};
 
-use crate::shared::{SHORT, Stage, alone, by_itself, on_its_own, play, said, talkative};
+use crate::shared::{ANOTHER, SHORT, Stage, alone, by_itself, on_its_own, play, said, talkative};
 
 /// Longer than a vanished Pod may still act (70 s), and patience on top.
 const UNTIL_CERTAIN: Duration = Duration::from_secs(160);
@@ -40,7 +40,7 @@ async fn hangs(stage: Stage) {
     let run = stage.run_in(&node, Step::Withdrawing).await;
     assert_eq!(run.status.unwrap().steps.pop().unwrap().reason, "RebootTimeout");
     stage.sicken(&other, "deadlock").await;
-    stage.waiting(&other, "BudgetExhausted").await;
+    stage.waiting(&other, ANOTHER).await;
     // Reports of the kubelet that come meanwhile prove nothing.
     certain(&stage, &node, Step::Held, 1).await;
     stage.is_held(&node, "NoBoot", "the reboot was started, and the node still reports").await;
@@ -119,7 +119,7 @@ async fn keeps_its_boot_id(stage: Stage) {
 fn reboots_that_hang_or_start_late_or_are_not_reported_are_waited_for_and_boot_nothing_twice() {
     by_itself(async {
         futures::join!(
-            on_its_own("reboot-hangs", Pool::new("reboot-hangs", 2, 1), talkative(), hangs),
+            on_its_own("reboot-hangs", Pool::new("reboot-hangs", 2, 2), talkative(), hangs),
             on_its_own("reboot-late", Pool::new("reboot-late", 1, 1), talkative(), starts_late),
             on_its_own(
                 "reboot-same",

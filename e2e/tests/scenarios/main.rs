@@ -13,6 +13,7 @@ mod budgets;
 mod claims;
 mod clearing;
 mod clock;
+mod config;
 mod cordons;
 mod doors;
 mod drain;

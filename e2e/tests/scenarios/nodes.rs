@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     hands::quiet,
-    shared::{SHORT, Stage, admin, play, play_on, said},
+    shared::{ANOTHER, SHORT, Stage, admin, play, play_on, said},
     workloads::PATIENT,
 };
 
@@ -29,7 +29,7 @@ fn a_node_that_goes_in_mid_drain_ends_its_run_and_frees_the_place() {
         let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
         stage.blocked_drain(&node, PATIENT).await;
         stage.sicken(&other, "deadlock").await;
-        stage.waiting(&other, "BudgetExhausted").await;
+        stage.waiting(&other, ANOTHER).await;
         stage.cluster().fleet.delete_node(&node).await.unwrap();
         let run = stage.run_in(&node, Step::Cancelled).await;
         assert_eq!(said(&run).0, "NodeReplaced");
@@ -67,7 +67,7 @@ async fn rebooting(stage: &Stage) -> kube::core::ObjectMeta {
     stage.sicken(&node, "deadlock").await;
     stage.goes_down(&node).await;
     stage.sicken(&other, "deadlock").await;
-    stage.waiting(&other, "BudgetExhausted").await;
+    stage.waiting(&other, ANOTHER).await;
     stage.run_in(&node, Step::Rebooting).await.metadata
 }
 
@@ -78,9 +78,9 @@ fn a_node_that_goes_while_rebooting_keeps_its_place_until_nothing_can_act_any_mo
         rebooting(&stage).await;
         stage.cluster().fleet.delete_node(&node).await.unwrap();
         let run = stage.run_in(&node, Step::Withdrawing).await;
-        assert_eq!(said(&run).0, "NodeReplaced");
+        assert_eq!(run.status.unwrap().steps.pop().unwrap().reason, "NodeReplaced");
         quiet().await;
-        stage.waiting(&other, "BudgetExhausted").await;
+        stage.waiting(&other, ANOTHER).await;
         let run = stage.run_in(&node, Step::Cancelled).await;
         assert_eq!(said(&run).0, "NodeReplaced");
         stage.run_in(&other, Step::Succeeded).await;
@@ -217,7 +217,7 @@ fn a_machine_that_does_not_boot_keeps_its_place_until_a_person_says_that_it_is_o
         let steps = run.status.clone().unwrap().steps;
         assert_eq!(steps.last().unwrap().reason, "RebootTimeout");
         stage.sicken(&other, "deadlock").await;
-        stage.waiting(&other, "BudgetExhausted").await;
+        stage.waiting(&other, ANOTHER).await;
         quiet().await;
         let marks = stage.marks(&node).await;
         assert_eq!((marks.cordoned, marks.owner), (true, run.uid()));

@@ -4,26 +4,24 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rerail_api::NodeRemediation;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, ResourceExt};
+use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
 use rerail_fleet::{FleetOptions, Pool};
 
 use crate::{
     api_faults::brisk,
-    shared::{Stage, alone_on},
+    shared::{CONDITION, Stage, alone_on},
 };
 
 /// Runs that take about two seconds, for policies with a budget of their own.
 pub const QUICK: &str = "
-  drain: {timeout: 60s, unmanaged: Delete}
+  drain: {timeout: 5m, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   verify: {ready: 100ms, timeout: 60s}
   attempts: {max: 3, per: 1h, backoff: 1s}";
-
-/// Many nodes with one condition are no storm here.
-pub const NO_STORM: &str = "
-  breaker: {correlated: 1000}";
 
 /// A cluster that leaves all limits to the policies, but for the number of racks.
 pub fn wide(max_domains: u32) -> ClusterOptions {
@@ -53,6 +51,16 @@ pub fn on_racks<F: Future<Output = ()>>(
     alone_on(pool, Pool::new(pool, racks * nodes, racks), options, scenario);
 }
 
+fn is_sick(node: &Node) -> bool {
+    let status = node.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_ == CONDITION && c.status == "True")
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
 /// One run, as the truth of its order.
 #[derive(Debug, Clone)]
 pub struct Admission {
@@ -73,6 +81,26 @@ impl Stage {
         for node in nodes {
             self.run_in(node, Step::Succeeded).await;
         }
+    }
+
+    /// Waits until no node of the stage is sick, cordoned or under way.
+    pub async fn everything_is_healed(&self) {
+        let look = || async {
+            let runs = self.cluster().runs().list(&Default::default()).await;
+            let runs = runs.map_err(|error| error.to_string())?.items;
+            let is_open = |run: &&NodeRemediation| match run.status.as_ref().map(|s| &s.step) {
+                Some(StepName::Known(step)) => !step.is_terminal(),
+                Some(StepName::Unknown(_)) | None => true,
+            };
+            let open: Vec<_> = runs.iter().filter(is_open).map(ResourceExt::name_any).collect();
+            let nodes: Api<Node> = Api::all(self.cluster().client.clone());
+            let nodes = nodes.list(&Default::default()).await.map_err(|error| error.to_string())?;
+            let sick = nodes.items.iter().filter(|node| is_sick(node) || is_cordoned(node));
+            let sick: Vec<_> = sick.map(ResourceExt::name_any).collect();
+            let well = open.is_empty() && sick.is_empty();
+            if well { Ok(()) } else { Err(format!("open {open:?}, sick or cordoned {sick:?}")) }
+        };
+        wait_for("every node to be healed", PATIENCE, look).await.unwrap();
     }
 
     /// The runs of the stage's nodes that were admitted so far, in that order.

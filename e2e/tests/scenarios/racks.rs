@@ -4,13 +4,9 @@ use rerail_core::step::Step;
 use rerail_fleet::{Fault, truth::Limits};
 
 use crate::{
-    queue::{Admission, NO_STORM, QUICK, on_racks, wide},
+    queue::{Admission, QUICK, on_racks, wide},
     shared::Stage,
 };
-
-fn rest() -> String {
-    format!("{NO_STORM}{QUICK}")
-}
 
 fn racks(admissions: &[Admission]) -> Vec<&str> {
     let mut racks: Vec<_> = admissions.iter().map(|admission| admission.domain.as_str()).collect();
@@ -28,7 +24,7 @@ fn a_whole_rack_is_healed_at_once_and_one_rack_after_the_other() {
         for node in &stage.nodes {
             stage.sicken(node, "[P6] task umount blocked").await;
         }
-        stage.budgeted("{maxUnavailable: \"34%\"}", &rest()).await;
+        stage.budgeted("{maxUnavailable: \"34%\"}", QUICK).await;
         stage.all_healed(&stage.nodes).await;
         let admissions = stage.admissions().await;
         assert_eq!(racks(&admissions).len(), 3, "{admissions:?}");
@@ -48,7 +44,7 @@ fn an_urgent_node_elsewhere_closes_the_rack() {
         for node in slow {
             stage.inject(node, Fault::SlowBoot { factor: 80 });
         }
-        stage.budgeted("{maxUnavailable: 2}", &rest()).await;
+        stage.budgeted("{maxUnavailable: 2}", QUICK).await;
         for node in slow {
             stage.goes_down(node).await;
         }
@@ -75,10 +71,11 @@ fn equally_urgent_racks_do_not_take_turns() {
             stage.sicken(a, "[P6] task umount blocked").await;
             stage.sicken(b, "[P6] task umount blocked").await;
         }
-        // So that the two that are under way do not end in the same moment.
-        stage.inject(&one[1], Fault::SlowBoot { factor: 40 });
-        stage.inject(&other[1], Fault::SlowBoot { factor: 40 });
-        stage.budgeted("{maxUnavailable: 2}", &rest()).await;
+        // One of the first rack is under way for as long as the others of it need.
+        stage.guard(&one[1]).await;
+        stage.budgeted("{maxUnavailable: 2}", QUICK).await;
+        stage.all_healed([&one[0], &one[2], &one[3]]).await;
+        stage.release().await;
         stage.all_healed(&stage.nodes).await;
         let admissions = stage.admissions().await;
         assert_eq!(racks(&admissions).len(), 2, "{admissions:?}");
@@ -91,7 +88,7 @@ fn a_rack_whose_label_changes_in_mid_run_stays_the_rack_that_was_begun() {
     on_racks("relabelled", 2, 2, wide(1), |stage| async move {
         let rack = "node-restriction.kubernetes.io/rack";
         let (moved, there) = (stage.nodes[0].clone(), stage.nodes[2].clone());
-        stage.budgeted("{maxUnavailable: 2}", &rest()).await;
+        stage.budgeted("{maxUnavailable: 2}", QUICK).await;
         stage.inject(&moved, Fault::SlowBoot { factor: 80 });
         stage.sicken(&moved, "[P6] task umount blocked").await;
         let before = stage.run_in(&moved, Step::Rebooting).await.status.unwrap().failure_domain;

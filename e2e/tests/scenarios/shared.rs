@@ -30,6 +30,16 @@ use crate::turns;
 /// Outlives every test: what runs on it must not end with the test that came first.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
+/// Why a node waits while another one is under way: unless a scenario says otherwise, each node is a
+/// rack of its own, and one rack is open at a time. So a run that is held keeps nobody waiting.
+pub const ANOTHER: &str = "OtherDomainsOpen";
+
+/// No limits but that, since most scenarios have one or two nodes, of which half would be too many.
+const UNLIMITED: &str = "\n  budget: {maxUnavailable: 100%}";
+
+/// Many nodes with one condition are no storm.
+const NO_STORM: &str = "\n  breaker: {correlated: 1000}";
+
 /// The condition that the scenarios use.
 pub const CONDITION: &str = "KernelDeadlock";
 
@@ -39,7 +49,8 @@ pub struct Shared {
     pub operator: Operator,
 }
 
-async fn start(options: ClusterOptions) -> Shared {
+async fn start(mut options: ClusterOptions) -> Shared {
+    options.config.get_or_insert("maxUnavailable: 100%\n".to_owned());
     let cluster = Cluster::start(options).await.unwrap();
     let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
     Shared { cluster, operator }
@@ -59,7 +70,7 @@ pub fn behind_proxy<F: Future<Output = ()>>(
         let through = Some(proxy.url());
         let options = OperatorOptions { through, ..OperatorOptions::default() };
         let operator = Operator::start(&cluster.plane, options).await.unwrap();
-        let nodes = cluster.add_pool(&Pool::new(pool, nodes, 1)).await.unwrap();
+        let nodes = cluster.add_pool(&Pool::new(pool, nodes, nodes)).await.unwrap();
         let shared = Arc::new(Shared { cluster, operator });
         scenario(Stage { shared, pool, nodes }, proxy).await;
     });
@@ -72,7 +83,7 @@ pub fn alone<F: Future<Output = ()>>(
     options: ClusterOptions,
     scenario: impl FnOnce(Stage) -> F,
 ) {
-    alone_on(pool, Pool::new(pool, nodes, 1), options, scenario);
+    alone_on(pool, Pool::new(pool, nodes, nodes), options, scenario);
 }
 
 /// The same on machines of a kind.
@@ -123,7 +134,7 @@ pub fn play<F: Future<Output = ()>>(
     nodes: usize,
     scenario: impl FnOnce(Stage) -> F,
 ) {
-    play_on(pool, Pool::new(pool, nodes, 1), scenario);
+    play_on(pool, Pool::new(pool, nodes, nodes), scenario);
 }
 
 /// Plays a scenario in its turn, on machines of a kind. What a scenario that fails leaves behind is
@@ -193,6 +204,8 @@ impl Stage {
     /// The same with a trigger of its own.
     pub async fn policy_on(&self, mode: &str, trigger: &str, rest: &str) {
         let pool = self.pool;
+        let budget = if rest.contains("budget:") { "" } else { UNLIMITED };
+        let breaker = if rest.contains("breaker:") { "" } else { NO_STORM };
         let yaml = format!(
             "apiVersion: rerail.dev/v1alpha1
 kind: RemediationPolicy
@@ -200,7 +213,7 @@ metadata: {{name: {pool}}}
 spec:
   mode: {mode}
   nodes: {{selector: {{matchLabels: {{pool: {pool}}}}}}}
-  triggers: [{trigger}]{rest}"
+  triggers: [{trigger}]{budget}{breaker}{rest}"
         );
         self.cluster().apply(&yaml).await.unwrap();
     }

@@ -16,7 +16,7 @@ use rerail_fleet::{Fleet, FleetOptions, Pool};
 use rerail_proxy::Proxy;
 use serde::de::DeserializeOwned;
 
-use crate::{CONFIG, Error, kubeconfig::config};
+use crate::{Error, kubeconfig::config};
 
 /// What a cluster is to be like.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +25,7 @@ pub struct ClusterOptions {
     pub plane: Options,
     /// The machines.
     pub fleet: FleetOptions,
-    /// The operator's configuration for the whole cluster; [`crate::CONFIG`] without one.
+    /// The operator's configuration for the whole cluster; the one that `config/` ships without one.
     pub config: Option<String>,
 }
 
@@ -70,7 +70,9 @@ impl Cluster {
         let fleet = plane.kubeconfig_for_user("rerail-fleet", &[])?;
         let fleet = Fleet::start(config(&fleet).await?, options.fleet)?;
         let cluster = Cluster { fleet, client, kubeconfig, plane };
-        cluster.configure(options.config.as_deref().unwrap_or(CONFIG)).await?;
+        if let Some(text) = &options.config {
+            cluster.configure(text).await?;
+        }
         Ok(cluster)
     }
 

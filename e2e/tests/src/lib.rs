@@ -22,5 +22,4 @@ pub use judge::{Verdict, judge};
 pub use kubeconfig::{config, with_token_file};
 pub use lease::{LEASE, LEDGER};
 pub use operator::{BRIEF_LEASE, Operator, OperatorOptions, Requests};
-pub use settings::{CONFIG, CONFIG_MAP};
 pub use wait::{PATIENCE, wait_for};

@@ -13,18 +13,6 @@ use serde_json::json;
 
 use crate::{Cluster, Error, PATIENCE, cluster::root, from_yaml, wait_for};
 
-/// Name of the ConfigMap, in [`names::SYSTEM_NAMESPACE`].
-pub const CONFIG_MAP: &str = "rerail-config";
-
-/// What every cluster has unless a scenario says otherwise: the defaults.
-pub const CONFIG: &str = "topologyKeys:
-- topology.kubernetes.io/zone
-- node-restriction.kubernetes.io/rack
-maxUnavailable: 20%
-minFloor: 1
-maxDomains: 1
-";
-
 impl Cluster {
     /// The ConfigMaps of the operator's namespace.
     pub fn config_maps(&self) -> Api<ConfigMap> {
@@ -35,17 +23,17 @@ impl Cluster {
     pub async fn configure(&self, text: &str) -> Result<(), Error> {
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": CONFIG_MAP, "namespace": names::SYSTEM_NAMESPACE },
-            "data": { "config.yaml": text },
+            "metadata": { "name": names::CONFIG_CONFIG_MAP, "namespace": names::SYSTEM_NAMESPACE },
+            "data": { names::CONFIG_KEY: text },
         });
         let params = PatchParams::apply("e2e").force();
-        self.config_maps().patch(CONFIG_MAP, &params, &Patch::Apply(map)).await?;
+        self.config_maps().patch(names::CONFIG_CONFIG_MAP, &params, &Patch::Apply(map)).await?;
         Ok(())
     }
 
     /// Takes the configuration away.
     pub async fn unconfigure(&self) -> Result<(), Error> {
-        self.config_maps().delete(CONFIG_MAP, &DeleteParams::default()).await?;
+        self.config_maps().delete(names::CONFIG_CONFIG_MAP, &DeleteParams::default()).await?;
         Ok(())
     }
 
