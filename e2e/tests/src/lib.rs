@@ -5,6 +5,7 @@
 mod brisk;
 mod cargo;
 mod cluster;
+mod election;
 mod error;
 mod judge;
 pub mod kill;
@@ -12,14 +13,17 @@ mod kubeconfig;
 mod lease;
 mod operator;
 mod settings;
+mod terms;
 mod wait;
 
 pub use brisk::{Brisk, Story};
 pub use cargo::{cargo, program};
 pub use cluster::{Cluster, ClusterOptions, from_yaml};
+pub use election::Election;
 pub use error::Error;
 pub use judge::{Verdict, judge};
 pub use kubeconfig::{config, with_token_file};
 pub use lease::{LEASE, LEDGER};
-pub use operator::{BRIEF_LEASE, Operator, OperatorOptions, Requests};
+pub use operator::{Operator, OperatorOptions, Requests};
+pub use terms::{Term, Terms, stale_effects};
 pub use wait::{PATIENCE, wait_for};

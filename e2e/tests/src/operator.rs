@@ -6,16 +6,7 @@ use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Error, kubeconfig::through, program, wait_for};
-
-/// Times of leader election for scenarios that would otherwise wait for the default ones: a Lease that
-/// nobody renews is free after four seconds, and
-/// renewals are rare beside what a run asks for.
-pub const BRIEF_LEASE: [&str; 3] = [
-    "--leader-elect-lease-duration=4s",
-    "--leader-elect-renew-deadline=3500ms",
-    "--leader-elect-retry-period=2s",
-];
+use crate::{Election, Error, kubeconfig::through, program, wait_for};
 
 /// How an operator is started.
 #[derive(Debug, Clone)]
@@ -26,6 +17,8 @@ pub struct OperatorOptions {
     pub name: String,
     /// Name of the Pod that it takes itself for; without one, the name of its process.
     pub pod_name: Option<String>,
+    /// The times of leader election.
+    pub election: Election,
     /// More arguments.
     pub arguments: Vec<String>,
     /// Its kubeconfig; without one, one of its ServiceAccount with a token that is good for a day.
@@ -40,6 +33,7 @@ impl Default for OperatorOptions {
             program: None,
             name: "rerail-operator".into(),
             pod_name: None,
+            election: Election::SHORT,
             arguments: Vec::new(),
             kubeconfig: None,
             through: None,
@@ -78,7 +72,7 @@ impl Requests {
 }
 
 /// A running operator.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Operator {
     name: String,
     pod_name: String,
@@ -102,6 +96,7 @@ impl Operator {
             format!("--listen=127.0.0.1:{port}"),
             format!("--pod-name={pod_name}"),
         ];
+        argv.extend(options.election.arguments());
         argv.extend(options.arguments);
         let env = vec!["RUST_LOG=info,rerail_operator=debug".to_owned()];
         plane.run(&Component { name: options.name.clone(), argv, env, guest: true })?;
@@ -169,6 +164,11 @@ impl Operator {
         &self.name
     }
 
+    /// The Pod that it takes itself for.
+    pub fn pod_name(&self) -> &str {
+        &self.pod_name
+    }
+
     /// One of its pages, such as `/metrics`; `Err` with what was answered instead of 200.
     pub async fn get(&self, path: &str) -> Result<String, String> {
         let text = |error: std::io::Error| error.to_string();
@@ -218,13 +218,20 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 #[cfg(test)]
+impl Operator {
+    /// One that does not run.
+    pub(crate) fn named(name: &str) -> Self {
+        Operator { name: name.to_owned(), pod_name: name.to_owned(), port: 0 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_term_is_told_from_that_of_another_operator() {
-        let pod_name = "rerail-operator-a".to_owned();
-        let operator = Operator { name: pod_name.clone(), pod_name, port: 0 };
+        let operator = Operator::named("rerail-operator-a");
         assert!(operator.bore("rerail-operator-a-4711-1-2"));
         assert!(!operator.bore("rerail-operator-ab-4711-1-2"));
         assert!(!operator.bore("rerail-operator-b-4711-1-2"));
