@@ -5,6 +5,7 @@ use futures::future::join_all;
 use rerail_core::step::Step;
 use rerail_e2e::{PATIENCE, wait_for};
 use rerail_fleet::{Pool, truth::Limits};
+use serde_json::json;
 
 use crate::{
     hands::quiet,
@@ -17,7 +18,7 @@ const OTHER: &str = "DiskFailing";
 
 const BREAKER: &str = "
   budget: {maxUnavailable: 100%, maxDomains: 2}
-  breaker: {correlated: \"25%\", window: 8s}";
+  breaker: {correlated: \"25%\", window: 15s}";
 
 async fn policy(stage: &Stage) {
     let pool = stage.pool;
@@ -27,6 +28,7 @@ kind: RemediationPolicy
 metadata: {{name: {pool}}}
 spec:
   mode: Enforce
+  suspended: true
   nodes: {{selector: {{matchLabels: {{pool: {pool}}}}}}}
   triggers: [{{condition: {{type: {CONDITION}}}}}, {{condition: {{type: {OTHER}}}}}]{BREAKER}{QUICK}"
     );
@@ -75,8 +77,9 @@ async fn of_the_storm(stage: &Stage) -> Vec<Admission> {
 }
 
 async fn begun(stage: &Stage) {
-    breaks_out(stage).await;
     policy(stage).await;
+    breaks_out(stage).await;
+    stage.edit_policy(json!({ "suspended": false })).await;
     is_open(stage, true).await;
 }
 

@@ -18,8 +18,6 @@ impl Election {
     pub const DEFAULT: Self = Self::millis(15_000, 10_000, 5_000);
     /// Nobody waits long for the next leader, and a busy machine loses none.
     pub const SHORT: Self = Self::millis(3_000, 2_000, 1_000);
-    /// For very many deaths, one after the other.
-    pub const SHORTEST: Self = Self::millis(1_000, 700, 300);
 
     const fn millis(lease: u64, renew_deadline: u64, retry_period: u64) -> Self {
         Election {

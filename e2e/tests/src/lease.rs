@@ -75,7 +75,7 @@ impl Cluster {
         copy.metadata.resource_version = None;
         // An update without a resourceVersion overwrites whatever is there.
         match self.leases().replace(LEASE, &Default::default(), &copy).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {
+            Err(error) if is_not_found(&error) => {
                 self.leases().create(&Default::default(), &copy).await?;
             }
             other => drop(other?),
@@ -89,6 +89,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes the Lease from its holder, as if it had run out; its ledger stays. Nothing happens where
+    /// there is none yet.
+    pub async fn expire_lease(&self) -> Result<(), Error> {
+        match self.edit_lease(json!({ "spec": { "holderIdentity": "" } })).await {
+            Err(Error::Kube(error)) if is_not_found(&error) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Changes the Lease: a JSON merge patch.
     pub async fn edit_lease(&self, patch: Value) -> Result<(), Error> {
         let patch = kube::api::Patch::Merge(patch);
@@ -100,4 +109,8 @@ impl Cluster {
     pub async fn garble_ledger(&self, text: &str) -> Result<(), Error> {
         self.edit_lease(json!({ "metadata": { "annotations": { LEDGER: text } } })).await
     }
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

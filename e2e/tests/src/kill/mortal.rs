@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::orders::{Dies, Order, Request, Said};
-use crate::{Election, Error, program};
+use crate::{Error, program};
 
 /// How such operators are started: all of them alike, so that one carries on what another began.
 #[derive(Debug, Clone)]
@@ -42,7 +42,6 @@ impl Program {
             .arg("operator")
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .arg("--listen=127.0.0.1:0")
-            .args(Election::SHORTEST.arguments())
             .env("RUST_LOG", "info,rerail_operator=debug")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -141,7 +141,7 @@ impl Sweep<'_> {
             died_at = Instant::now();
             kills.push((dies, false));
             let next = trial.second.clone().map_or(Order::Live, Order::Die);
-            self.operator = self.program.start(&next).await?;
+            self.replace(&next).await?;
         } else {
             self.outcome.not_reached.push(trial.first.clone());
         }
@@ -149,7 +149,7 @@ impl Sweep<'_> {
             if let Some(dies) = self.dies_or_ends(node, trial).await? {
                 died_at = Instant::now();
                 kills.push((dies, true));
-                self.operator = self.program.start(&Order::Live).await?;
+                self.replace(&Order::Live).await?;
             } else {
                 self.outcome.not_reached.push(second.clone());
             }
@@ -182,8 +182,17 @@ impl Sweep<'_> {
     /// none of the run's, is replaced.
     async fn order(&mut self, order: &Order) -> Result<(), Error> {
         if self.operator.order(order).await?.is_some() {
-            self.operator = self.program.start(order).await?;
+            self.replace(order).await?;
         }
+        Ok(())
+    }
+
+    /// Starts an operator in the place of one that has died. What that one held of the Lease is taken
+    /// from it: the next one would wait until it had run out. So the Lease may last long, and renewals
+    /// are rare among the requests that are counted.
+    async fn replace(&mut self, order: &Order) -> Result<(), Error> {
+        self.brisk.cluster.expire_lease().await?;
+        self.operator = self.program.start(order).await?;
         Ok(())
     }
 
