@@ -57,6 +57,7 @@ impl Cluster {
                 "crds",
                 "config/namespaces.yaml",
                 "config/rbac",
+                "config/operator/config.yaml",
                 "e2e/fleet/rbac.yaml",
                 "e2e/tests/rbac.yaml",
             ] {
