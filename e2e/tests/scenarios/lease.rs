@@ -106,6 +106,10 @@ fn a_ledger_that_nobody_can_read_freezes_the_operators_until_a_person_takes_it_a
             let none = json!({ "metadata": { "annotations": { LEDGER: null } } });
             pair.cluster().edit_lease(none).await.unwrap();
             run = recovered(&pair, &run).await;
+            for operator in &pair.operators {
+                let ready = || async { operator.get("/readyz").await };
+                wait_for("the operator to be ready again", PATIENCE, ready).await.unwrap();
+            }
         }
         both_are_healed(pair).await;
     });

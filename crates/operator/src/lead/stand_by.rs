@@ -55,7 +55,13 @@ pub(crate) async fn acquire(
                     Some(times.retry / 5)
                 }
             },
-            Some(Decision::Wait { until }) => Some(until.saturating_sub(now)),
+            Some(Decision::Wait { until }) => {
+                // Somebody has written it since; whether it can be read shows when it is free.
+                if frozen.take().is_some() {
+                    shared.deps.metrics.set_frozen(None);
+                }
+                Some(until.saturating_sub(now))
+            }
             Some(Decision::Renew | Decision::StepDown(_)) | None => None,
         };
         let timer = async {
