@@ -110,6 +110,12 @@ pub async fn pauses(client: &Client) -> Result<Pauses, CallError> {
     Ok(pause::pauses(found.as_ref()))
 }
 
+/// Reads the configuration of the cluster.
+pub async fn config(client: &Client) -> Result<Option<ConfigMap>, CallError> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    in_list(&config_maps, "ConfigMap", names::CONFIG_CONFIG_MAP).await
+}
+
 /// Reads the pods of a node, completely.
 pub async fn pods(client: &Client, node: &str) -> Result<Vec<Pod>, CallError> {
     let pods: Api<Pod> = Api::all(client.clone());

@@ -11,6 +11,7 @@ mod sequences;
 
 use super::*;
 use crate::{
+    budget::CountOrPercent,
     facts::{LastRemediation, LastRun, Pause, PauseScope, Ready},
     policy::{Ageing, Breaker, Budget, Mode, NodeSelector, Requirement, TypePattern},
     priority::PriorityRange,
@@ -29,7 +30,8 @@ fn policy() -> Policy {
         priority: PriorityRange { min: 0, max: 99, default: 9 },
         ageing: Ageing::default(),
         budget: Budget::default(),
-        breaker: Breaker::default(),
+        // Many of these worlds are storms; the breaker has tests of its own.
+        breaker: Breaker { correlated: CountOrPercent::Count(u32::MAX), ..Breaker::default() },
         contract: contract(),
     }
 }

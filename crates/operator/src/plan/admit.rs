@@ -162,7 +162,7 @@ pub async fn admit(
     Ok(outcome)
 }
 
-/// The fresh reads: nodes and policies of the set, the kill switch, all runs, and the Lease. A node or
+/// The fresh reads: nodes and policies of the set, kill switch, configuration, all runs, and the Lease. A node or
 /// policy that cannot be read fails by itself.
 async fn look(
     context: &Context,
@@ -188,16 +188,22 @@ async fn look(
         .collect::<Vec<_>>();
     let lease = &context.term.lease;
     let shared = async {
-        let calls = async { tokio::try_join!(check::pauses(client), check::all_runs(context)) };
+        let calls = async {
+            tokio::try_join!(check::pauses(client), check::config(client), check::all_runs(context))
+        };
         let (confirmed, read) = tokio::join!(lease.confirm(), calls);
         confirmed?;
         Ok::<_, SetError>(read?)
     };
     let (nodes, read_policies, shared) = tokio::join!(nodes, policies, shared);
-    let (pauses, runs) = shared?;
+    let (pauses, config, runs) = shared?;
 
     let (mut world, _) = world::from_caches(context, context.now());
     world.pauses = Some(pauses);
+    // One that is not good any more leaves the last good one in force.
+    if let Ok(config) = convert::config::config(config.as_ref()) {
+        world.config = Some(config);
+    }
     for (name, node) in nodes {
         match node {
             Ok(Some(node)) => {
@@ -209,8 +215,21 @@ async fn look(
             Err(error) => outcome.failed.push((name, error.into())),
         }
     }
+    let policies = take_in(&mut world, read_policies, chosen, outcome);
+    let release = world::look_at_runs(context, &mut world, world::every_run(&runs));
+    world::look_away(&mut world, resting);
+    Ok(Fresh { world, policies, release })
+}
+
+/// Puts policies as they were read into the world. The candidates of one that could not be read fail.
+fn take_in(
+    world: &mut World,
+    read: Vec<(String, Result<Option<RemediationPolicy>, CallError>)>,
+    chosen: &[Candidate],
+    outcome: &mut Outcome,
+) -> BTreeMap<String, RemediationPolicy> {
     let mut policies = BTreeMap::new();
-    for (name, read) in read_policies {
+    for (name, read) in read {
         let of_it = || chosen.iter().filter(|candidate| candidate.policy == name);
         let read = match read {
             Ok(None) => {
@@ -236,9 +255,7 @@ async fn look(
             }
         }
     }
-    let release = world::look_at_runs(context, &mut world, world::every_run(&runs));
-    world::look_away(&mut world, resting);
-    Ok(Fresh { world, policies, release })
+    policies
 }
 
 /// Makes the candidate's run exist, and decides what its status will be.

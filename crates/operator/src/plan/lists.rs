@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
 use rerail_api::{
     Node, NodeRemediation, RemediationPolicy,
@@ -12,7 +12,6 @@ use rerail_api::{
         config::{self, ConfigError},
         ledger::{self, LedgerError},
         node::{self, Look},
-        pause,
     },
     names,
 };
@@ -72,8 +71,8 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         list(&all_nodes, "nodes"),
         entries::<RemediationPolicy>(client, "RemediationPolicies"),
         entries::<NodeRemediation>(client, "NodeRemediations"),
-        pauses(client),
-        config_map(client, names::CONFIG_CONFIG_MAP),
+        check::pauses(client),
+        check::config(client),
         lease(client),
     );
     let mut unread = Vec::new();
@@ -171,10 +170,6 @@ where
     }
 }
 
-async fn pauses(client: &Client) -> Result<Pauses, CallError> {
-    Ok(pause::pauses(config_map(client, names::PAUSE_CONFIG_MAP).await?.as_ref()))
-}
-
 async fn lease(client: &Client) -> Result<Option<Lease>, CallError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
     check::in_list(&leases, "Lease", names::LEASE).await
@@ -182,9 +177,4 @@ async fn lease(client: &Client) -> Result<Option<Lease>, CallError> {
 
 fn written_ledger(lease: &Lease) -> Option<Result<Document, LedgerError>> {
     Some(ledger::parse(lease.annotations().get(names::LEDGER)?))
-}
-
-async fn config_map(client: &Client, name: &str) -> Result<Option<ConfigMap>, CallError> {
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    check::in_list(&config_maps, "ConfigMap", name).await
 }

@@ -193,12 +193,7 @@ impl Default for Metrics {
             "Nodes that were given back after their run was deleted by force",
             swept.clone(),
         );
-        let clock_skew = Gauge::default();
-        registry.register(
-            "clock_skew_seconds",
-            "The API server's clock less the operator's; 0 while they differ by no more than is allowed",
-            clock_skew.clone(),
-        );
+        let clock_skew = clock_skew(&mut registry);
         let limits = Limits::register(&mut registry);
         let (leader, epoch, renewals_failed) = leadership(&mut registry);
         Metrics(Arc::new(Inner {
@@ -223,6 +218,16 @@ impl Default for Metrics {
             last_plan: AtomicI64::new(0),
         }))
     }
+}
+
+fn clock_skew(registry: &mut Registry) -> Gauge {
+    let skew = Gauge::default();
+    registry.register(
+        "clock_skew_seconds",
+        "The API server's clock less the operator's; 0 while they differ by no more than is allowed",
+        skew.clone(),
+    );
+    skew
 }
 
 /// Who leads, and how well.

@@ -572,38 +572,3 @@ fn explain_tells_what_every_gate_says() {
     assert_eq!(passes.candidate.unwrap().domain.to_string(), "-/r0");
     assert_eq!(explain(&world, "nobody", "workers"), Explanation::default());
 }
-
-/// How long a full plan takes, for PERF-15. Run by hand, in release.
-#[test]
-#[ignore = "a measurement: cargo test --release -p rerail-core -- --ignored a_plan_of --nocapture"]
-#[allow(clippy::disallowed_methods)]
-fn a_plan_of_many_nodes_is_quick() {
-    for (nodes, sick_ones) in
-        [1_000_usize, 10_000, 100_000].into_iter().flat_map(|n| [(n, 0), (n, 100), (n, n / 10)])
-    {
-        let node = |n: usize| {
-            let name = format!("n{n:06}");
-            let every = nodes.checked_div(sick_ones).unwrap_or(usize::MAX);
-            let node = if n.is_multiple_of(every) && sick_ones > 0 {
-                sick(&name, ["[P2] x", "[P6] x", "x"][n % 3], 0)
-            } else {
-                healthy(&name)
-            };
-            in_rack(&format!("r{:04}", n / 40), node)
-        };
-        let world = racks((0..nodes).map(node).collect());
-        let mut times: Vec<_> = (0..20)
-            .map(|_| {
-                let start = std::time::Instant::now();
-                std::hint::black_box(plan(&world));
-                start.elapsed()
-            })
-            .collect();
-        times.sort();
-        println!(
-            "{nodes} nodes, {sick_ones} sick: median {:?}, longest {:?}",
-            times[10], times[19]
-        );
-        assert!(times[10].as_millis() < 2000, "{times:?}");
-    }
-}
