@@ -72,15 +72,19 @@ impl Cluster {
         copy.metadata.uid = None;
         copy.metadata.managed_fields = None;
         copy.metadata.creation_timestamp = None;
-        copy.metadata.resource_version = None;
-        // An update without a resourceVersion overwrites whatever is there.
-        match self.leases().replace(LEASE, &Default::default(), &copy).await {
-            Err(error) if is_not_found(&error) => {
-                self.leases().create(&Default::default(), &copy).await?;
+        loop {
+            let now = self.lease().await?;
+            copy.metadata.resource_version = now.as_ref().and_then(ResourceExt::resource_version);
+            let written = match now {
+                Some(_) => self.leases().replace(LEASE, &Default::default(), &copy).await,
+                None => self.leases().create(&Default::default(), &copy).await,
+            };
+            match written {
+                // Its holder has renewed it meanwhile.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                other => return Ok(other.map(drop)?),
             }
-            other => drop(other?),
         }
-        Ok(())
     }
 
     /// Takes the Lease away.

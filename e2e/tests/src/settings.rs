@@ -1,17 +1,14 @@
 //! The operator's configuration for the whole cluster, and its Pods as objects.
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rerail_api::names;
 use serde_json::json;
 
-use crate::{Cluster, Error, PATIENCE, cluster::root, from_yaml, wait_for};
+use crate::{Cluster, Error, PATIENCE, cluster::root, wait_for};
 
 impl Cluster {
     /// The ConfigMaps of the operator's namespace.
@@ -44,14 +41,7 @@ impl Cluster {
         let path = root().join("config/operator/deployment.yaml");
         let text = std::fs::read_to_string(&path);
         let text = text.map_err(|error| Error::File(path.display().to_string(), error))?;
-        let mut deployment: Deployment = from_yaml(&text)?;
-        let spec = deployment.spec.get_or_insert_default();
-        spec.replicas = i32::try_from(replicas).ok();
-        let name = deployment.name_any();
-        let deployments: Api<Deployment> =
-            Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
-        let params = PatchParams::apply("e2e").force();
-        deployments.patch(&name, &params, &Patch::Apply(&deployment)).await?;
+        self.apply(&text.replace("replicas: 2", &format!("replicas: {replicas}"))).await?;
         wait_for("the Pods of the operator to be Ready", PATIENCE, || async {
             let pods = self.operator_pods().await.map_err(|error| error.to_string())?;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
