@@ -1,7 +1,7 @@
 //! What the scenarios of the queue share: pools with racks, policies with budgets, and the order in
 //! which runs were admitted.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -83,22 +83,25 @@ impl Stage {
         }
     }
 
-    /// Waits until no node of the stage is sick, cordoned or under way.
+    /// Nodes that are sick, cordoned, or have a run under way.
+    pub async fn not_well(&self) -> BTreeSet<String> {
+        let runs = self.cluster().runs().list(&Default::default()).await.unwrap().items;
+        let is_open = |run: &&NodeRemediation| match run.status.as_ref().map(|s| &s.step) {
+            Some(StepName::Known(step)) => !step.is_terminal(),
+            Some(StepName::Unknown(_)) | None => true,
+        };
+        let open = runs.iter().filter(is_open).map(|run| run.spec.node_name.clone());
+        let nodes: Api<Node> = Api::all(self.cluster().client.clone());
+        let nodes = nodes.list(&Default::default()).await.unwrap().items;
+        let sick = nodes.iter().filter(|node| is_sick(node) || is_cordoned(node));
+        open.chain(sick.map(ResourceExt::name_any)).collect()
+    }
+
+    /// Waits until all nodes are well.
     pub async fn everything_is_healed(&self) {
         let look = || async {
-            let runs = self.cluster().runs().list(&Default::default()).await;
-            let runs = runs.map_err(|error| error.to_string())?.items;
-            let is_open = |run: &&NodeRemediation| match run.status.as_ref().map(|s| &s.step) {
-                Some(StepName::Known(step)) => !step.is_terminal(),
-                Some(StepName::Unknown(_)) | None => true,
-            };
-            let open: Vec<_> = runs.iter().filter(is_open).map(ResourceExt::name_any).collect();
-            let nodes: Api<Node> = Api::all(self.cluster().client.clone());
-            let nodes = nodes.list(&Default::default()).await.map_err(|error| error.to_string())?;
-            let sick = nodes.items.iter().filter(|node| is_sick(node) || is_cordoned(node));
-            let sick: Vec<_> = sick.map(ResourceExt::name_any).collect();
-            let well = open.is_empty() && sick.is_empty();
-            if well { Ok(()) } else { Err(format!("open {open:?}, sick or cordoned {sick:?}")) }
+            let left = self.not_well().await;
+            if left.is_empty() { Ok(()) } else { Err(left) }
         };
         wait_for("every node to be healed", PATIENCE, look).await.unwrap();
     }
@@ -140,7 +143,7 @@ impl Stage {
 
     /// The most nodes that the truth log has seen out of service at once, by a run.
     pub fn most_out(&self) -> usize {
-        let (mut out, mut most) = (std::collections::BTreeSet::new(), 0);
+        let (mut out, mut most) = (BTreeSet::new(), 0);
         let seen = self.cluster().fleet.nodes_seen();
         for seen in seen.iter().filter(|seen| self.nodes.contains(&seen.node)) {
             if seen.cordoned && seen.by.is_some() {

@@ -76,12 +76,13 @@ impl Drawn {
 /// Kills of the leader, each at a moment of its own while nodes are being healed.
 const KILLS: u64 = 20;
 
-/// Work goes on all the time: whichever node is well for a moment gets sick again.
+/// Work goes on all the time: two nodes that are well get sick. One that is being verified must not:
+/// its run would be held.
 async fn keep_busy(pair: &Pair, round: u64) {
-    let count = u64::try_from(pair.stage.nodes.len()).unwrap();
-    for offset in 0..2 {
-        let place = usize::try_from((round * 2 + offset) % count).unwrap();
-        pair.stage.sicken(&pair.stage.nodes[place], &format!("[P6] deadlock {round}")).await;
+    let busy = pair.stage.not_well().await;
+    let well = pair.stage.nodes.iter().filter(|node| !busy.contains(*node)).take(2);
+    for node in well {
+        pair.stage.sicken(node, &format!("[P6] deadlock {round}")).await;
     }
 }
 
