@@ -56,8 +56,13 @@ pub(crate) async fn set(
 ) -> Result<(), Error> {
     let mut event = machine.event(EventKind::Condition);
     event.detail = format!("{kind}={} {}: {}", foreign.status, foreign.reason, foreign.message);
-    machine.state().conditions.insert(kind.to_owned(), foreign.clone());
-    write(fleet, machine, kind, &foreign).await?;
+    let known = machine.state().conditions.insert(kind.to_owned(), foreign.clone());
+    if known.is_some_and(|known| known.status != foreign.status) {
+        // Its transition is now, whatever the API says: many at once need not be read first.
+        patch(fleet, machine, kind, &foreign, &Node::default()).await?;
+    } else {
+        write(fleet, machine, kind, &foreign).await?;
+    }
     fleet.truth.record(event);
     Ok(())
 }
@@ -134,8 +139,21 @@ async fn write(
     let name = &machine.spec.name;
     let what = || format!("set condition {kind} of node {name}");
     let existing = call(what, nodes.get(name)).await?;
+    patch(fleet, machine, kind, foreign, &existing).await
+}
+
+async fn patch(
+    fleet: &Inner,
+    machine: &Machine,
+    kind: &str,
+    foreign: &Foreign,
+    existing: &Node,
+) -> Result<(), Error> {
+    let nodes: Api<Node> = Api::all(fleet.client.clone());
+    let name = &machine.spec.name;
+    let what = || format!("set condition {kind} of node {name}");
     let Foreign { status, reason, message, options: _ } = foreign;
-    let condition = node::condition(&existing, kind, status, reason, message, clock::now());
+    let condition = node::condition(existing, kind, status, reason, message, clock::now());
     let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
     call(what, nodes.patch_status(name, &PatchParams::default(), &patch)).await?;
     Ok(())
