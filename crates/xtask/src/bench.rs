@@ -5,11 +5,14 @@ mod conditions;
 pub mod figures;
 mod nodes;
 mod observer;
+mod planner;
 mod progress;
+mod queue;
 mod raw;
 mod reactions;
 mod recovery;
 mod requests;
+mod sheet;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +52,10 @@ enum Part {
     /// What an operator costs that has nothing to do: memory, CPU and requests at many nodes of the
     /// size of real ones, with heartbeats.
     Nodes(nodes::NodesArguments),
+    /// The planner alone, optimised: times of full plans, and rolling reboots in virtual time.
+    Planner(planner::PlannerArguments),
+    /// Many nodes on a real control plane: bursts, rolling reboots, idle cost, failover.
+    Queue(queue::QueueArguments),
 }
 
 /// Why there are no figures.
@@ -76,6 +83,17 @@ pub enum BenchError {
         node: String,
         /// What was missing.
         what: &'static str,
+    },
+    /// The machines.
+    #[error(transparent)]
+    Fleet(#[from] rerail_fleet::Error),
+    /// Each node is used once.
+    #[error("the parts need {wanted} nodes, and there are {there}: give --nodes")]
+    TooFewNodes {
+        /// How many.
+        wanted: usize,
+        /// How many there are.
+        there: usize,
     },
     /// The record.
     #[error("the record cannot be written to {}: {source}", path.display())]
@@ -109,18 +127,25 @@ pub struct Record {
 /// Measures and prints; `Ok(false)` if a property did not hold, which voids the figures.
 pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> {
     let runtime = tokio::runtime::Runtime::new()?;
-    if let Some(Part::Nodes(arguments)) = &arguments.part {
-        return runtime.block_on(nodes::run(root, arguments));
+    match &arguments.part {
+        None => {}
+        Some(Part::Nodes(arguments)) => return runtime.block_on(nodes::run(root, arguments)),
+        Some(Part::Planner(arguments)) => return planner::run(root, arguments),
+        Some(Part::Queue(arguments)) => return runtime.block_on(queue::run(root, arguments)),
     }
     let record = runtime.block_on(measure(root, arguments))?;
     table::print(&record);
     if let Some(path) = &arguments.json {
-        let written = serde_json::to_vec_pretty(&record).map_err(std::io::Error::other);
-        written
-            .and_then(|text| std::fs::write(path, text))
-            .map_err(|source| BenchError::Record { path: path.clone(), source })?;
+        write_json(path, &record)?;
     }
     Ok(record.kill_points.violations.is_empty())
+}
+
+fn write_json(path: &Path, record: &impl Serialize) -> Result<(), BenchError> {
+    let written = serde_json::to_vec_pretty(record).map_err(std::io::Error::other);
+    written
+        .and_then(|text| std::fs::write(path, text))
+        .map_err(|source| BenchError::Record { path: path.to_owned(), source })
 }
 
 async fn measure(root: &Path, arguments: &BenchArguments) -> Result<Record, BenchError> {

@@ -22,11 +22,11 @@ pub struct Conditions {
     /// What was measured.
     pub commit: String,
     /// How it was built.
-    pub build: &'static str,
+    pub build: String,
     /// The control plane.
     pub kubernetes: String,
     /// The policy of all runs.
-    pub policy: &'static str,
+    pub policy: String,
 }
 
 impl Conditions {
@@ -40,12 +40,12 @@ impl Conditions {
             memory_mib: memory_mib(&read("/proc/meminfo")).unwrap_or(0),
             load: load.split(' ').next().unwrap_or("unknown").to_owned(),
             commit: commit(root).unwrap_or_else(|| "unknown".to_owned()),
-            build: "dev profile: our own code without optimisation",
+            build: "dev profile: our own code without optimisation".to_owned(),
             kubernetes: format!(
                 "{} (etcd without fsync) and the fake machines, all on this machine",
                 rerail_controlplane::KUBERNETES_VERSION
             ),
-            policy: Brisk::POLICY,
+            policy: Brisk::POLICY.to_owned(),
         }
     }
 }

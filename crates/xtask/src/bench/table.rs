@@ -7,14 +7,19 @@ const PLAIN: &str = "\u{1b}[0m";
 
 /// Prints everything, the conditions first.
 pub fn print(record: &Record) {
-    machine(&record.conditions);
-    anstream::println!("  {:<12}", "policy");
-    for text in record.conditions.policy.lines() {
-        anstream::println!("    {text}");
-    }
+    conditions(&record.conditions);
     times(record);
     requests(&record.requests);
     anstream::println!("\n{BOLD}Kill points{PLAIN}\n{}", record.kill_points);
+}
+
+/// Prints on what was measured, and by which policy.
+pub fn conditions(conditions: &Conditions) {
+    machine(conditions);
+    anstream::println!("  {:<12}", "policy");
+    for text in conditions.policy.lines() {
+        anstream::println!("    {text}");
+    }
 }
 
 /// Prints on what was measured.
@@ -29,7 +34,7 @@ pub fn machine(conditions: &Conditions) {
         ),
     );
     line("commit", &conditions.commit);
-    line("build", conditions.build);
+    line("build", &conditions.build);
     line("Kubernetes", &conditions.kubernetes);
 }
 

@@ -1,0 +1,162 @@
+//! Looks at every start: are the limits kept (SAFE-4), and was it this node's turn? It knows numbers of
+//! nodes and racks only, and shares no function with the planner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::world::{Limits, rack};
+
+/// Keeps count of who waits and who is out.
+pub struct Judge {
+    limits: Limits,
+    /// Who wants a run and has none, with its priority (a smaller one is more urgent), and since when.
+    waiting: BTreeMap<usize, (u16, u64)>,
+    out: BTreeSet<usize>,
+    most_out: usize,
+    most_racks: usize,
+    /// Starts while somebody more urgent could have had the place, or had to get it.
+    pub inversions: usize,
+    violations: Vec<String>,
+}
+
+impl Judge {
+    /// Nobody waits, nobody is out.
+    pub fn new(limits: Limits) -> Self {
+        Judge {
+            limits,
+            waiting: BTreeMap::new(),
+            out: BTreeSet::new(),
+            most_out: 0,
+            most_racks: 0,
+            inversions: 0,
+            violations: Vec::new(),
+        }
+    }
+
+    /// A node comes to want a run at this time, in microseconds since any moment.
+    pub fn wants(&mut self, node: usize, urgency: u16, at: u64) {
+        self.waiting.insert(node, (urgency, at));
+    }
+
+    /// A node does not want a run any more.
+    pub fn leaves(&mut self, node: usize) {
+        self.waiting.remove(&node);
+    }
+
+    /// A node is taken out, by a decision of this time: who came to want a run later was not thought of.
+    pub fn starts(&mut self, node: usize, decided: u64) {
+        let Some((urgency, _)) = self.waiting.remove(&node) else {
+            self.violations.push(format!("node {node} was started and did not want a run"));
+            return;
+        };
+        if self.is_passed_over(node, urgency, decided) {
+            self.inversions += 1;
+        }
+        self.out.insert(node);
+        let (out, racks) = (self.out.len(), self.racks().len());
+        self.most_out = self.most_out.max(out);
+        self.most_racks = self.most_racks.max(racks);
+        if out > self.limits.nodes as usize || racks > self.limits.racks as usize {
+            self.violations.push(format!("with node {node} {out} nodes of {racks} racks are out"));
+        }
+    }
+
+    /// A node is back.
+    pub fn ends(&mut self, node: usize) {
+        self.out.remove(&node);
+    }
+
+    /// The most nodes that were out, and the most racks that were open.
+    pub fn most(&self) -> (usize, usize) {
+        (self.most_out, self.most_racks)
+    }
+
+    /// What went wrong; in the end nobody may be waiting.
+    pub fn violations(self) -> Vec<String> {
+        let left = self.waiting.len();
+        let left = (left > 0).then(|| format!("{left} nodes were never started"));
+        self.violations.into_iter().chain(left).collect()
+    }
+
+    fn racks(&self) -> BTreeSet<usize> {
+        self.out.iter().copied().map(rack).collect()
+    }
+
+    /// True if somebody strictly more urgent could have started in place of `node`, or waits for the only
+    /// open rack to close while that rack goes on (planner.md, Domains).
+    fn is_passed_over(&self, node: usize, urgency: u16, decided: u64) -> bool {
+        let open = self.racks();
+        let known = || self.waiting.iter().filter(|(_, (_, at))| *at <= decided);
+        let waiting = || known().map(|(other, (urgency, _))| (*other, *urgency));
+        let mut more_urgent = waiting().filter(|(_, other)| *other < urgency);
+        let fits = |other: usize| {
+            let racks = open.len() + usize::from(!open.contains(&rack(other)));
+            self.out.len() < self.limits.nodes as usize && racks <= self.limits.racks as usize
+        };
+        if more_urgent.any(|(other, _)| fits(other)) {
+            return true;
+        }
+        // Which one of several racks closes depends on what happened before.
+        let only = self.limits.racks == 1 && open.contains(&rack(node));
+        let most_urgent = |here: bool| {
+            let there = waiting().filter(|(other, _)| open.contains(&rack(*other)) == here);
+            there.map(|(_, urgency)| urgency).min()
+        };
+        let inside = most_urgent(true).unwrap_or(urgency).min(urgency);
+        only && most_urgent(false).is_some_and(|outside| outside < inside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(nodes: u32, racks: u32, waiting: &[(usize, u16)]) -> Judge {
+        let mut judge = Judge::new(Limits { nodes, racks });
+        waiting.iter().for_each(|(node, urgency)| judge.wants(*node, *urgency, 0));
+        judge
+    }
+
+    #[test]
+    fn a_start_before_somebody_more_urgent_who_fits_is_an_inversion() {
+        let mut order = judge(2, 2, &[(0, 5), (1, 4), (20, 3)]);
+        order.starts(20, 8);
+        order.starts(0, 8);
+        assert_eq!(order.inversions, 1);
+    }
+
+    #[test]
+    fn who_does_not_fit_is_not_passed_over_but_closes_the_only_rack() {
+        let mut order = judge(2, 1, &[(0, 5), (1, 5), (2, 5), (20, 5)]);
+        order.starts(0, 8);
+        order.starts(1, 8);
+        assert_eq!(order.inversions, 0);
+        order.wants(21, 4, 7);
+        order.ends(0);
+        order.starts(2, 8);
+        assert_eq!((order.inversions, order.most()), (1, (2, 1)));
+        assert_eq!(order.violations(), ["2 nodes were never started"]);
+    }
+
+    #[test]
+    fn who_came_after_the_decision_or_wants_nothing_any_more_is_not_passed_over() {
+        let mut order = judge(2, 2, &[(0, 5), (1, 5), (2, 3)]);
+        order.leaves(2);
+        order.wants(20, 1, 9);
+        order.starts(0, 8);
+        assert_eq!(order.inversions, 0);
+        order.starts(1, 9);
+        assert_eq!(order.inversions, 1);
+    }
+
+    #[test]
+    fn more_nodes_or_racks_than_allowed_are_told() {
+        let mut nodes = judge(1, 2, &[(0, 5), (1, 5)]);
+        nodes.starts(0, 8);
+        nodes.starts(1, 8);
+        assert_eq!(nodes.violations(), ["with node 1 2 nodes of 1 racks are out"]);
+        let mut racks = judge(2, 1, &[(0, 5), (20, 5)]);
+        racks.starts(0, 8);
+        racks.starts(20, 8);
+        assert_eq!(racks.violations(), ["with node 20 2 nodes of 2 racks are out"]);
+    }
+}
