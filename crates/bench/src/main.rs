@@ -4,10 +4,12 @@ use rerail_bench::{Record, rolling, thinking, world};
 
 fn main() -> Result<(), serde_json::Error> {
     let optimised = if cfg!(debug_assertions) { "dev, not optimised" } else { "release" };
+    // The only argument: the largest world to plan for, in nodes.
+    let largest = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let record = Record {
         profile: optimised.to_owned(),
         policy: world::POLICY.to_owned(),
-        thinking: thinking::measure(),
+        thinking: thinking::measure(largest.unwrap_or(usize::MAX)),
         rolling: rolling::measure(),
     };
     serde_json::to_writer_pretty(std::io::stdout().lock(), &record)

@@ -19,6 +19,9 @@ use super::{
 /// How the figures are shown.
 #[derive(Debug, Args)]
 pub struct PlannerArguments {
+    /// The largest cluster that is planned for, in nodes.
+    #[arg(long, default_value_t = 100_000)]
+    largest: usize,
     /// Print the tables as Markdown.
     #[arg(long)]
     markdown: bool,
@@ -32,7 +35,8 @@ pub fn run(root: &Path, arguments: &PlannerArguments) -> Result<bool, BenchError
     let mut conditions = Conditions::of(root);
     progress::stage("the planner, optimised");
     let output = cargo()
-        .args(["run", "--quiet", "--release", "--locked", "-p", "rerail-bench"])
+        .args(["run", "--quiet", "--release", "--locked", "-p", "rerail-bench", "--"])
+        .arg(arguments.largest.to_string())
         .current_dir(root)
         .stderr(std::process::Stdio::inherit())
         .output()?;
