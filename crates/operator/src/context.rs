@@ -19,6 +19,7 @@ use rerail_api::{
     remediation::NodeRemediationStatus,
 };
 use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
+use tokio::sync::Semaphore;
 
 use crate::{
     client::Clients,
@@ -75,7 +76,15 @@ pub struct Shared {
     pub strays: Strays,
     /// Runs that the planner found to break an invariant, for their drivers to freeze.
     pub suspects: Suspects,
+    /// The turns of the drivers: [`DRIVERS_AT_ONCE`] of them look and act at a time.
+    pub turns: Semaphore,
 }
+
+/// How many runs are looked at and acted on at the same moment. A hundred at once make each other's
+/// reads so slow that no last look is fresh any more (SAFE-9), and the Lease is not renewed in time:
+/// with 100 runs on a busy API server leadership was lost again and again. One API server answers no
+/// more writes a second to 64 clients than to few times 16 (docs/benchmarks.md).
+pub const DRIVERS_AT_ONCE: usize = 16;
 
 /// Everything that one term of the operator shares. It ends with its term.
 pub struct Context {

@@ -113,7 +113,7 @@ impl Driver {
     pub async fn drive(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut failures = 0u32;
         while !*shutdown.borrow() {
-            let until = match self.pass().await {
+            let until = match self.pass_in_turn().await {
                 Ok(Next::Ended) => break,
                 Ok(Next::Again) => {
                     failures = 0;
@@ -171,6 +171,13 @@ impl Driver {
             () = self.bell.notified(), if !deaf => {}
             () = timer => {}
         }
+    }
+
+    /// Waits for its turn before it looks: the wait must not age what was seen (SAFE-9).
+    async fn pass_in_turn(&mut self) -> Result<Next, DriveError> {
+        let context = self.context.clone();
+        let Ok(_turn) = context.turns.acquire().await else { return Ok(Next::Wait(None)) };
+        self.pass().await
     }
 
     async fn pass(&mut self) -> Result<Next, DriveError> {

@@ -7,14 +7,14 @@ use kube::{Api, ResourceExt, core::DynamicObject, runtime::watcher};
 use rerail_api::{Node, NodeRemediation, RemediationPolicy, convert, names};
 use rerail_core::{lease::Lost, step::Step};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
     act,
     client::{CallError, Clients},
-    context::{Context, Shared, Suspects},
+    context::{Context, DRIVERS_AT_ONCE, Shared, Suspects},
     deps::Deps,
     drive::Driver,
     lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
@@ -86,6 +86,7 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         events,
         strays: Strays::default(),
         suspects: Suspects::default(),
+        turns: Semaphore::new(DRIVERS_AT_ONCE),
     });
     (shared, publisher)
 }

@@ -61,6 +61,7 @@ fn a_healthy_run_of_a_node_with_five_pods_costs_little_and_needs_no_other_rights
             ("noderemediations", "", ""),
             ("remediationpolicies", "", ""),
             ("configmaps", names::SYSTEM_NAMESPACE, "metadata.name=rerail-pause"),
+            ("configmaps", names::SYSTEM_NAMESPACE, "metadata.name=rerail-config"),
             ("leases", names::SYSTEM_NAMESPACE, "metadata.name=rerail-operator"),
         ];
         let idle = audit::by_operator(stage.cluster());

@@ -5,7 +5,10 @@ use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
-use rerail_api::names;
+use rerail_api::{
+    names,
+    policy::{RemediationPolicyStatus, WaitingNode},
+};
 use rerail_core::step::Step;
 use rerail_e2e::{PATIENCE, wait_for};
 use rerail_fleet::truth::EventKind;
@@ -16,23 +19,29 @@ use crate::shared::{SHORT, Stage, play};
 /// As much as the API server takes: its store has room for 1.5 MiB for the whole object.
 const LONG: usize = 1_400_000;
 
+/// Who would start, and who would come after.
+fn in_order(status: &RemediationPolicyStatus) -> impl Iterator<Item = &WaitingNode> {
+    status.would_start.iter().chain(&status.waiting)
+}
+
 #[test]
 fn a_malformed_priority_is_the_least_urgent_and_every_node_is_healed_in_order() {
     play("messages", 4, |stage| async move {
         let [long, unicode, empty, good] = [0, 1, 2, 3].map(|index| stage.nodes[index].clone());
-        // The order is made up before anything starts, so that nothing depends on who came first.
+        // The order is made up before anything starts, so that nothing depends on who came first. Each
+        // node is a failure domain; the plan is of one domain at a time, and who waits is in order, too.
         stage.policy("DryRun", SHORT).await;
         let message = format!("[P999999999999] {}", "x".repeat(LONG));
         stage.sicken(&long, &message).await;
-        stage.policy_when("one would start", |status| status.would_start.len() == 1).await;
+        stage.policy_when("one would start", |status| in_order(status).count() == 1).await;
         stage.sicken(&unicode, "[P٦] an Arabic six").await;
-        stage.policy_when("two would start", |status| status.would_start.len() == 2).await;
+        stage.policy_when("two are in order", |status| in_order(status).count() == 2).await;
         stage.sicken(&empty, "").await;
         stage.sicken(&good, "[P5] task blocked for more than 120 seconds").await;
-        let status =
-            stage.policy_when("all would start", |status| status.would_start.len() == 4).await;
+        let all = |status: &RemediationPolicyStatus| in_order(status).count() == 4;
+        let status = stage.policy_when("all are in order", all).await;
         let order: Vec<_> =
-            status.would_start.iter().map(|w| (w.node.clone(), w.priority.unwrap())).collect();
+            in_order(&status).map(|w| (w.node.clone(), w.priority.unwrap())).collect();
         let expected =
             [(good, 5), (empty, 9), (long.clone(), 99), (unicode, 99)].map(|(node, p)| (node, p));
         assert_eq!(order, expected);
