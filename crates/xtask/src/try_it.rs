@@ -72,7 +72,7 @@ async fn show() -> Result<bool, TryError> {
     let began = Instant::now();
     let eyes = Eyes::open(&cluster.client);
     fire(&cluster).await?;
-    done(began, "alerts fire, and the alert bridge writes them as node conditions:");
+    done(began, "alerts fire, and stand on the nodes as conditions:");
     for (alert, nodes) in scene::ALERTS {
         let (number, priority) = (nodes.len(), alert.priority);
         anstream::println!("  {number:>4} × {:<41}  [P{priority}]", alert.condition);
@@ -152,7 +152,7 @@ async fn ready(cluster: &Cluster, kind: &str, number: &str) -> Result<u64, kube:
     Ok(all.iter().filter_map(of).sum())
 }
 
-/// The alert bridge writes what fires, one after another as it does.
+/// Writes what fires as an alert bridge does, one after another; the bridge itself is not there yet.
 async fn fire(cluster: &Cluster) -> Result<(), TryError> {
     for (node, alert) in scene::sick() {
         let message = alert.message(&node);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use rerail_api::{NodeRemediation, remediation::StepName};
@@ -189,9 +189,22 @@ impl Board {
         };
         let mut stories: Vec<Story> = self.nodes.iter().filter_map(story).collect();
         stories.sort_by(|a, b| (a.admitted, &a.node).cmp(&(b.admitted, &b.node)));
-        stories
+        by_decision(stories)
     }
 }
+
+/// Statuses of runs that were admitted by one decision are written side by side, so that the times on
+/// them are in no order: within one decision the runs are told as it took them, by priority.
+fn by_decision(mut stories: Vec<Story>) -> Vec<Story> {
+    let apart = |a: &Story, b: &Story| b.admitted.duration_since(a.admitted) > ONE_DECISION;
+    for decision in stories.chunk_by_mut(|a, b| !apart(a, b)) {
+        decision.sort_by(|a, b| (a.priority, a.sick, &a.node).cmp(&(b.priority, b.sick, &b.node)));
+    }
+    stories
+}
+
+/// Runs of one decision are admitted no further apart; between two decisions a run ends.
+const ONE_DECISION: SignedDuration = SignedDuration::from_millis(300);
 
 impl Entry {
     fn face(&self) -> Face {

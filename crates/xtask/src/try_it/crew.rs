@@ -50,7 +50,7 @@ impl<'a> Crew<'a> {
     ) -> impl Future<Output = Result<Operator, rerail_e2e::Error>> + use<'a> {
         let options = OperatorOptions {
             name: name.to_owned(),
-            arguments: scene::ARGUMENTS.iter().map(|argument| (*argument).to_owned()).collect(),
+            election: scene::ELECTION,
             kubeconfig: Some(self.kubeconfig.clone()),
             ..OperatorOptions::default()
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rerail_e2e::Election;
 use rerail_fleet::FleetOptions;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ pub const NODES: usize = 60;
 /// They stand in so many racks, in blocks of the same size.
 pub const RACKS: usize = 6;
 
-/// An alert that the alert bridge has turned into a node condition.
+/// An alert, as it stands on a node as a condition.
 #[derive(Debug, Clone, Copy)]
 pub struct Alert {
     /// The condition's type.
@@ -31,7 +32,7 @@ impl Alert {
     }
 }
 
-/// What the alert bridge puts before an alert's name to make a condition's type of it.
+/// What stands before an alert's name to make a condition's type of it.
 pub const PREFIX: &str = "AlertManager_";
 
 const fn alert(condition: &'static str, priority: u16, says: &'static str) -> Alert {
@@ -95,13 +96,9 @@ data:
 pub const REPLICAS: &[&str] = &["rerail-operator-a", "rerail-operator-b"];
 /// The one that takes the place of the killed one, as a Deployment sees to.
 pub const REPLACEMENT: &str = "rerail-operator-c";
-/// Their arguments: times of leader election, as by default. A leader that is killed leaves nobody to
-/// lead until its Lease has run out.
-pub const ARGUMENTS: &[&str] = &[
-    "--leader-elect-lease-duration=15s",
-    "--leader-elect-renew-deadline=10s",
-    "--leader-elect-retry-period=5s",
-];
+/// Their times of leader election. A leader that is killed leaves nobody to lead until its Lease has
+/// run out.
+pub const ELECTION: Election = Election::DEFAULT;
 
 /// One application: a Deployment and its budget.
 struct App {
