@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use rerail_controlplane::Options;
 use rerail_e2e::ClusterOptions;
+use rerail_fleet::Pool;
 
 use crate::{
     audit,
-    shared::{SHORT, alone},
+    shared::{SHORT, alone_on},
 };
 
 #[test]
 fn a_dry_run_writes_only_its_policys_status_and_events() {
     let plane = Options { audit: true, ..Options::default() };
     let options = ClusterOptions { plane, ..ClusterOptions::default() };
-    alone("dryrun", 2, options, |stage| async move {
+    alone_on("dryrun", Pool::new("dryrun", 2, 1), options, |stage| async move {
         let node = stage.nodes[0].clone();
         stage.policy("DryRun", SHORT).await;
         stage.sicken(&node, "[P4] task blocked for more than 120 seconds").await;

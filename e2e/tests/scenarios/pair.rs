@@ -10,6 +10,7 @@ use rerail_e2e::{
 };
 use rerail_fleet::{Pool, truth::Limits};
 use rerail_proxy::Proxy;
+use tokio::time::Instant;
 
 use crate::shared::{Shared, Stage, by_itself};
 
@@ -96,7 +97,25 @@ impl Pair {
 
     /// Waits until one of them leads.
     pub async fn leader(&self) -> &Operator {
-        self.cluster().led_by(&self.operators, PATIENCE).await.unwrap()
+        self.led_by(&self.operators, PATIENCE).await
+    }
+
+    /// Waits until one of these leads. One that a busy machine kept from renewing in time has ended by
+    /// itself, and is started anew meanwhile, as a kubelet would.
+    async fn led_by<'a>(&self, these: &'a [Operator], patience: Duration) -> &'a Operator {
+        let began = Instant::now();
+        loop {
+            for one in these {
+                if !one.runs(&self.cluster().plane) {
+                    one.start_again(&self.cluster().plane).await.unwrap();
+                }
+            }
+            match self.cluster().led_by(these, patience.min(Duration::from_secs(10))).await {
+                Ok(leader) => return leader,
+                Err(error) if began.elapsed() > patience => panic!("{error}"),
+                Err(_) => {}
+            }
+        }
     }
 
     /// The other one.
@@ -112,8 +131,7 @@ impl Pair {
 
     /// Waits until this one leads.
     pub async fn leads(&self, operator: &Operator, patience: Duration) {
-        let is = std::slice::from_ref(operator);
-        self.cluster().led_by(is, patience).await.unwrap();
+        self.led_by(std::slice::from_ref(operator), patience).await;
     }
 
     /// Waits until an operator that was stopped past its lease has noticed: its process ends, or it is

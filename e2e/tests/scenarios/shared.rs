@@ -49,9 +49,14 @@ pub struct Shared {
     pub operator: Operator,
 }
 
-async fn start(mut options: ClusterOptions) -> Shared {
+/// What the cluster bounds is the subject of few scenarios; those say so.
+fn unlimited(mut options: ClusterOptions) -> ClusterOptions {
     options.config.get_or_insert("maxUnavailable: 100%\n".to_owned());
-    let cluster = Cluster::start(options).await.unwrap();
+    options
+}
+
+async fn start(options: ClusterOptions) -> Shared {
+    let cluster = Cluster::start(unlimited(options)).await.unwrap();
     let operator = Operator::start(&cluster.plane, OperatorOptions::default()).await.unwrap();
     Shared { cluster, operator }
 }
@@ -65,7 +70,7 @@ pub fn behind_proxy<F: Future<Output = ()>>(
     scenario: impl FnOnce(Stage, Arc<Proxy>) -> F,
 ) {
     by_itself(async {
-        let cluster = Cluster::start(options).await.unwrap();
+        let cluster = Cluster::start(unlimited(options)).await.unwrap();
         let proxy = Arc::new(cluster.proxy().await.unwrap());
         let through = Some(proxy.url());
         let options = OperatorOptions { through, ..OperatorOptions::default() };

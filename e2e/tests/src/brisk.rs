@@ -56,7 +56,8 @@ spec:
   nodes: {selector: {matchLabels: {pool: brisk, story: turned-back}}}
   triggers: [{condition: {type: KernelDeadlock}}]
   drain: {timeout: 60s}
-  attempts: {max: 3, per: 24h, backoff: 24h}";
+  attempts: {max: 3, per: 24h, backoff: 24h}
+  budget: {maxStarts: {count: 1000, per: 1h}}";
 
 /// A brisk cluster. Each node is used for one run, and bears one pod of a DaemonSet, which has to be
 /// Ready again after the boot.
@@ -80,7 +81,8 @@ spec:
   drain: {timeout: 60s, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   verify: {ready: 0s, timeout: 60s}
-  attempts: {max: 3, per: 1h, backoff: 1s}";
+  attempts: {max: 3, per: 1h, backoff: 1s}
+  budget: {maxStarts: {count: 1000, per: 1h}}";
 
     /// Starts the cluster. There is no operator yet.
     pub async fn start() -> Result<Self, Error> {

@@ -1,8 +1,10 @@
 //! The operator's configuration for the whole cluster, and its Pods as objects.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rerail_api::names;
@@ -36,7 +38,7 @@ impl Cluster {
 
     /// Deploys so many Pods of the operator as `config/` does, and waits until they are Ready. They
     /// are objects only: a process bears the name of such a Pod if it is told to
-    /// ([`crate::OperatorOptions::pod_name`]).
+    /// ([`crate::OperatorOptions::pod_name`]). No two are on one node: the scheduler only prefers that.
     pub async fn deploy_operator(&self, replicas: u32) -> Result<Vec<Pod>, Error> {
         let path = root().join("config/operator/deployment.yaml");
         let text = std::fs::read_to_string(&path);
@@ -45,7 +47,18 @@ impl Cluster {
         wait_for("the Pods of the operator to be Ready", PATIENCE, || async {
             let pods = self.operator_pods().await.map_err(|error| error.to_string())?;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            if ready == replicas as usize { Ok(pods) } else { Err(format!("{ready} are Ready")) }
+            if ready != replicas as usize || pods.len() != ready {
+                return Err(format!("{ready} of {} are Ready", pods.len()));
+            }
+            let mut nodes = BTreeSet::new();
+            let home = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+            let Some(crowded) = pods.iter().find(|pod| !nodes.insert(home(pod))) else {
+                return Ok(pods);
+            };
+            let all: Api<Pod> = Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
+            let at_once = DeleteParams::default().grace_period(0);
+            let deleted = all.delete(&crowded.name_any(), &at_once).await;
+            Err(format!("two are on one node; one goes: {:?}", deleted.map(|_| ())))
         })
         .await
     }

@@ -10,6 +10,8 @@ pub struct Judge {
     limits: Limits,
     /// Who wants a run and has none, with its priority (a smaller one is more urgent), and since when.
     waiting: BTreeMap<usize, (u16, u64)>,
+    /// The latest decision, and the most urgent that waited in each rack before it.
+    decision: Option<(u64, BTreeMap<usize, u16>)>,
     out: BTreeSet<usize>,
     most_out: usize,
     most_racks: usize,
@@ -24,6 +26,7 @@ impl Judge {
         Judge {
             limits,
             waiting: BTreeMap::new(),
+            decision: None,
             out: BTreeSet::new(),
             most_out: 0,
             most_racks: 0,
@@ -44,6 +47,14 @@ impl Judge {
 
     /// A node is taken out, by a decision of this time: who came to want a run later was not thought of.
     pub fn starts(&mut self, node: usize, decided: u64) {
+        if self.decision.as_ref().is_none_or(|(at, _)| *at != decided) {
+            let mut best: BTreeMap<usize, u16> = BTreeMap::new();
+            for (node, (urgency, _)) in self.waiting.iter().filter(|(_, (_, at))| *at <= decided) {
+                let known = best.entry(rack(*node)).or_insert(*urgency);
+                *known = (*known).min(*urgency);
+            }
+            self.decision = Some((decided, best));
+        }
         let Some((urgency, _)) = self.waiting.remove(&node) else {
             self.violations.push(format!("node {node} was started and did not want a run"));
             return;
@@ -82,7 +93,8 @@ impl Judge {
     }
 
     /// True if somebody strictly more urgent could have started in place of `node`, or waits for the only
-    /// open rack to close while that rack goes on (planner.md, Domains).
+    /// open rack to close while that rack goes on. Whether a rack goes on is decided before anything is
+    /// started, by the most urgent that waits in it then (planner.md, Domains).
     fn is_passed_over(&self, node: usize, urgency: u16, decided: u64) -> bool {
         let open = self.racks();
         let known = || self.waiting.iter().filter(|(_, (_, at))| *at <= decided);
@@ -97,12 +109,11 @@ impl Judge {
         }
         // Which one of several racks closes depends on what happened before.
         let only = self.limits.racks == 1 && open.contains(&rack(node));
-        let most_urgent = |here: bool| {
-            let there = waiting().filter(|(other, _)| open.contains(&rack(*other)) == here);
-            there.map(|(_, urgency)| urgency).min()
-        };
-        let inside = most_urgent(true).unwrap_or(urgency).min(urgency);
-        only && most_urgent(false).is_some_and(|outside| outside < inside)
+        let elsewhere = waiting().filter(|(other, _)| !open.contains(&rack(*other)));
+        let outside = elsewhere.map(|(_, urgency)| urgency).min();
+        let before = self.decision.as_ref().and_then(|(_, best)| best.get(&rack(node)).copied());
+        let inside = before.unwrap_or(urgency).min(urgency);
+        only && outside.is_some_and(|outside| outside < inside)
     }
 }
 
@@ -135,6 +146,17 @@ mod tests {
         order.starts(2, 8);
         assert_eq!((order.inversions, order.most()), (1, (2, 1)));
         assert_eq!(order.violations(), ["2 nodes were never started"]);
+    }
+
+    #[test]
+    fn a_rack_that_goes_on_for_its_most_urgent_takes_the_others_along() {
+        let mut order = judge(3, 1, &[(0, 1), (1, 9), (2, 9), (20, 5)]);
+        order.starts(0, 8);
+        order.starts(1, 8);
+        assert_eq!(order.inversions, 0);
+        // By the next decision only less urgent ones wait in it.
+        order.starts(2, 9);
+        assert_eq!(order.inversions, 1);
     }
 
     #[test]
