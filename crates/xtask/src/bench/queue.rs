@@ -15,6 +15,7 @@ mod wave;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use rerail_e2e::Election;
 use serde::Serialize;
 
 use self::{
@@ -106,7 +107,7 @@ async fn measure(root: &Path, arguments: &QueueArguments) -> Result<Record, Benc
     progress::stage("control plane and nodes");
     let (mut scene, made) = Scene::start(program, arguments.nodes).await?;
     let raw = raw::measure(&mut scene).await?;
-    scene.start_operators(&[]).await?;
+    scene.start_operators(Election::DEFAULT).await?;
     let mut record = Record {
         conditions,
         made,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rerail_e2e::Election;
 use rerail_fleet::now;
 use serde::Serialize;
 
@@ -35,9 +36,9 @@ pub async fn measure(
     (quick, slow): (usize, usize),
     all: &mut Vec<Failover>,
 ) -> Result<(), BenchError> {
-    for (lease, kills) in [((3, 2, 1), quick), ((15, 10, 5), slow)] {
+    for (election, kills) in [(Election::SHORT, quick), (Election::DEFAULT, slow)] {
         if kills > 0 {
-            all.push(under(scene, lease, kills).await?);
+            all.push(under(scene, election, kills).await?);
         }
     }
     Ok(())
@@ -45,19 +46,15 @@ pub async fn measure(
 
 async fn under(
     scene: &mut Scene,
-    lease: (u64, u64, u64),
+    election: Election,
     kills: usize,
 ) -> Result<Failover, BenchError> {
-    let (duration, deadline, retry) = lease;
+    let times = [election.lease, election.renew_deadline, election.retry_period];
+    let [duration, deadline, retry] = times.map(|time| time.as_secs());
+    let lease = (duration, deadline, retry);
     let bar = progress::bar("leaders killed", kills);
     scene.stop_operators().await?;
-    scene
-        .start_operators(&[
-            format!("--leader-elect-lease-duration={duration}s"),
-            format!("--leader-elect-renew-deadline={deadline}s"),
-            format!("--leader-elect-retry-period={retry}s"),
-        ])
-        .await?;
+    scene.start_operators(election).await?;
     scene.budget(Budget { nodes: 1, racks: 1 }).await?;
     let nodes = scene.take(kills)?;
     let (mut holder, mut effect, mut all) = Default::default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rerail_controlplane::Options;
-use rerail_e2e::{Cluster, ClusterOptions, Operator, OperatorOptions, Requests, cargo};
+use rerail_e2e::{Cluster, ClusterOptions, Election, Operator, OperatorOptions, Requests, cargo};
 use rerail_fleet::{ConditionOptions, FleetOptions, Pool};
 
 use super::film::Film;
@@ -111,12 +111,12 @@ impl Scene {
         Ok((scene, made))
     }
 
-    /// Starts two operators with these arguments.
-    pub async fn start_operators(&mut self, arguments: &[String]) -> Result<(), BenchError> {
+    /// Starts two operators with these times of leader election.
+    pub async fn start_operators(&mut self, election: Election) -> Result<(), BenchError> {
         for name in ["rerail-operator-a", "rerail-operator-b"] {
             let options = OperatorOptions {
                 name: name.to_owned(),
-                arguments: arguments.to_vec(),
+                election,
                 program: Some(self.program.clone()),
                 ..OperatorOptions::default()
             };
