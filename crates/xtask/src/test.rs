@@ -94,9 +94,13 @@ fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError
         if libtest::is_about_patience(line) {
             return;
         }
-        anstream::println!("{} {line}", clock(began.elapsed()));
-        if let Some(result) = libtest::parse_result(line) {
-            tally.add(result);
+        match libtest::parse_result(line) {
+            // As it is: other programs look for these lines, too.
+            Some(result) => {
+                anstream::println!("{line}");
+                tally.add(result);
+            }
+            None => anstream::println!("{} {line}", clock(began.elapsed())),
         }
     })?;
     let verdict = if success {
