@@ -191,18 +191,7 @@ fn reset_at(breaker: &Breaker, now: Timestamp) -> Option<Timestamp> {
 
 /// Begun, and at work. A held or frozen run waits for a person, perhaps for long.
 fn is_active(run: &Run) -> bool {
-    run.frozen.is_none()
-        && match run.step {
-            Step::Pending | Step::Held | Step::Succeeded | Step::Cancelled | Step::Failed => false,
-            Step::Cordoning
-            | Step::Draining
-            | Step::Rebooting
-            | Step::Withdrawing
-            | Step::Verifying
-            | Step::Uncordoning
-            | Step::Settling
-            | Step::RollingBack => true,
-        }
+    run.frozen.is_none() && run.step.holds_slot()
 }
 
 /// One condition type of one policy.
