@@ -218,7 +218,8 @@ pub struct FrozenPlan {
     pub verify: VerifySpec,
     /// The policy's limits of attempts.
     pub attempts: AttemptsSpec,
-    /// DaemonSets whose pod on the node was Ready at admission. Default: none.
+    /// DaemonSets whose pod on the node was Ready when the drain was done, before the first attempt:
+    /// verification waits for them. Default: none.
     /// Example: `[kube-system/kindnet]`.
     #[serde(default)]
     #[schemars(length(max = 64))]

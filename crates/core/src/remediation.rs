@@ -63,8 +63,9 @@ pub struct Observation<'a> {
     pub reboot_pod: PodSeen,
     /// The probe Pod after the latest attempt.
     pub probe_pod: PodSeen,
-    /// DaemonSets of the run whose pod here is not Ready; `None` = not looked.
-    pub daemon_sets_missing: Option<Vec<String>>,
+    /// DaemonSets (`namespace/name`) with a Ready pod on the node; `None` = not looked. From a fresh
+    /// list when `drain` says `done`.
+    pub daemon_sets_ready: Option<Vec<String>>,
     /// What this process has seen earlier.
     pub memory: &'a Memory,
 }
@@ -395,20 +396,13 @@ fn intent(
 }
 
 /// The admission of a Pending run: step Cordoning, with its contract frozen and its intent.
-pub fn admit(
-    run: &Run,
-    node: &NodeFacts,
-    contract: &Contract,
-    daemon_sets: Vec<String>,
-    now: Timestamp,
-) -> Run {
+pub fn admit(run: &Run, node: &NodeFacts, contract: &Contract, now: Timestamp) -> Run {
     let message = format!("admitted by policy {}", run.policy);
     Run {
         contract: Some(contract.clone()),
         deadline: Some(add(now, NODE_WRITE_TIMEOUT)),
         intent: Some(intent(run, node, IntentEffect::Cordon, 0, now)),
         evidence: trigger::evidence(&contract.triggers, node, now),
-        daemon_sets,
         ..run.enter(Step::Cordoning, Reason::Admitted, message, now)
     }
 }

@@ -60,7 +60,8 @@ pub struct Run {
     pub report_before: Option<Timestamp>,
     /// Reports of the trigger conditions: at admission, then when the new boot ID was first seen.
     pub evidence: Vec<Evidence>,
-    /// DaemonSets (`namespace/name`) whose pod on this node was Ready at admission.
+    /// DaemonSets (`namespace/name`) whose pod on this node was Ready when its drain was done, before the
+    /// first attempt.
     pub daemon_sets: Vec<String>,
     /// Why the run is being undone; kept while Held waits for the node or for the hold label.
     pub ending: Option<Reason>,

@@ -14,7 +14,7 @@ use rerail_core::{facts::NodeFacts, facts::Pauses, remediation::PolicyStanding};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    client::{CallError, call},
+    client::{CallError, Together, call},
     context::Shared,
     observe::objects::{self, Entry},
     sweep,
@@ -53,10 +53,11 @@ pub async fn run_by_name(
 }
 
 /// Reads a run.
-pub async fn run(context: &Shared, name: &str) -> Result<Option<NodeRemediation>, CallError> {
-    let found = run_by_name(&context.clients.read, name).await?;
+pub async fn run(context: &Shared, name: &str) -> Result<Option<Arc<NodeRemediation>>, CallError> {
+    let asked = context.now();
+    let found = run_by_name(&context.clients.read, name).await?.map(Arc::new);
     match &found {
-        Some(object) => context.runs.put(object.clone()),
+        Some(object) => context.runs.put(object.clone(), Some(asked)),
         None => {
             if let Some(lost) = context.runs.gone(name) {
                 sweep::vanished(context, &lost);
@@ -79,9 +80,36 @@ pub async fn policy(client: &Client, name: &str) -> Result<Option<RemediationPol
     find(&policies, "RemediationPolicy", name).await
 }
 
+/// What the last looks of many runs have in common. Whoever asks at the same moment shares a request,
+/// which is sent after the ask: with a hundred runs these reads would be a third of all.
+pub struct InCommon {
+    client: Client,
+    standings: Together<String, PolicyStanding>,
+    pauses: Together<(), Pauses>,
+}
+
+impl InCommon {
+    /// Reads by this client.
+    pub fn new(client: Client) -> Self {
+        InCommon { client, standings: Together::default(), pauses: Together::default() }
+    }
+
+    /// How a policy stands now.
+    pub async fn standing(&self, policy: &str) -> Result<PolicyStanding, CallError> {
+        let (client, name) = (self.client.clone(), policy.to_owned());
+        self.standings.read(name.clone(), async move { standing_now(&client, &name).await }).await
+    }
+
+    /// The kill switch as it is now.
+    pub async fn pauses(&self) -> Result<Pauses, CallError> {
+        let client = self.client.clone();
+        self.pauses.read((), async move { pauses(&client).await }).await
+    }
+}
+
 /// Reads how a policy stands for a run under way. One that cannot be read undoes nothing, and the
 /// run's contract is frozen.
-pub async fn standing_now(client: &Client, name: &str) -> Result<PolicyStanding, CallError> {
+async fn standing_now(client: &Client, name: &str) -> Result<PolicyStanding, CallError> {
     let resource = objects::resource::<RemediationPolicy>();
     let policies: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let found = find(&policies, "RemediationPolicy", name).await?;

@@ -6,8 +6,9 @@
 mod fence;
 mod in_time;
 mod server_clock;
+mod together;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
@@ -24,6 +25,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 pub use fence::Fence;
 pub use server_clock::ServerClock;
+pub(crate) use together::Together;
 
 /// The longest that one call may take. Later than this the answer would be about another time.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -47,6 +49,9 @@ pub enum CallError {
         /// How long was waited.
         limit: Duration,
     },
+    /// The same for everybody who asked at the same moment.
+    #[error(transparent)]
+    Shared(Arc<CallError>),
 }
 
 impl CallError {
@@ -58,6 +63,7 @@ impl CallError {
                 _ => None,
             },
             CallError::Deadline { .. } => None,
+            CallError::Shared(error) => error.code(),
         }
     }
 

@@ -22,6 +22,7 @@ use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
 use tokio::sync::Semaphore;
 
 use crate::{
+    check::InCommon,
     client::Clients,
     deps::Deps,
     lead::{self, seat::Seat},
@@ -52,6 +53,8 @@ impl Suspects {
 pub struct Shared {
     /// Connections.
     pub clients: Clients,
+    /// What the last looks of many runs have in common.
+    pub in_common: InCommon,
     /// Clock, identity, settings, metrics.
     pub deps: Arc<Deps>,
     /// The Lease, as it was seen.
@@ -116,12 +119,21 @@ impl Shared {
         if known.iter().any(|entry| matches!(entry, crate::observe::objects::Entry::Malformed(_))) {
             return None;
         }
-        Some(pause::pauses(self.pause.get(names::PAUSE_CONFIG_MAP).as_ref()))
+        Some(pause::pauses(self.pause.get(names::PAUSE_CONFIG_MAP).as_deref()))
     }
 
-    /// Takes in the answer to a write or a fresh read of a run.
+    /// Takes in a run as a call of our own showed it.
     pub fn learn(&self, object: &NodeRemediation) {
-        self.runs.put(object.clone());
+        self.take_in(object, None);
+    }
+
+    /// The same with the time at which the call was sent: it counts as a fresh read of then.
+    pub fn learn_answer(&self, object: &NodeRemediation, asked: Timestamp) {
+        self.take_in(object, Some(asked));
+    }
+
+    fn take_in(&self, object: &NodeRemediation, asked: Option<Timestamp>) {
+        self.runs.put(object.clone(), asked);
         self.wakers.run(&object.name_any());
         self.wakers.planner.notify_one();
         self.wakers.supervisor.notify_one();

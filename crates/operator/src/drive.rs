@@ -30,6 +30,7 @@ use crate::{
     act, act::node::NodeWriteError, check, client::CallError, context::Context, lead::LeadError,
     observe::pods::NodePods,
 };
+use look::AfterWrite;
 
 /// A last look counts for this long: nothing is done on older reads (SAFE-9), and a drain goes on with
 /// one for as long.
@@ -37,6 +38,9 @@ const LOOK_LASTS: SignedDuration = SignedDuration::from_secs(5);
 
 /// The longest pause after looks that failed; a run waits no longer than this when an outage is over.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The answer to a call of our own is as good as a fresh read for this long.
+const ANSWER_LASTS: SignedDuration = SignedDuration::from_secs(1);
 
 /// How long a cache that shows something else than a fresh read is given to catch up.
 const LAG: Duration = Duration::from_millis(250);
@@ -88,7 +92,9 @@ pub struct Driver {
     progress: Option<DrainProgress>,
     pods: Option<NodePods>,
     looked_at: Option<Timestamp>,
-    noted_at: Option<Timestamp>,
+    written_at: Option<Timestamp>,
+    /// What a write of the node has shown, for the change of status that follows it.
+    after_write: Option<AfterWrite>,
 }
 
 impl Driver {
@@ -104,7 +110,8 @@ impl Driver {
             progress: None,
             pods: None,
             looked_at: None,
-            noted_at: None,
+            written_at: None,
+            after_write: None,
         }
     }
 
@@ -199,7 +206,7 @@ impl Driver {
             .await;
             return match written {
                 Ok(object) => {
-                    self.context.runs.put(object);
+                    self.context.runs.put(object, None);
                     Ok(Next::Ended)
                 }
                 Err(error) => self.refresh(&object, error).await,
@@ -228,12 +235,27 @@ impl Driver {
                 let Action::Do(effect) = decision.action else { return Ok(Next::Again) };
                 self.perform(&object, &run, effect, &cached).await
             }
-            Action::Change(_) => self.checked(object, &decision).await,
-            Action::Do(_) => match check::run(&self.context, &self.name).await? {
-                Some(object) => self.checked(object, &decision).await,
+            Action::Change(_) => {
+                let now = self.context.now();
+                self.checked(object, now, &decision).await
+            }
+            Action::Do(_) => match self.run_now().await? {
+                Some((object, asked)) => self.checked(object, asked, &decision).await,
                 None => Ok(Next::Ended),
             },
         }
+    }
+
+    /// The run by a fresh read, and since when. The answer to the write that committed an intent a
+    /// moment ago is one.
+    async fn run_now(&self) -> Result<Option<(Arc<NodeRemediation>, Timestamp)>, CallError> {
+        let now = self.context.now();
+        let since = now.saturating_sub(ANSWER_LASTS).unwrap_or(now);
+        let answered = self.context.runs.known_since(&self.name, since);
+        if let Some(known) = answered.filter(|(_, asked)| *asked <= now) {
+            return Ok(Some(known));
+        }
+        Ok(check::run(&self.context, &self.name).await?.map(|object| (object, now)))
     }
 
     /// Another term has written this run; it has to be adopted first. One that nobody has written is
@@ -251,7 +273,8 @@ impl Driver {
     /// cache that lags behind can thus not make it spin.
     async fn checked(
         &mut self,
-        mut object: NodeRemediation,
+        mut object: Arc<NodeRemediation>,
+        mut began: Timestamp,
         planned: &Decision,
     ) -> Result<Next, DriveError> {
         let mut planned = planned.clone();
@@ -260,7 +283,6 @@ impl Driver {
             if run.step.is_terminal() || self.is_foreign(&object) {
                 return Ok(Next::Again);
             }
-            let began = self.context.now();
             let fresh = self.look_fresh(&run, &planned).await?;
             self.looked_at = Some(began);
             let decision = step(&run, &fresh.observation(&self.memory));
@@ -273,18 +295,18 @@ impl Driver {
                     return self.change(&object, &run, &next, &decision, drain).await;
                 }
                 (Action::Do(effect), Action::Do(_)) => {
-                    self.confirm_right(&effect).await?;
+                    self.confirm_right(&effect, &fresh).await?;
                     let took = self.context.now().duration_since(began);
                     if took >= LOOK_LASTS {
                         return Err(DriveError::SlowLook(took.as_secs()));
                     }
                     return self.perform(&object, &run, effect, &fresh).await;
                 }
-                (Action::Change(_), _) => planned = decision,
+                (Action::Change(_), _) => (planned, began) = (decision, self.context.now()),
                 (Action::Do(_), _) => {
                     planned = decision;
-                    match check::run(&self.context, &self.name).await? {
-                        Some(found) => object = found,
+                    match self.run_now().await? {
+                        Some(found) => (object, began) = found,
                         None => return Ok(Next::Ended),
                     }
                 }
@@ -332,6 +354,7 @@ impl Driver {
         said: Option<(&Decision, Option<&DrainPlan>)>,
     ) -> Result<Next, DriveError> {
         self.last = None;
+        self.written_at = Some(self.context.now());
         let message = said.map_or(run.message.as_str(), |(decision, _)| decision.message.as_str());
         let reason = said.map_or(run.reason, |(decision, _)| decision.reason);
         let mut status = self.context.status_of(object, next, status::Note { reason, message });
@@ -341,9 +364,10 @@ impl Driver {
         if let Some(cause) = self.more_urgent(object, next) {
             urgency::follow(&mut status, cause);
         }
+        let asked = self.context.now();
         match act::run::replace_status(&self.context.clients.act, object, status).await {
             Ok(written) => {
-                self.context.learn(&written);
+                self.context.learn_answer(&written, asked);
                 Ok(Next::Again)
             }
             Err(error) => self.refresh(object, error).await,

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     check,
-    client::{CallError, Clients},
+    client::{CallError, Clients, Together},
 };
 
 /// The Leases of the operator's namespace.
@@ -78,6 +78,7 @@ pub struct Handle {
     identity: Arc<str>,
     shared: Arc<Acknowledged>,
     orders: mpsc::Sender<Order>,
+    confirmations: Arc<Together<(), bool>>,
 }
 
 /// What the API server has acknowledged.
@@ -153,15 +154,18 @@ impl Handle {
     /// The last look at the Lease: a fresh read shows it in this term's hands, and not in an older
     /// state than was acknowledged (SAFE-2, protocol R7).
     pub async fn confirm(&self) -> Result<(), LeadError> {
-        let acknowledged = self.shared.write.load(Ordering::Acquire);
-        let read = leases(&self.clients.read);
-        let found = check::find(&read, "Lease", names::LEASE).await?;
-        let seen = found.as_ref().map(object::seen);
-        let ours = seen.is_some_and(|seen| {
-            seen.holder == *self.identity
-                && write_of(&self.identity, &seen.nonce).is_some_and(|write| write >= acknowledged)
-        });
-        if ours {
+        let (read, identity) = (leases(&self.clients.read), self.identity.clone());
+        let shared = self.shared.clone();
+        let is_ours = async move {
+            let acknowledged = shared.write.load(Ordering::Acquire);
+            let found = check::find(&read, "Lease", names::LEASE).await?;
+            let seen = found.as_ref().map(object::seen);
+            Ok(seen.is_some_and(|seen| {
+                seen.holder == *identity
+                    && write_of(&identity, &seen.nonce).is_some_and(|write| write >= acknowledged)
+            }))
+        };
+        if self.confirmations.read((), is_ours).await? {
             return Ok(());
         }
         let _ = self.orders.try_send(Order::Look);

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Events of a busy moment are planned together.
-const DEBOUNCE: Duration = Duration::from_millis(20);
+const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// The planner looks at least this often, whatever the watches say.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
@@ -324,9 +324,9 @@ impl Context {
 }
 
 /// The readable objects of a snapshot.
-pub(crate) fn good<K>(entries: Vec<Entry<K>>) -> impl Iterator<Item = K> {
+pub(crate) fn good<K>(entries: Vec<Entry<K>>) -> impl Iterator<Item = Arc<K>> {
     entries.into_iter().filter_map(|entry| match entry {
-        Entry::Good(object) => Some(*object),
+        Entry::Good(object) => Some(object),
         Entry::Malformed(_) => None,
     })
 }

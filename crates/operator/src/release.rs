@@ -214,7 +214,7 @@ fn of_run(context: &Shared, entry: Entry<NodeRemediation>) -> Option<Left> {
                 node,
                 run: malformed.object.name_any(),
                 step: text("/status/step"),
-                reason: ("Unreadable".to_owned(), malformed.error),
+                reason: ("Unreadable".to_owned(), malformed.error.clone()),
             });
         }
     };

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     act,
+    check::InCommon,
     client::{CallError, Clients},
     context::{Context, DRIVERS_AT_ONCE, Shared, Suspects},
     deps::Deps,
@@ -73,6 +74,7 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
     let (events, publisher) = Events::new(clients.act.clone(), &deps.identity);
     tracing::info!(identity = %deps.identity, "starting");
     let shared = Arc::new(Shared {
+        in_common: InCommon::new(clients.read.clone()),
         clients,
         deps,
         seat: Seat::default(),
@@ -336,7 +338,7 @@ fn start_missing(
 ) {
     for entry in context.runs.snapshot() {
         let object = match entry {
-            Entry::Good(object) => *object,
+            Entry::Good(object) => object,
             Entry::Malformed(_) => continue,
         };
         let name = object.name_any();

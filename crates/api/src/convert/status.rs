@@ -58,6 +58,9 @@ pub fn status(
     next.paused_time = run.paused_at;
     next.intent = run.intent.as_ref().map(|intent| intent_record(intent, run.step, term.epoch));
     next.evidence = run.evidence.iter().map(evidence_record).collect();
+    if let Some(plan) = &mut next.plan {
+        plan.daemon_sets = run.daemon_sets.clone();
+    }
     record_step(&mut next, run, now);
     next.conditions = conditions(&next, run, generation, note, now);
     next

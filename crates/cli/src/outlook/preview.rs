@@ -52,7 +52,7 @@ pub async fn put(
         None => "beside those that are applied",
     };
     said.insert(0, format!("policy {name} is previewed from {}, {instead}", found.place));
-    let entry = Entry::Good(Box::new(policy));
+    let entry = Entry::Good(std::sync::Arc::new(policy));
     match position.and_then(|position| policies.get_mut(position)) {
         Some(there) => *there = entry,
         None => policies.push(entry),
@@ -107,7 +107,7 @@ fn words(error: &CallError) -> String {
             kube::Error::Api(status) => status.message.clone(),
             other => other.to_string(),
         },
-        CallError::Deadline { .. } => error.to_string(),
+        CallError::Deadline { .. } | CallError::Shared(_) => error.to_string(),
     }
 }
 

@@ -10,11 +10,15 @@ use crate::{
     },
     facts::Cordon,
     reason::Reason,
+    run::Run,
     trigger::add,
 };
 
 /// How many pods a message names before it says how many more there are.
 const NAMED: usize = 5;
+
+/// How many DaemonSets a run remembers (the schema's bound of `status.plan.daemonSets`).
+const DAEMON_SETS_KEPT: usize = 64;
 
 /// When a DaemonSet that could not be read is asked for again.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
@@ -91,7 +95,19 @@ fn drained(look: &Look<'_>) -> Decision {
             Decision::wait(Reason::WaitingForReady, message, look.run.deadline)
         });
     }
+    let Some(ready) = &look.seen.daemon_sets_ready else {
+        let message = "listing the DaemonSet pods";
+        return late(look, message).unwrap_or_else(|| {
+            Decision::wait(Reason::DrainInProgress, message, look.run.deadline)
+        });
+    };
     match look.next_attempt() {
+        // Verification wants those back that ran before the machine was touched; later ones may be
+        // missing for what the attempt did.
+        Ok(next) if look.run.attempt == 0 => {
+            let daemon_sets = ready.iter().take(DAEMON_SETS_KEPT).cloned().collect();
+            Decision::change(Run { daemon_sets, ..next })
+        }
         Ok(next) => Decision::change(next),
         Err((reason, message)) => look.give_up(reason, message),
     }

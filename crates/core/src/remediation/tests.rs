@@ -173,11 +173,16 @@ pub(crate) fn pending_run() -> Run {
     }
 }
 
+/// The DaemonSets that are Ready on `worker1a`.
+pub(crate) fn sets() -> Vec<String> {
+    vec!["kube-system/calico-node".to_owned()]
+}
+
 /// The run of `worker1a` as it looks in a step that it entered at second 0, on the usual way there.
 pub(crate) fn run(step: Step) -> Run {
-    let sets = vec!["kube-system/calico-node".to_owned()];
-    let admitted = admit(&pending_run(), &node(), &contract(), sets, at(0));
+    let admitted = admit(&pending_run(), &node(), &contract(), at(0));
     let attempted = Run {
+        daemon_sets: sets(),
         attempt: 1,
         attempt_times: vec![at(0)],
         boot_id_before: Some("boot-1".into()),
@@ -253,7 +258,7 @@ pub(crate) struct Scene {
     pub drain: Option<DrainPlan>,
     pub reboot_pod: PodSeen,
     pub probe_pod: PodSeen,
-    pub daemon_sets_missing: Option<Vec<String>>,
+    pub daemon_sets_ready: Option<Vec<String>>,
     pub memory: Memory,
 }
 
@@ -272,7 +277,7 @@ pub(crate) fn scene(step: Step) -> Scene {
         drain: None,
         reboot_pod: PodSeen::Absent,
         probe_pod: PodSeen::Absent,
-        daemon_sets_missing: Some(vec![]),
+        daemon_sets_ready: Some(sets()),
         memory,
     }
 }
@@ -294,7 +299,7 @@ impl Scene {
                 drain: self.drain.as_ref(),
                 reboot_pod: self.reboot_pod.clone(),
                 probe_pod: self.probe_pod.clone(),
-                daemon_sets_missing: self.daemon_sets_missing.clone(),
+                daemon_sets_ready: self.daemon_sets_ready.clone(),
                 memory: &self.memory,
             },
         )

@@ -102,14 +102,20 @@ fn daemon_sets(look: &Look<'_>) -> Option<Missing> {
     if !look.contract.verify.daemon_sets || look.run.daemon_sets.is_empty() {
         return None;
     }
-    match look.seen.daemon_sets_missing.as_deref() {
-        Some([]) => None,
-        Some(missing) => {
-            let message = format!("no Ready pod here of DaemonSets {}", missing.join(", "));
-            Some(Missing::new(Reason::WaitingForDaemonSets, message))
-        }
-        None => Some(Missing::new(Reason::WaitingForDaemonSets, "listing the DaemonSet pods")),
-    }
+    let Some(ready) = &look.seen.daemon_sets_ready else {
+        return Some(Missing::new(Reason::WaitingForDaemonSets, "listing the DaemonSet pods"));
+    };
+    let missing: Vec<_> = look
+        .run
+        .daemon_sets
+        .iter()
+        .filter(|name| !ready.contains(name))
+        .map(String::as_str)
+        .collect();
+    (!missing.is_empty()).then(|| {
+        let message = format!("no Ready pod here of DaemonSets {}", missing.join(", "));
+        Missing::new(Reason::WaitingForDaemonSets, message)
+    })
 }
 
 fn probe_pod(look: &Look<'_>) -> Option<Missing> {

@@ -50,7 +50,9 @@ pub async fn evict(
             kube::Error::Api(status) => outcome(status.code, &status, terminating),
             other => EvictionOutcome::no_answer(&other.to_string()),
         },
-        Err(error @ CallError::Deadline { .. }) => EvictionOutcome::no_answer(&error.to_string()),
+        Err(error @ (CallError::Deadline { .. } | CallError::Shared(_))) => {
+            EvictionOutcome::no_answer(&error.to_string())
+        }
     }
 }
 

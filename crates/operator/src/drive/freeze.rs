@@ -46,7 +46,9 @@ impl Driver {
             recheck_at: None,
         };
         let written = self.write(object, run, &next, Some((&decision, None))).await?;
-        let frozen = |object: NodeRemediation| object.status.is_some_and(|s| s.frozen.is_some());
+        let frozen = |object: std::sync::Arc<NodeRemediation>| {
+            object.status.as_ref().is_some_and(|s| s.frozen.is_some())
+        };
         if !self.context.runs.get(&self.name).is_some_and(frozen) {
             return Ok(written); // somebody else wrote the run in between; it is looked at again
         }
@@ -65,7 +67,7 @@ impl Driver {
             .await
         {
             Ok(object) => {
-                self.context.runs.put(object);
+                self.context.runs.put(object, None);
                 Ok(Next::Ended)
             }
             Err(error) => self.refresh(object, error).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use rerail_api::{convert::pod, names};
+use rerail_api::{Node, convert::pod, names};
 use rerail_core::{
     drain::progress::{DrainPlan, DrainProgress},
     facts::NodeFacts,
@@ -13,7 +13,7 @@ use rerail_core::{
     step::Step,
 };
 
-use super::{DriveError, Driver};
+use super::{ANSWER_LASTS, DriveError, Driver, right::needs_lease};
 use crate::{
     check::{self, FreshNode},
     observe::objects::Entry,
@@ -31,10 +31,26 @@ pub(super) struct Look {
     pub drain: Option<DrainPlan>,
     reboot_pod: PodSeen,
     probe_pod: PodSeen,
-    daemon_sets_missing: Option<Vec<String>>,
+    daemon_sets_ready: Option<Vec<String>>,
+    /// A fresh read showed the Lease in this term's hands.
+    pub confirmed: bool,
+}
+
+/// What the last look before a write of the node read, with the node as the write's answer shows it.
+pub(super) struct AfterWrite {
+    asked: Timestamp,
+    node: FreshNode,
+    policy: PolicyStanding,
+    paused: Option<String>,
 }
 
 impl Look {
+    fn take_over(&mut self, after: AfterWrite) {
+        self.facts = Some(after.node.facts.clone());
+        self.node = Some(after.node);
+        (self.policy, self.paused) = (after.policy, after.paused);
+    }
+
     pub(super) fn observation<'a>(&'a self, memory: &'a Memory) -> Observation<'a> {
         Observation {
             now: self.now,
@@ -48,7 +64,7 @@ impl Look {
             drain: self.drain.as_ref(),
             reboot_pod: self.reboot_pod.clone(),
             probe_pod: self.probe_pod.clone(),
-            daemon_sets_missing: self.daemon_sets_missing.clone(),
+            daemon_sets_ready: self.daemon_sets_ready.clone(),
             memory,
         }
     }
@@ -72,7 +88,8 @@ impl Driver {
             drain,
             reboot_pod: self.own_pod(&names::reboot_pod_name(&run.uid, run.attempt)),
             probe_pod: self.own_pod(&names::probe_pod_name(&run.uid, run.attempt)),
-            daemon_sets_missing: self.daemon_sets_missing(run),
+            daemon_sets_ready: self.daemon_sets_ready(),
+            confirmed: false,
         };
         self.remember(run, &mut look);
         look
@@ -96,30 +113,72 @@ impl Driver {
             let name = names::reboot_pod_name(&run.uid, run.attempt);
             look.reboot_pod = pod::seen(check::own_pod(client, &name).await?.as_ref());
         }
+        match self.after_write.take().filter(|after| leaves && self.is_recent(after.asked)) {
+            Some(after) => look.take_over(after),
+            None => self.read_again(run, planned, &mut look).await?,
+        }
+        if run.step == Step::Draining && leaves && look.drain.is_some() {
+            let pods = check::pods(client, &run.node_name).await?;
+            look.drain = self.drain_plan(run, &pods, context.now());
+            look.daemon_sets_ready = Some(check::ready_daemon_sets(&pods));
+        }
+        look.now = if run.step == Step::Withdrawing { began } else { context.now() };
+        self.remember(run, &mut look);
+        Ok(look)
+    }
+
+    /// Together: a last look counts from its first read on (SAFE-9).
+    async fn read_again(
+        &self,
+        run: &Run,
+        planned: &Decision,
+        look: &mut Look,
+    ) -> Result<(), DriveError> {
+        let context = &self.context;
         let tightened = async {
             if !run.may_turn_back() {
-                return Ok(None);
+                return Ok::<_, DriveError>(None);
             }
-            let (policy, pauses) =
-                tokio::try_join!(check::standing_now(client, &run.policy), check::pauses(client))?;
-            Ok(Some((policy, pauses)))
+            Ok(Some(tokio::try_join!(
+                context.in_common.standing(&run.policy),
+                context.in_common.pauses()
+            )?))
         };
-        // Together: a last look counts from its first read on (SAFE-9).
-        let (node, tightened) = tokio::try_join!(check::node(&context, &run.node_name), tightened)?;
+        let confirmed = async {
+            let needed = matches!(&planned.action, Action::Do(effect) if needs_lease(effect));
+            if needed {
+                context.term.lease.confirm().await?;
+            }
+            Ok(needed)
+        };
+        let node = async { Ok(check::node(context, &run.node_name).await?) };
+        let (node, tightened, confirmed) = tokio::try_join!(node, tightened, confirmed)?;
         look.facts = node.as_ref().map(|node| node.facts.clone());
         look.node = node;
+        look.confirmed = confirmed;
         if let Some((policy, pauses)) = tightened {
             look.policy = policy;
             let in_force = pauses.in_force(&run.node_name, &run.policy, context.now());
             look.paused = in_force.map(|pause| pause.text.clone());
         }
-        if run.step == Step::Draining && leaves && look.drain.is_some() {
-            let pods = check::pods(client, &run.node_name).await?;
-            look.drain = self.drain_plan(run, &pods, context.now());
-        }
-        look.now = if run.step == Step::Withdrawing { began } else { context.now() };
-        self.remember(run, &mut look);
-        Ok(look)
+        Ok(())
+    }
+
+    /// The answer to a write of the node is a fresh read of it, and the rest of the look before it is
+    /// as old. What is decided by this is a change of status, and no effect.
+    pub(super) fn keep_after_write(&mut self, look: &Look, asked: Timestamp, object: Node) {
+        let facts = self.context.nodes.fold(&object, self.context.now(), &self.context.wakers);
+        self.after_write = Some(AfterWrite {
+            asked,
+            node: FreshNode { object, facts },
+            policy: look.policy,
+            paused: look.paused.clone(),
+        });
+    }
+
+    fn is_recent(&self, asked: Timestamp) -> bool {
+        let age = self.context.now().duration_since(asked);
+        !age.is_negative() && age <= ANSWER_LASTS
     }
 
     fn remember(&mut self, run: &Run, look: &mut Look) {
@@ -136,7 +195,7 @@ impl Driver {
         let unreadable = |entry: &Entry<_>| matches!(entry, Entry::Malformed(m) if m.object.metadata.name.as_deref() == Some(name));
         match policies.get(name) {
             None if policies.snapshot().iter().any(unreadable) => PolicyStanding::InForce,
-            found => check::standing(found.as_ref()),
+            found => check::standing(found.as_deref()),
         }
     }
 
@@ -157,9 +216,8 @@ impl Driver {
         }
     }
 
-    fn daemon_sets_missing(&self, run: &Run) -> Option<Vec<String>> {
-        let ready = check::ready_daemon_sets(&self.pods.as_ref()?.pods()?);
-        Some(run.daemon_sets.iter().filter(|name| !ready.contains(name)).cloned().collect())
+    fn daemon_sets_ready(&self) -> Option<Vec<String>> {
+        Some(check::ready_daemon_sets(&self.pods.as_ref()?.pods()?))
     }
 
     fn drain_cached(&mut self, run: &Run, now: Timestamp) -> Option<DrainPlan> {
@@ -192,6 +250,6 @@ impl Driver {
     /// Evictions on record, so that a new operator goes on with a drain instead of judging it anew.
     fn evicted_before(&self, run: &Run) -> u32 {
         let object = self.context.runs.get(&run.name);
-        object.and_then(|object| Some(object.status?.drain?.evicted)).unwrap_or(0)
+        object.and_then(|object| Some(object.status.as_ref()?.drain.as_ref()?.evicted)).unwrap_or(0)
     }
 }

@@ -1,21 +1,17 @@
 //! Performs one effect that was decided on and checked.
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use rerail_api::{NodeRemediation, convert::last_remediation, names};
 use rerail_core::{
     drain::progress::PodRef,
     invariants,
-    reason::Reason,
     remediation::{self, Effect},
     run::Run,
-    step::Step,
 };
 
 use super::{DriveError, Driver, LAG, Next, look::Look};
-use crate::{
-    act::{self, node::NodeWriteError, pods::Made},
-    check::FreshNode,
-};
+use crate::act::{self, node::NodeWriteError, pods::Made};
 
 /// Evictions of one effect, all under way at once; between two effects the run is looked at again.
 const EVICTIONS_AT_ONCE: usize = 16;
@@ -46,9 +42,9 @@ impl Driver {
             Effect::Evict(pods) => self.evict(run, pods).await,
             Effect::Cordon => {
                 let Some(node) = node else { return Ok(Next::Again) };
-                let patch =
-                    act::node::cordon(client, &node.object, &run.uid, &run.name, context.now());
-                return self.node_written(patch.await);
+                let asked = context.now();
+                let patch = act::node::cordon(client, &node.object, &run.uid, &run.name, asked);
+                return self.node_written(patch.await, look, asked);
             }
             Effect::CreateRebootPod => {
                 let made = act::pods::create_reboot(client, object, run, settings).await;
@@ -68,27 +64,15 @@ impl Driver {
             }
             Effect::Close { uncordon, result, reason } => {
                 let Some(node) = node else { return Ok(Next::Again) };
-                return self.close(run, node, uncordon, result, reason).await;
+                let memory = remediation::record(run, &node.facts, result, reason, context.now());
+                let text = last_remediation::encode(&memory)?;
+                let asked = context.now();
+                let patch = act::node::close(client, &node.object, &run.uid, uncordon, text);
+                return self.node_written(patch.await, look, asked);
             }
         }
         // The answer to an effect is what the watches show of it; look again soon in any case.
         Ok(Next::Wait(context.now().saturating_add(std::time::Duration::from_secs(1)).ok()))
-    }
-
-    /// The closing write.
-    async fn close(
-        &mut self,
-        run: &Run,
-        node: &FreshNode,
-        uncordon: bool,
-        result: Step,
-        reason: Reason,
-    ) -> Result<Next, DriveError> {
-        let client = &self.context.clients.act;
-        let now = self.context.now();
-        let memory = remediation::record(run, &node.facts, result, reason, now);
-        let text = last_remediation::encode(&memory)?;
-        self.node_written(act::node::close(client, &node.object, &run.uid, uncordon, text).await)
     }
 
     /// Deletes our Pods at the end of a run. They go with the run in any case, so that one that cannot
@@ -108,12 +92,14 @@ impl Driver {
     }
 
     fn node_written(
-        &self,
+        &mut self,
         written: Result<rerail_api::Node, NodeWriteError>,
+        look: &Look,
+        asked: Timestamp,
     ) -> Result<Next, DriveError> {
         match written {
             Ok(node) => {
-                self.context.nodes.fold(&node, self.context.now(), &self.context.wakers);
+                self.keep_after_write(look, asked, node);
                 Ok(Next::Again)
             }
             // Somebody wrote the node in between, most often its kubelet. The short pause is for the

@@ -9,7 +9,7 @@ use rerail_core::{
 
 use super::{DriveError, Driver, Next};
 
-/// A status is written for its words alone at most this often.
+/// A status is written for its words alone not sooner than this after the last write.
 const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(2);
 
 impl Driver {
@@ -28,12 +28,11 @@ impl Driver {
             return Ok(Next::Wait(decision.recheck_at));
         }
         let now = self.context.now();
-        let may_at = self.noted_at.and_then(|at| at.checked_add(NOTE_EVERY).ok());
+        let may_at = self.written_at.and_then(|at| at.checked_add(NOTE_EVERY).ok());
         if let Some(may_at) = may_at.filter(|may_at| *may_at > now) {
             let until = decision.recheck_at.map_or(may_at, |at| at.min(may_at));
             return Ok(Next::Wait(Some(until)));
         }
-        self.noted_at = Some(now);
         self.write(object, run, run, Some((decision, drain))).await?;
         if worth_an_event(decision.reason) {
             self.context.events.run(
@@ -58,15 +57,13 @@ impl Driver {
             reason = %next.reason, message = %next.message, "step");
         let kind = match next.step {
             Step::Held | Step::Failed | Step::RollingBack | Step::Withdrawing => EventType::Warning,
-            Step::Pending
-            | Step::Cordoning
+            Step::Cordoning
             | Step::Draining
             | Step::Rebooting
-            | Step::Verifying
-            | Step::Uncordoning
-            | Step::Settling
             | Step::Succeeded
             | Step::Cancelled => EventType::Normal,
+            // Nothing has been done to the node, or nothing more: the run's status has these.
+            Step::Pending | Step::Verifying | Step::Uncordoning | Step::Settling => return,
         };
         let message = format!("{}: {} ({})", run.name, next.message, next.step);
         self.context.events.run(object, kind, next.step.name(), next.reason.name(), &message);

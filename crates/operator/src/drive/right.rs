@@ -3,8 +3,19 @@
 
 use rerail_core::{lease::OwnPod, ledger::Slot, remediation::Effect, run::Run};
 
-use super::{DriveError, Driver};
+use super::{DriveError, Driver, look::Look};
 use crate::lead::own_pod;
+
+/// Effects before which the Lease is read.
+pub(super) fn needs_lease(effect: &Effect) -> bool {
+    match effect {
+        Effect::Cordon | Effect::Evict(_) | Effect::CreateRebootPod => true,
+        Effect::DeleteRebootPod
+        | Effect::CreateProbePod
+        | Effect::DeleteProbePod
+        | Effect::Close { .. } => false,
+    }
+}
 
 impl Driver {
     /// True when the run's UID is in the ledger. One that goes on by itself, such as a held run whose
@@ -22,16 +33,15 @@ impl Driver {
 
     /// The part of the last look that concerns the Lease: before the cordon, before evictions and before
     /// a reboot Pod.
-    pub(super) async fn confirm_right(&self, effect: &Effect) -> Result<(), DriveError> {
-        match effect {
-            Effect::Cordon | Effect::Evict(_) | Effect::CreateRebootPod => {
-                Ok(self.context.term.lease.confirm().await?)
-            }
-            Effect::DeleteRebootPod
-            | Effect::CreateProbePod
-            | Effect::DeleteProbePod
-            | Effect::Close { .. } => Ok(()),
+    pub(super) async fn confirm_right(
+        &self,
+        effect: &Effect,
+        look: &Look,
+    ) -> Result<(), DriveError> {
+        if look.confirmed || !needs_lease(effect) {
+            return Ok(());
         }
+        Ok(self.context.term.lease.confirm().await?)
     }
 
     /// The node is drained but for what stays there. True when our own Pod is there and somebody else

@@ -67,6 +67,7 @@ impl Keeper {
             identity: document.term.as_str().into(),
             shared: acknowledged.clone(),
             orders: sender,
+            confirmations: Arc::default(),
         };
         let mine = Mine {
             identity: document.term.clone(),

@@ -70,7 +70,7 @@ async fn try_recover(
     for object in &listed {
         // The watch may be behind the list, and what is in the list is not gone.
         if let Entry::Good(object) = objects::read::<NodeRemediation>(object) {
-            context.runs.put(*object);
+            context.runs.put(object, None);
         }
     }
     sweep::notice_slots(&context);
@@ -162,7 +162,7 @@ async fn adopt_one(context: &Context, listed: &DynamicObject) -> bool {
                 tracing::info!(remediation = %run.name, %error, "not adopted yet");
                 match check::run(context, &run.name).await {
                     Ok(None) => return true,
-                    Ok(Some(found)) => *object = found,
+                    Ok(Some(found)) => object = found,
                     Err(_) => return false,
                 }
                 if !conflict && !context.is_adopted(&object) {

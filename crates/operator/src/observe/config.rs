@@ -47,7 +47,9 @@ impl Config {
         }
         let read = match self.seen.snapshot().into_iter().next() {
             Some(Entry::Good(object)) => config(Some(&object)),
-            Some(Entry::Malformed(malformed)) => Err(ConfigError::Malformed(malformed.error)),
+            Some(Entry::Malformed(malformed)) => {
+                Err(ConfigError::Malformed(malformed.error.clone()))
+            }
             None => config(None),
         };
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);

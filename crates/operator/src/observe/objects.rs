@@ -4,9 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt, api::ApiResource, core::DynamicObject, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
 
@@ -21,13 +22,22 @@ pub struct Malformed {
     pub error: String,
 }
 
-/// One object.
-#[derive(Debug, Clone)]
+/// One object. Cheap to clone: whoever plans takes all of them at each turn.
+#[derive(Debug)]
 pub enum Entry<K> {
     /// Readable.
-    Good(Box<K>),
+    Good(Arc<K>),
     /// Not readable.
-    Malformed(Box<Malformed>),
+    Malformed(Arc<Malformed>),
+}
+
+impl<K> Clone for Entry<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Entry::Good(object) => Entry::Good(object.clone()),
+            Entry::Malformed(malformed) => Entry::Malformed(malformed.clone()),
+        }
+    }
 }
 
 impl<K: Resource> Entry<K> {
@@ -39,9 +49,9 @@ impl<K: Resource> Entry<K> {
         }
     }
 
-    fn good(self) -> Option<K> {
+    fn good(self) -> Option<Arc<K>> {
         match self {
-            Entry::Good(object) => Some(*object),
+            Entry::Good(object) => Some(object),
             Entry::Malformed(_) => None,
         }
     }
@@ -52,7 +62,7 @@ pub struct Seen<K> {
     /// Name of the object that changed; `None` when many may have.
     pub changed: Option<String>,
     /// Objects that are gone, as they were known; also those whose name another one has now.
-    pub removed: Vec<K>,
+    pub removed: Vec<Arc<K>>,
 }
 
 /// The group, version, kind and plural of a type, for an untyped watch.
@@ -64,20 +74,38 @@ pub fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
 pub fn read<K: DeserializeOwned>(object: &DynamicObject) -> Entry<K> {
     let value = serde_json::to_value(object);
     match value.and_then(serde_json::from_value::<K>) {
-        Ok(good) => Entry::Good(Box::new(good)),
+        Ok(good) => Entry::Good(Arc::new(good)),
         Err(error) => {
             let malformed = Malformed { object: object.clone(), error: error.to_string() };
-            Entry::Malformed(Box::new(malformed))
+            Entry::Malformed(Arc::new(malformed))
         }
     }
 }
 
-/// Objects by name, each with its resource version.
-type Versioned<K> = BTreeMap<String, (Option<String>, Entry<K>)>;
+/// An object as it was seen last.
+struct Known<K> {
+    version: Option<String>,
+    entry: Entry<K>,
+    /// When the latest call of our own was sent whose answer was this version or an older one. Not
+    /// older than that is what is known here.
+    asked: Option<Timestamp>,
+}
+
+impl<K> Clone for Known<K> {
+    fn clone(&self) -> Self {
+        Known { version: self.version.clone(), entry: self.entry.clone(), asked: self.asked }
+    }
+}
+
+impl<K: DeserializeOwned> Known<K> {
+    fn watched(object: &DynamicObject) -> Self {
+        Known { version: object.resource_version(), entry: read(object), asked: None }
+    }
+}
 
 struct Inner<K> {
-    objects: Versioned<K>,
-    listing: Option<Versioned<K>>,
+    objects: BTreeMap<String, Known<K>>,
+    listing: Option<BTreeMap<String, Known<K>>>,
     synced: bool,
 }
 
@@ -102,7 +130,7 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
             Event::Init => inner.listing = Some(BTreeMap::new()),
             Event::InitApply(object) => {
                 if let Some(listing) = &mut inner.listing {
-                    listing.insert(object.name_any(), (object.resource_version(), read(&object)));
+                    listing.insert(object.name_any(), Known::watched(&object));
                 }
             }
             Event::InitDone => {
@@ -110,64 +138,69 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
                     for (name, new) in &mut listed {
                         // A write of our own may be newer than the list.
                         if let Some(old) = inner.objects.get(name)
-                            && !is_newer(new.0.as_deref(), old.0.as_deref())
+                            && !is_newer(new.version.as_deref(), old.version.as_deref())
                         {
                             *new = old.clone();
                         }
                     }
                     let before = std::mem::replace(&mut inner.objects, listed);
-                    let gone = before.into_iter().filter(|(name, (_, old))| {
-                        inner.objects.get(name).is_none_or(|(_, new)| old.uid() != new.uid())
+                    let gone = before.into_iter().filter(|(name, old)| {
+                        let new = inner.objects.get(name);
+                        new.is_none_or(|new| old.entry.uid() != new.entry.uid())
                     });
-                    seen.removed = gone.filter_map(|(_, (_, old))| old.good()).collect();
+                    seen.removed = gone.filter_map(|(_, old)| old.entry.good()).collect();
                 }
                 inner.synced = true;
             }
             Event::Apply(object) => {
                 let name = object.name_any();
-                seen.removed.extend(put(
-                    &mut inner,
-                    &name,
-                    object.resource_version(),
-                    read(&object),
-                ));
+                seen.removed.extend(put(&mut inner, &name, Known::watched(&object)));
                 seen.changed = Some(name);
             }
             Event::Delete(object) => {
                 let name = object.name_any();
                 let removed = inner.objects.remove(&name);
-                seen.removed.extend(removed.and_then(|(_, old)| old.good()));
+                seen.removed.extend(removed.and_then(|old| old.entry.good()));
                 seen.changed = Some(name);
             }
         }
         seen
     }
 
-    /// Puts the answer to a write or a fresh read of our own, unless a newer version is known.
-    pub fn put(&self, object: K)
+    /// Puts the answer to a write or a fresh read of our own, unless a newer version is known. `asked`
+    /// says when the call was sent, for [`known_since`](Self::known_since).
+    pub fn put(&self, object: impl Into<Arc<K>>, asked: Option<Timestamp>)
     where
         K: Resource<DynamicType = ()>,
     {
+        let object = object.into();
         let (name, version) = (object.name_any(), object.resource_version());
-        put(&mut self.lock(), &name, version, Entry::Good(Box::new(object)));
+        let new = Known { version, entry: Entry::Good(object), asked };
+        put(&mut self.lock(), &name, new);
     }
 
     /// An object that a fresh read showed to be gone, as it was known.
-    pub fn gone(&self, name: &str) -> Option<K> {
-        self.lock().objects.remove(name)?.1.good()
+    pub fn gone(&self, name: &str) -> Option<Arc<K>> {
+        self.lock().objects.remove(name)?.entry.good()
     }
 
     /// One object, if it is there and readable.
-    pub fn get(&self, name: &str) -> Option<K> {
-        match &self.lock().objects.get(name)?.1 {
-            Entry::Good(object) => Some(K::clone(object)),
-            Entry::Malformed(_) => None,
-        }
+    pub fn get(&self, name: &str) -> Option<Arc<K>> {
+        self.lock().objects.get(name)?.entry.clone().good()
+    }
+
+    /// The same if what is known of it is not older than `since`, and how old it is at most: by the
+    /// answer to a call of our own, which is as good as a read.
+    pub fn known_since(&self, name: &str, since: Timestamp) -> Option<(Arc<K>, Timestamp)> {
+        let inner = self.lock();
+        let known = inner.objects.get(name)?;
+        let asked = known.asked.filter(|asked| *asked >= since)?;
+        Some((known.entry.clone().good()?, asked))
     }
 
     /// Every object, in order of names.
     pub fn snapshot(&self) -> Vec<Entry<K>> {
-        self.lock().objects.values().map(|(_, entry)| entry.clone()).collect()
+        self.lock().objects.values().map(|known| known.entry.clone()).collect()
     }
 
     /// True after the first complete list.
@@ -180,18 +213,23 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
     }
 }
 
-/// Returns the object of this name that another one has replaced.
-fn put<K: Resource>(
-    inner: &mut Inner<K>,
-    name: &str,
-    version: Option<String>,
-    entry: Entry<K>,
-) -> Option<K> {
-    let known = inner.objects.get(name).and_then(|(known, _)| known.as_deref());
-    if known.is_some() && !is_newer(version.as_deref(), known) {
+/// Returns the object of this name that another one has replaced. A newer version says at least as
+/// much about now as the answer that it takes the place of.
+fn put<K: Resource>(inner: &mut Inner<K>, name: &str, mut new: Known<K>) -> Option<Arc<K>> {
+    let Some(old) = inner.objects.get_mut(name) else {
+        inner.objects.insert(name.to_owned(), new);
+        return None;
+    };
+    if !is_newer(new.version.as_deref(), old.version.as_deref()) {
         return None;
     }
-    let uid = entry.uid();
-    let (_, old) = inner.objects.insert(name.to_owned(), (version, entry))?;
-    if old.uid() == uid { None } else { old.good() }
+    let same = old.entry.uid() == new.entry.uid();
+    if same {
+        new.asked = new.asked.max(old.asked);
+    }
+    let old = std::mem::replace(old, new);
+    if same { None } else { old.entry.good() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! on record (SAFE-3, SAFE-4, SAFE-15). Before that, everything that
 //! the decision rests on is read afresh and decided again (SAFE-5, SAFE-22).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -290,13 +293,10 @@ async fn prepare(
         context.learn(&object);
         return Ok(None);
     }
-    let pods = check::pods(&context.clients.read, &candidate.node).await?;
-    let now = context.now();
-    let daemon_sets = check::ready_daemon_sets(&pods).into_iter().take(64).collect();
-    let next = remediation::admit(&run, node, &policy.contract, daemon_sets, now);
+    let next = remediation::admit(&run, node, &policy.contract, context.now());
     let note = status::Note { reason: next.reason, message: &next.message };
     let mut status = context.status_of(&object, &next, note);
-    status.plan = Some(freeze(policy_object, next.daemon_sets.clone(), &candidate.domain)?);
+    status.plan = Some(freeze(policy_object, &candidate.domain)?);
     status.failure_domain = candidate.domain.to_string();
     status.priority = Some(i32::from(candidate.priority.0));
     status.causes = candidate.causes.iter().take(16).map(cause).collect();
@@ -328,9 +328,10 @@ async fn write_ledger(
 async fn commit(context: &Context, prepared: Prepared) -> Result<(), AdmitError> {
     let Prepared { object, run, status, next, .. } = prepared;
     context.term.doubt(&run.uid);
+    let asked = context.now();
     let written = act::run::replace_status(&context.clients.act, &object, status).await?;
     context.term.settle(&run.uid);
-    context.learn(&written);
+    context.learn_answer(&written, asked);
     if run.step == Step::Held {
         let (step, reason) = (next.step.name(), next.reason.name());
         tracing::info!(remediation = %run.name, node = %run.node_name, message = %next.message, "tried again");
@@ -409,7 +410,7 @@ async fn pending_run(
         let found = check::run(context, name).await?;
         // A person's wish that was taken back a moment ago is nobody's; a trigger is still there.
         if found.is_some() || candidate.causes.is_empty() {
-            return Ok(found);
+            return Ok(found.map(Arc::unwrap_or_clone));
         }
     }
     let first = node.last_remediation.sequence;
@@ -425,7 +426,7 @@ async fn pending_run(
         if let Some(found) = check::run(context, &object.name_any()).await?
             && !convert::run::run(&found)?.step.is_terminal()
         {
-            return Ok(Some(found));
+            return Ok(Some(Arc::unwrap_or_clone(found)));
         }
     }
     Err(AdmitError::NoName(node.name.clone()))
@@ -478,11 +479,7 @@ fn cause(cause: &Cause) -> CauseSpec {
     }
 }
 
-fn freeze(
-    policy: &RemediationPolicy,
-    daemon_sets: Vec<String>,
-    domain: &Domain,
-) -> Result<FrozenPlan, serde_json::Error> {
+fn freeze(policy: &RemediationPolicy, domain: &Domain) -> Result<FrozenPlan, serde_json::Error> {
     let spec = &policy.spec;
     let mut plan = FrozenPlan {
         policy_generation: policy.metadata.generation.unwrap_or_default(),
@@ -497,7 +494,6 @@ fn freeze(
     };
     let digest = Sha256::digest(serde_json::to_vec(&plan)?);
     plan.hash = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    plan.daemon_sets = daemon_sets;
     let label = |label: &DomainLabel| DomainLabelRecord {
         key: label.key.clone(),
         value: label.value.clone(),

@@ -13,7 +13,9 @@ impl Planner {
         let mut found = BTreeMap::new();
         for entry in self.context.runs.snapshot() {
             let (name, error) = match entry {
-                Entry::Malformed(malformed) => (malformed.object.name_any(), malformed.error),
+                Entry::Malformed(malformed) => {
+                    (malformed.object.name_any(), malformed.error.clone())
+                }
                 Entry::Good(object) => match convert::run::run(&object) {
                     Ok(_) => continue,
                     Err(error) => (object.name_any(), error.to_string()),

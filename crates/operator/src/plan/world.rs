@@ -165,7 +165,7 @@ pub fn look_away(world: &mut World, nodes: &BTreeSet<String>) {
 }
 
 /// The valid policies by name; an invalid one is isolated and told of in its status.
-fn policies(objects: impl Iterator<Item = RemediationPolicy>) -> BTreeMap<String, Policy> {
+fn policies(objects: impl Iterator<Item = Arc<RemediationPolicy>>) -> BTreeMap<String, Policy> {
     objects
         .filter(|object| object.metadata.deletion_timestamp.is_none())
         .filter_map(|object| policy::policy(&object).ok())

@@ -1,4 +1,5 @@
-//! Events on the run and on its node, so that `kubectl describe node` tells the story. They are handed
+//! Events on the node, so that `kubectl describe node` tells the story; a warning stands on the run,
+//! too, whose status has every step. They are handed
 //! in and published beside the work, in their order: a node that is ready to be given back does not
 //! wait for what is told of it.
 
@@ -65,7 +66,7 @@ impl Events {
         (Events { queue: sender }, Publisher { recorder: Recorder::new(client, reporter), queue })
     }
 
-    /// One Event on the run and one on its node.
+    /// One Event on the run's node; a warning also on the run.
     pub fn run(
         &self,
         object: &NodeRemediation,
@@ -76,7 +77,9 @@ impl Events {
     ) {
         let run = object.object_ref(&());
         let node = node_reference(&object.spec.node_name, &object.spec.node_uid);
-        self.publish(kind, action, reason, message, &run, Some(node.clone()));
+        if matches!(kind, EventType::Warning) {
+            self.publish(kind, action, reason, message, &run, Some(node.clone()));
+        }
         self.publish(kind, action, reason, message, &node, Some(run));
     }
 

@@ -131,7 +131,7 @@ async fn one(
     .await
     {
         Ok(written) => {
-            context.policies.put(written);
+            context.policies.put(written, None);
             Ok(())
         }
         Err(error) => failed(&name, &error),

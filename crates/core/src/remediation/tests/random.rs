@@ -224,7 +224,7 @@ fn scenes() -> impl Strategy<Value = Scene> {
     let rest = (node_is, times(), policy, prop::bool::weighted(0.1), prop::option::of(drains()));
     let missing = prop::option::of(prop_oneof![Just(vec![]), Just(vec!["a/b".to_owned()])]);
     (runs(), nodes(), rest, pods(), pods(), missing).prop_map(
-        |(run, node, rest, reboot_pod, probe_pod, daemon_sets_missing)| {
+        |(run, node, rest, reboot_pod, probe_pod, daemon_sets_ready)| {
             let (node_is, now, policy, paused, drain) = rest;
             Scene {
                 run,
@@ -236,7 +236,7 @@ fn scenes() -> impl Strategy<Value = Scene> {
                 drain,
                 reboot_pod,
                 probe_pod,
-                daemon_sets_missing,
+                daemon_sets_ready,
                 memory: Memory::default(),
             }
         },

@@ -127,6 +127,20 @@ fn a_run_made_by_a_person_is_not_undone_by_clear_triggers() {
 }
 
 #[test]
+fn the_daemon_sets_that_verification_wants_are_those_of_before_the_first_attempt() {
+    let mut scene = scene(Step::Draining);
+    scene.drain = drained();
+    scene.daemon_sets_ready = None;
+    assert_eq!(scene.waits(), Reason::DrainInProgress);
+    scene.daemon_sets_ready = Some((0..70).map(|number| format!("kube-system/{number}")).collect());
+    let first = scene.changed();
+    assert_eq!((first.attempt, first.daemon_sets.len()), (1, 64));
+    scene.run.attempt = 1;
+    scene.run.daemon_sets = sets();
+    assert_eq!(scene.changed().daemon_sets, sets(), "a later one keeps them");
+}
+
+#[test]
 fn the_hold_label_holds_a_run_in_every_step_where_it_could_still_act_on_the_node() {
     for step in
         [Step::Cordoning, Step::Draining, Step::Verifying, Step::Uncordoning, Step::RollingBack]
@@ -448,10 +462,10 @@ fn verification_names_what_is_missing() {
         (|s| s.memory.ready_since = Some(at(60)), Reason::WaitingForReady),
         (|s| s.run.report_before = s.node.heartbeat(), Reason::WaitingForReport),
         (
-            |s| s.daemon_sets_missing = Some(vec!["kube-system/calico-node".into()]),
+            |s| s.daemon_sets_ready = Some(vec!["kube-system/kube-proxy".into()]),
             Reason::WaitingForDaemonSets,
         ),
-        (|s| s.daemon_sets_missing = None, Reason::WaitingForDaemonSets),
+        (|s| s.daemon_sets_ready = None, Reason::WaitingForDaemonSets),
         (|s| s.probe_pod = PodSeen::Running { deleting: false }, Reason::WaitingForProbePod),
         (|s| set(&mut s.node, condition("Sick", "True", 90)), Reason::WaitingForClear),
     ];

@@ -131,7 +131,7 @@ fn look_and_remember(state: &mut State, rules: Rules) -> Call {
         drain: Some(&drained),
         reboot_pod: pod,
         probe_pod: PodSeen::Absent,
-        daemon_sets_missing: Some(vec![]),
+        daemon_sets_ready: Some(vec![]),
         memory: &state.memory,
     };
     let mut decision = step(&state.run, &seen);

@@ -125,7 +125,7 @@ impl State {
         contract.verify.probe_pod = false;
         let pending = Run { causes: vec![], ..pending_run() };
         State {
-            run: admit(&pending, &node, &contract, vec![], at(0)),
+            run: admit(&pending, &node, &contract, at(0)),
             run_version: 0,
             node,
             node_version: 0,
