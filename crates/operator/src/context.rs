@@ -6,6 +6,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::{
+    check::InCommon,
+    client::Clients,
+    deps::Deps,
+    drive::turns::Turns,
+    lead::{self, seat::Seat},
+    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
+    plan::meltdown::Meltdown,
+    record::events::Events,
+    sweep::Strays,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -19,18 +30,6 @@ use rerail_api::{
     remediation::NodeRemediationStatus,
 };
 use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
-use tokio::sync::Semaphore;
-
-use crate::{
-    check::InCommon,
-    client::Clients,
-    deps::Deps,
-    lead::{self, seat::Seat},
-    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
-    plan::meltdown::Meltdown,
-    record::events::Events,
-    sweep::Strays,
-};
 
 /// Violations found in the whole, by the run that each concerns.
 #[derive(Default)]
@@ -79,15 +78,9 @@ pub struct Shared {
     pub strays: Strays,
     /// Runs that the planner found to break an invariant, for their drivers to freeze.
     pub suspects: Suspects,
-    /// The turns of the drivers: [`DRIVERS_AT_ONCE`] of them look and act at a time.
-    pub turns: Semaphore,
+    /// Whose turn it is.
+    pub turns: Turns,
 }
-
-/// How many runs are looked at and acted on at the same moment. A hundred at once make each other's
-/// reads so slow that no last look is fresh any more (SAFE-9), and the Lease is not renewed in time:
-/// with 100 runs on a busy API server leadership was lost again and again. One API server answers no
-/// more writes a second to 64 clients than to few times 16 (docs/benchmarks.md).
-pub const DRIVERS_AT_ONCE: usize = 16;
 
 /// Everything that one term of the operator shares. It ends with its term.
 pub struct Context {

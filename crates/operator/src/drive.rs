@@ -6,6 +6,7 @@ mod look;
 mod perform;
 mod report;
 mod right;
+pub mod turns;
 mod urgency;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use kube::ResourceExt;
 use rerail_api::{
     NodeRemediation,
     convert::{self, run::RunError, status},
-    remediation::NodeRemediationStatus,
+    remediation::{NodeRemediationStatus, StepName},
 };
 use rerail_core::{
     drain::progress::{DrainPlan, DrainProgress},
@@ -144,10 +145,7 @@ impl Driver {
     fn failed(&self, error: &DriveError, failures: u32) -> Option<Timestamp> {
         let step =
             self.context.runs.get(&self.name).map_or("Unknown", |object| match object.status {
-                Some(NodeRemediationStatus {
-                    step: rerail_api::remediation::StepName::Known(step),
-                    ..
-                }) => step.name(),
+                Some(NodeRemediationStatus { step: StepName::Known(step), .. }) => step.name(),
                 _ => "Unknown",
             });
         self.context.deps.metrics.run_error(step);
@@ -180,10 +178,12 @@ impl Driver {
         }
     }
 
-    /// Waits for its turn before it looks: the wait must not age what was seen (SAFE-9).
     async fn pass_in_turn(&mut self) -> Result<Next, DriveError> {
         let context = self.context.clone();
-        let Ok(_turn) = context.turns.acquire().await else { return Ok(Next::Wait(None)) };
+        let object = context.runs.get(&self.name);
+        let step = object.as_ref().and_then(|object| object.status.as_ref()).map(|s| &s.step);
+        let cordons = step == Some(&StepName::Known(Step::Cordoning));
+        let _turn = context.turns.wait(cordons).await;
         self.pass().await
     }
 
@@ -401,8 +401,11 @@ impl Driver {
         })
     }
 
+    /// From the cordon on: before it the pods say nothing that matters, and where many nodes wait to be
+    /// cordoned these lists would be in their way.
     fn watch_pods(&mut self, run: &Run) {
-        if run.step == Step::Pending {
+        let uncordoned = run.step == Step::Cordoning && self.after_write.is_none();
+        if run.step == Step::Pending || uncordoned {
             return;
         }
         let client = &self.context.clients.read;

@@ -35,6 +35,10 @@ use crate::{
 /// Events of a busy moment are planned together.
 const DEBOUNCE: Duration = Duration::from_millis(5);
 
+/// How many nodes are admitted in one write of the ledger. Whoever is in it is decided on, and somebody
+/// more urgent who comes while their runs are being created waits for the next.
+const SET_AT_MOST: usize = 32;
+
 /// The planner looks at least this often, whatever the watches say.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
@@ -149,7 +153,8 @@ impl Planner {
     /// and is to be tried again soon.
     async fn admit(&mut self, world: &World, decided: &Plan, release: BTreeSet<String>) -> bool {
         let context = self.context.clone();
-        let (set, resting) = self.next(world, decided);
+        let (mut set, resting) = self.next(world, decided);
+        set.truncate(SET_AT_MOST);
         if set.is_empty() {
             return self.release(release).await;
         }

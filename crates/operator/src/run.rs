@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt, core::DynamicObject, runtime::watcher};
 use rerail_api::{Node, NodeRemediation, RemediationPolicy, convert, names};
 use rerail_core::{lease::Lost, step::Step};
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinSet,
 };
 
@@ -15,9 +15,9 @@ use crate::{
     act,
     check::InCommon,
     client::{CallError, Clients},
-    context::{Context, DRIVERS_AT_ONCE, Shared, Suspects},
+    context::{Context, Shared, Suspects},
     deps::Deps,
-    drive::Driver,
+    drive::{Driver, turns::Turns},
     lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
     observe::{
         config::{self, Config},
@@ -88,7 +88,7 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         events,
         strays: Strays::default(),
         suspects: Suspects::default(),
-        turns: Semaphore::new(DRIVERS_AT_ONCE),
+        turns: Turns::default(),
     });
     (shared, publisher)
 }

@@ -16,7 +16,7 @@ use crate::truth::{Cause, EventKind};
 
 /// How long the fleet may look at the node between the agent's decision and the act. The look is
 /// for the truth log and must not keep the act waiting for long.
-const WITNESS_DEADLINE: Duration = Duration::from_secs(1);
+const WITNESS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A fake machine as the agent sees it.
 pub(crate) struct FleetHost<'a> {

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Requests under way at once for one set.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// How many sequence numbers are tried when names are taken by ended runs: a node whose annotation
 /// was lost has as many runs as the history keeps.
