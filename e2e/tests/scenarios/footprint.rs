@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::{
     core::v1::Node,
+    flowcontrol::v1::FlowSchema,
     rbac::v1::{ClusterRole, PolicyRule, Role},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    client::Body,
 };
 use rerail_api::names;
 use rerail_controlplane::Options;
 use rerail_core::step::Step;
-use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
+use rerail_e2e::{ClusterOptions, PATIENCE, config, wait_for};
 use serde_json::json;
 
 use crate::{
@@ -97,8 +99,29 @@ fn a_healthy_run_of_a_node_with_five_pods_costs_little_and_needs_no_other_rights
         budgets_are_watched_only_during_the_drain(&stage, &run);
         every_right_is_used_or_explained(&stage, &requests).await;
         report(requests.get(idle.len()..).unwrap());
+        the_lease_goes_before_other_requests(&stage).await;
         stage.finish().await;
     });
+}
+
+/// By what the API server says of its answer to the operator.
+async fn the_lease_goes_before_other_requests(stage: &Stage) {
+    let schemas: Api<FlowSchema> = Api::all(admin(stage.cluster()).await);
+    let ours = schemas.get("rerail-leader-election").await.unwrap();
+    let level = ours.spec.as_ref().unwrap().priority_level_configuration.name.clone();
+    assert_eq!(level, "leader-election");
+    let (namespace, account) = (names::SYSTEM_NAMESPACE, names::OPERATOR_SERVICE_ACCOUNT);
+    let path = stage.cluster().plane.kubeconfig_for_service_account(namespace, account).unwrap();
+    let operator = Client::try_from(config(&path).await.unwrap()).unwrap();
+    let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    for (uri, expected) in
+        [(format!("{leases}/{}", names::LEASE), true), ("/api/v1/nodes/x".into(), false)]
+    {
+        let request = http::Request::get(&uri).body(Body::empty()).unwrap();
+        let answer = operator.send(request).await.unwrap();
+        let schema = &answer.headers()["x-kubernetes-pf-flowschema-uid"];
+        assert_eq!(schema.to_str().ok() == ours.metadata.uid.as_deref(), expected, "{uri}");
+    }
 }
 
 /// By the audit log, which has the end of a watch, too.

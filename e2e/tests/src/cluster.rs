@@ -58,6 +58,7 @@ impl Cluster {
                 "config/namespaces.yaml",
                 "config/rbac",
                 "config/operator/config.yaml",
+                "config/operator/flow-schema.yaml",
                 "e2e/fleet/rbac.yaml",
                 "e2e/tests/rbac.yaml",
             ] {

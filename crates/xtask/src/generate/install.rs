@@ -28,6 +28,7 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
         "rbac/node.yaml",
         "rbac/view.yaml",
         "operator/config.yaml",
+        "operator/flow-schema.yaml",
         "operator/deployment.yaml",
     ];
     let mut files = Files::new();
@@ -36,6 +37,7 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
     add(&mut files, "config/kustomization.yaml", &[kustomization(json!(parts))])?;
     add(&mut files, "config/namespaces.yaml", &namespaces)?;
     files.insert("config/operator/config.yaml".to_owned(), configuration::config_map());
+    add(&mut files, "config/operator/flow-schema.yaml", &[flow_schema()])?;
     add(&mut files, operator, &[deployment(), disruption_budget()])?;
     add_texts(&mut files, "config/rbac/operator.yaml", grant(&rbac::operator())?);
     add_texts(&mut files, "config/rbac/node.yaml", grant(&rbac::node())?);
@@ -139,6 +141,37 @@ fn deployment() -> Value {
     })
 }
 
+/// Renewals of the Lease go before other requests, as those of the controller manager do: where many
+/// clients keep the API server busy the operator must not lose it for that. 200 is the precedence of
+/// `workload-leader-election`, which is for service accounts of kube-system only.
+fn flow_schema() -> Value {
+    json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": { "name": "rerail-leader-election" },
+        "spec": {
+            "matchingPrecedence": 200,
+            "priorityLevelConfiguration": { "name": "leader-election" },
+            "distinguisherMethod": { "type": "ByUser" },
+            "rules": [{
+                "subjects": [{
+                    "kind": "ServiceAccount",
+                    "serviceAccount": {
+                        "namespace": names::SYSTEM_NAMESPACE,
+                        "name": names::OPERATOR_SERVICE_ACCOUNT,
+                    },
+                }],
+                "resourceRules": [{
+                    "apiGroups": ["coordination.k8s.io"],
+                    "resources": ["leases"],
+                    "verbs": ["get", "create", "update"],
+                    "namespaces": [names::SYSTEM_NAMESPACE],
+                }],
+            }],
+        },
+    })
+}
+
 /// One of the two may be evicted at a time, by ourselves, too.
 fn disruption_budget() -> Value {
     let labels = json!({ "app.kubernetes.io/name": OPERATOR });
@@ -234,6 +267,7 @@ mod tests {
             "rbac/node",
             "rbac/view",
             "operator/config",
+            "operator/flow-schema",
             "operator/deployment",
         ] {
             assert!(files.contains_key(&format!("config/{name}.yaml")), "{name}");
