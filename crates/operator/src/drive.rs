@@ -284,7 +284,10 @@ impl Driver {
                 return Ok(Next::Again);
             }
             let fresh = self.look_fresh(&run, &planned).await?;
-            self.looked_at = Some(began);
+            // Only what was read before an effect counts for the evictions that follow: the Lease too.
+            if matches!(planned.action, Action::Do(_)) {
+                self.looked_at = Some(began);
+            }
             let decision = step(&run, &fresh.observation(&self.memory));
             match (decision.action.clone(), &planned.action) {
                 (Action::Wait, _) => {
@@ -355,6 +358,10 @@ impl Driver {
     ) -> Result<Next, DriveError> {
         self.last = None;
         self.written_at = Some(self.context.now());
+        if run.step != next.step {
+            // The first effect of a step has a look of its own.
+            self.looked_at = None;
+        }
         let message = said.map_or(run.message.as_str(), |(decision, _)| decision.message.as_str());
         let reason = said.map_or(run.reason, |(decision, _)| decision.reason);
         let mut status = self.context.status_of(object, next, status::Note { reason, message });

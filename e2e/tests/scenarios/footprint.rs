@@ -97,11 +97,40 @@ fn a_healthy_run_of_a_node_with_five_pods_costs_little_and_needs_no_other_rights
         let refused: Vec<_> = requests.iter().filter(|r| [401, 403].contains(&r.code)).collect();
         assert!(refused.is_empty(), "{refused:?}");
         budgets_are_watched_only_during_the_drain(&stage, &run);
+        every_effect_has_its_last_look(&requests);
         every_right_is_used_or_explained(&stage, &requests).await;
         report(requests.get(idle.len()..).unwrap());
         the_lease_goes_before_other_requests(&stage).await;
         stage.finish().await;
     });
+}
+
+/// Between the intent and the effect everything that could forbid it is read again (SAFE-9). The point of
+/// no return is the intent of the reboot: after it a policy or a pause forbids nothing.
+fn every_effect_has_its_last_look(requests: &[Request]) {
+    let is = |request: &Request, verb: &str, resource: &str| {
+        (&*request.verb, &*request.resource) == (verb, resource)
+    };
+    let everything = [
+        ("get", "leases"),
+        ("get", "nodes"),
+        ("get", "remediationpolicies"),
+        ("list", "configmaps"),
+    ];
+    let effects = [
+        ("patch", "nodes", &everything[..]),
+        ("create", "pods/eviction", &everything[..]),
+        ("create", "pods", &everything[..2]),
+    ];
+    for (verb, resource, reads) in effects {
+        let effect = requests.iter().position(|r| is(r, verb, resource)).unwrap();
+        let mut before = requests[..effect].iter();
+        let intent = before.rposition(|r| is(r, "update", "noderemediations/status")).unwrap();
+        let look = &requests[intent..effect];
+        for (get, what) in reads {
+            assert!(look.iter().any(|r| is(r, get, what)), "{verb} {resource}: {what}: {look:?}");
+        }
+    }
 }
 
 /// By what the API server says of its answer to the operator.
