@@ -59,8 +59,7 @@ fn a_pause_of_any_scope_stops_starts_and_one_that_has_ended_does_not() {
             (Some(6), "paused by jane: audit")
         );
 
-        // Another node's pause would not concern it; an entry that nobody can read does.
-        pause(&stage, scope("node/another")).await;
+        // Never without a pause in between: the node would be taken at once.
         pause(&stage, Value::String("please stop".into())).await;
         let unreadable = "an unreadable entry pauses everything";
         stage
