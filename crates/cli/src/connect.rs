@@ -6,7 +6,7 @@ use kube::{
     Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use rerail_operator::deps::Clock;
+use rerail_operator::{deps::Clock, lead::own_pod};
 
 use crate::CommandError;
 
@@ -26,5 +26,5 @@ pub async fn config(path: Option<&Path>) -> Result<Config, CommandError> {
 
 /// Unique per start: two processes never pass for one term (protocol R6).
 pub fn identity(host: &str, clock: &impl Clock) -> String {
-    format!("{host}-{}-{}", std::process::id(), clock.now().as_nanosecond())
+    own_pod::identity(host, std::process::id(), clock.now().as_nanosecond())
 }

@@ -2,6 +2,8 @@
 //! operator's Lease, so that admitting is one compare-and-swap whoever leads (SAFE-4). What may leave
 //! it, and what an operator that takes over makes of it, is decided here (protocol R3, R5).
 
+mod meltdown;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +16,8 @@ use crate::{
     step::Step,
     sweep::Stray,
 };
+
+pub use meltdown::Meltdown;
 
 /// The version of the document that this operator writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
@@ -64,13 +68,15 @@ pub struct Start {
     pub policy: String,
 }
 
-/// What is held, and what has started lately.
+/// What is held, what has started lately, and the last meltdown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// The held slots.
     pub slots: Vec<Slot>,
     /// Recent starts, oldest first.
     pub starts: Vec<Start>,
+    /// The last meltdown.
+    pub meltdown: Meltdown,
 }
 
 impl Ledger {
@@ -96,7 +102,7 @@ impl Ledger {
         starts.sort();
         let surplus = starts.len().saturating_sub(STARTS_KEPT);
         starts.drain(..surplus);
-        Ledger { slots, starts }
+        Ledger { slots, starts, meltdown: change.meltdown.unwrap_or(self.meltdown) }
     }
 }
 
@@ -111,6 +117,8 @@ pub struct Change {
     pub add: Vec<Slot>,
     /// Starts that come.
     pub starts: Vec<Start>,
+    /// In place of what was known of the last meltdown.
+    pub meltdown: Option<Meltdown>,
 }
 
 impl Change {
@@ -121,8 +129,9 @@ impl Change {
 
     /// This change and a later one in one write.
     pub fn and(mut self, later: Change) -> Change {
+        let meltdown = later.meltdown.or(self.meltdown);
         if later.replace.is_some() {
-            return later;
+            return Change { meltdown, ..later };
         }
         self.add.retain(|slot| !later.release.contains(&slot.run_uid));
         for slot in &later.add {
@@ -131,6 +140,7 @@ impl Change {
         self.release.extend(later.release);
         self.add.extend(later.add);
         self.starts.extend(later.starts);
+        self.meltdown = meltdown;
         self
     }
 }
@@ -153,12 +163,22 @@ pub struct Document {
     /// Recent starts.
     #[serde(default)]
     pub starts: Vec<Start>,
+    /// The last meltdown. Older operators of the same version neither write nor keep it.
+    #[serde(default, skip_serializing_if = "Meltdown::is_none")]
+    pub meltdown: Meltdown,
 }
 
 impl Document {
     /// The ledger in it.
     pub fn ledger(&self) -> Ledger {
-        Ledger { slots: self.slots.clone(), starts: self.starts.clone() }
+        let Document { slots, starts, meltdown, .. } = self.clone();
+        Ledger { slots, starts, meltdown }
+    }
+
+    /// The same document with another ledger.
+    pub fn with(&self, ledger: Ledger) -> Document {
+        let Ledger { slots, starts, meltdown } = ledger;
+        Document { slots, starts, meltdown, ..self.clone() }
     }
 }
 

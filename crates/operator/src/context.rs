@@ -68,8 +68,8 @@ pub struct Shared {
     pub pause: Objects<ConfigMap>,
     /// The configuration of the whole cluster.
     pub config: Config,
-    /// When the last meltdown ended.
-    pub meltdown: Meltdown,
+    /// The last meltdown, as this process knows of it.
+    pub meltdown: Watched,
     /// Who is woken.
     pub wakers: Wakers,
     /// Events.

@@ -114,7 +114,7 @@ impl Planner {
         for name in &decided.discard {
             self.discard(name).await;
         }
-        if !self.admit(&world, &decided, release).await {
+        if !self.recorded_meltdown().await || !self.admit(&world, &decided, release).await {
             recheck = soon();
         }
         self.failures.retain(|node, _| world.nodes.contains_key(node));
@@ -147,6 +147,15 @@ impl Planner {
             self.context.wakers.run(&violation.run);
         }
         self.context.suspects.replace(found);
+    }
+
+    /// Nothing starts before it is on record: who leads next has to know of it.
+    async fn recorded_meltdown(&self) -> bool {
+        let recorded = meltdown::record(&self.context).await;
+        if let Err(error) = &recorded {
+            tracing::warn!(%error, "the last meltdown was not put on record; trying again");
+        }
+        recorded.is_ok()
     }
 
     /// Admits the set that is next, and releases the slots that may go. False when something failed,

@@ -26,7 +26,7 @@ use crate::{
         wake::Wakers,
         watch::follow,
     },
-    plan::{Planner, meltdown::Meltdown},
+    plan::{Planner, meltdown::Watched},
     record::events::{Events, Publisher},
     sweep::{self, Strays},
 };
@@ -83,7 +83,7 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         policies: Objects::default(),
         pause: Objects::default(),
         config: Config::default(),
-        meltdown: Meltdown::default(),
+        meltdown: Watched::default(),
         wakers: Wakers::default(),
         events,
         strays: Strays::default(),

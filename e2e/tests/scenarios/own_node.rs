@@ -1,5 +1,7 @@
 //! The nodes that the operators themselves run on (hazard H31).
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use rerail_core::step::Step;
 use rerail_e2e::{Operator, PATIENCE};
@@ -7,6 +9,7 @@ use rerail_fleet::{Pool, truth::Limits};
 
 use crate::{
     pair::{Pair, Pairing, pair},
+    plan_command::{file, json},
     queue::{QUICK, wide},
 };
 
@@ -26,9 +29,16 @@ fn the_leaders_own_node_is_taken_last_and_by_another_leader() {
         let stage = &pair.stage;
         let leader = pair.leader().await;
         let own = pair.node_of(leader).to_owned();
-        for node in &stage.nodes {
+        // By how long it has waited it would be first; condition times have whole seconds.
+        stage.sicken(&own, "[P6] task umount blocked").await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        for node in stage.nodes.iter().filter(|node| **node != own) {
             stage.sicken(node, "[P6] task umount blocked").await;
         }
+        let path = file(stage, "own.yaml", "Enforce", "");
+        let plan = json(stage, &["plan", "-f", &path]).await;
+        let last = plan["waiting"].as_array().unwrap().last();
+        assert_eq!(last.unwrap()["node"], own.as_str(), "a person is told so: {plan:#}");
         stage.budgeted("{maxUnavailable: 1}", QUICK).await;
         stage.all_healed(&stage.nodes).await;
         let order: Vec<_> = stage.admissions().await.into_iter().map(|one| one.node).collect();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A policy for the stage, in a file.
-fn file(stage: &Stage, name: &str, mode: &str, more: &str) -> String {
+pub fn file(stage: &Stage, name: &str, mode: &str, more: &str) -> String {
     let pool = stage.pool;
     let yaml = format!(
         "apiVersion: v1
@@ -36,7 +36,7 @@ spec:
 }
 
 /// What `rerail` prints as JSON.
-async fn json(stage: &Stage, arguments: &[&str]) -> Value {
+pub async fn json(stage: &Stage, arguments: &[&str]) -> Value {
     let arguments: Vec<_> = arguments.iter().copied().chain(["-o", "json"]).collect();
     let answer = rerail(stage.cluster(), &arguments).await;
     assert!(answer.status.success(), "{}", words(&answer));

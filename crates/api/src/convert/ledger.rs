@@ -61,7 +61,7 @@ pub fn encode(document: &Document) -> Result<String, LedgerError> {
 
 #[cfg(test)]
 mod tests {
-    use rerail_core::ledger::Slot;
+    use rerail_core::ledger::{Meltdown, Slot};
 
     use super::*;
 
@@ -78,6 +78,7 @@ mod tests {
             nonce: "n".into(),
             slots: (0..slots).map(slot).collect(),
             starts: Vec::new(),
+            meltdown: Meltdown::default(),
         }
     }
 
@@ -89,6 +90,20 @@ mod tests {
             "version", "epoch", "term", "nonce", "slots", "starts", "runUID", "nodeName", "nodeUID",
         ] {
             assert!(text.contains(&format!("\"{name}\":")), "{text}");
+        }
+    }
+
+    /// The next version may know more, and the one before it did not know of meltdowns.
+    #[test]
+    fn a_document_of_another_release_with_the_same_version_is_read() {
+        let text = r#"{"version":1,"epoch":7,"term":"t","nonce":"n","later":{"a":1}}"#;
+        assert!(parse(text).unwrap().meltdown.is_none());
+        let quiet = encode(&document(1)).unwrap();
+        assert!(!quiet.contains("meltdown"), "{quiet}");
+        let ended = Some("2026-01-01T00:00:00Z".parse().unwrap());
+        for meltdown in [Meltdown { since: None, ended }, Meltdown { since: ended, ended }] {
+            let melted = Document { meltdown, ..document(1) };
+            assert_eq!(parse(&encode(&melted).unwrap()).unwrap(), melted);
         }
     }
 

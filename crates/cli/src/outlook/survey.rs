@@ -12,6 +12,7 @@ use rerail_operator::{
     observe::objects::Entry,
     plan::{
         lists::{self, Unread},
+        meltdown::Watched,
         world,
     },
     record::metrics::Metrics,
@@ -65,7 +66,7 @@ impl Survey {
         notes.extend(found.ignored);
         notes.extend(known.policies.iter().filter_map(invalid));
         let read_at = known.now;
-        let (world, _) = world::world(known);
+        let (world, _) = world::world(known, &Watched::default());
         let world = match at {
             Some(at) => moment::at(world, at),
             None => world,
@@ -114,8 +115,8 @@ pub fn assumptions(world: &World, read_at: Timestamp) -> Vec<String> {
 
 fn missing(unread: &Unread) -> String {
     let rights = match unread.error.code() {
-        Some(403) => "; the ClusterRole rerail-view has the right to it",
-        Some(_) | None => "",
+        Some(403) => format!("; the ClusterRole {} has the right to it", unread.role),
+        Some(_) | None => String::new(),
     };
     format!("{} could not be read ({}): {}{rights}", unread.what, unread.error, unread.instead)
 }

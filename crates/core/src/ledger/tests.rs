@@ -54,7 +54,7 @@ impl Case {
 }
 
 fn ledger(runs: &[&str]) -> Ledger {
-    Ledger { slots: runs.iter().map(|run| slot(run)).collect(), starts: Vec::new() }
+    Ledger { slots: runs.iter().map(|run| slot(run)).collect(), ..Ledger::default() }
 }
 
 fn uids(slots: &[Slot]) -> Vec<&str> {
@@ -140,6 +140,24 @@ fn changes_that_wait_become_one_in_their_order() {
     assert_eq!(uids(&after.slots), ["b", "x"]);
     let replaced = add("a").and(Change { replace: Some(vec![slot("z")]), ..Change::default() });
     assert_eq!(uids(&ledger(&["b"]).after(&replaced, at(0)).slots), ["z"]);
+}
+
+#[test]
+fn every_write_of_the_ledger_keeps_the_last_meltdown_until_one_replaces_it() {
+    let known = Meltdown { since: None, ended: Some(at(4)) };
+    let before = Ledger { meltdown: known, ..ledger(&["a"]) };
+    let replace = Change { replace: Some(vec![slot("z")]), ..Change::default() };
+    let admission = Change { add: vec![slot("b")], ..Change::default() };
+    for change in [Change::default(), replace.clone(), admission.clone()] {
+        assert_eq!(before.after(&change, at(9)).meltdown, known, "{change:?}");
+    }
+    let next =
+        Change { meltdown: Some(Meltdown { since: Some(at(9)), ..known }), ..Change::default() };
+    assert!(!next.is_empty());
+    let both = [(&admission, &next), (&next, &admission), (&next, &replace)];
+    for together in both.map(|(first, second)| first.clone().and(second.clone())) {
+        assert_eq!(Some(before.after(&together, at(9)).meltdown), next.meltdown);
+    }
 }
 
 #[test]

@@ -180,9 +180,7 @@ impl Keeper {
     /// Writes a change of the ledger; an empty one is a renewal.
     async fn change(&mut self, change: Change, replies: Replies) -> Result<(), Lost> {
         let ledger = self.document.ledger().after(&change, self.shared.deps.clock.now());
-        let document =
-            Document { slots: ledger.slots, starts: ledger.starts, ..self.document.clone() };
-        self.write(document, replies).await
+        self.write(self.document.with(ledger), replies).await
     }
 
     /// One write, and once more if only somebody's label or annotation was in the way.

@@ -13,7 +13,7 @@ use rerail_api::{
 };
 use rerail_core::{
     lease::{Seen, Times},
-    ledger::{Document, VERSION},
+    ledger::{Document, Meltdown, VERSION},
 };
 
 /// What the core knows of a Lease. A ledger that cannot be read has no nonce: it is nobody's.
@@ -47,6 +47,7 @@ pub(super) fn taken_over(before: Option<Document>, term: &str, nonce: String) ->
         nonce: String::new(),
         slots: Vec::new(),
         starts: Vec::new(),
+        meltdown: Meltdown::default(),
     });
     let epoch = before.epoch.saturating_add(1);
     Document { epoch, term: term.to_owned(), nonce, ..before }
@@ -92,7 +93,8 @@ mod tests {
     #[test]
     fn a_term_takes_the_ledger_over_unchanged_with_a_higher_epoch() {
         let text = r#"{"version":1,"epoch":4,"term":"a_1","nonce":"a_1/9",
-            "slots":[{"runUID":"u","nodeName":"n","nodeUID":"x"}],"starts":[]}"#;
+            "slots":[{"runUID":"u","nodeName":"n","nodeUID":"x"}],"starts":[],
+            "meltdown":{"ended":"2026-01-01T00:00:00Z"}}"#;
         let before = ledger::parse(text).unwrap();
         let after = taken_over(Some(before.clone()), "b_1", "b_1/1".into());
         assert_eq!((after.epoch, after.term.as_str(), after.nonce.as_str()), (5, "b_1", "b_1/1"));

@@ -17,6 +17,19 @@ use crate::{
 /// takes it, remediation goes on here.
 pub(crate) const HOLD_OFF: Duration = Duration::from_secs(60);
 
+/// The identity of a process, unique per start (protocol R6); [`pod_of`] finds its Pod again. `start` =
+/// when it started, in nanoseconds since the epoch.
+pub fn identity(pod: &str, process: u32, start: i128) -> String {
+    format!("{pod}-{process}-{start}")
+}
+
+/// Name of the Pod whose process bears this term: an [`identity`], and the number of the acquisition.
+pub fn pod_of(term: &str) -> Option<&str> {
+    let (identity, _) = term.rsplit_once('_')?;
+    let (rest, _) = identity.rsplit_once('-')?;
+    rest.rsplit_once('-').map(|(pod, _)| pod)
+}
+
 /// What to do about our own Pod when the drain of `node` has nothing else left.
 pub async fn decide(context: &Context, node: &str) -> Result<OwnPod, CallError> {
     let settings = &context.deps.settings;
@@ -35,4 +48,18 @@ pub async fn decide(context: &Context, node: &str) -> Result<OwnPod, CallError> 
     });
     let peers = ready.filter_map(|other| other.spec.as_ref()?.node_name.as_deref());
     Ok(lease::own_pod(own_node, node, peers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pod_of_a_term_is_found_by_its_identity() {
+        let identity = identity("rerail-operator-7d4b9c-x2k4p", 17, 1_767_225_600_000_000_000);
+        assert_eq!(pod_of(&format!("{identity}_3")), Some("rerail-operator-7d4b9c-x2k4p"));
+        for other in ["", "somebody", "some-body_1", &identity] {
+            assert_eq!(pod_of(other), None, "{other}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
 use rerail_api::{
     Node, NodeRemediation, RemediationPolicy,
@@ -26,6 +26,7 @@ use super::world::{Held, Known};
 use crate::{
     check,
     client::{CallError, Clients, call},
+    lead::own_pod,
     observe::{
         objects::{self, Entry},
         texts::Texts,
@@ -36,6 +37,13 @@ use crate::{
 /// How many objects one answer may have: ten thousand nodes in one would take longer than a call may.
 const PAGE: u32 = 500;
 
+const PAUSE: &str = "the ConfigMap rerail-pause";
+const CONFIG: &str = "the ConfigMap rerail-config";
+const LEASE: &str = "the Lease rerail-operator";
+
+/// The ClusterRole of those who may look at our objects.
+const VIEW: &str = "rerail-view";
+
 /// What could not be read, and what the answer assumes in its place.
 #[derive(Debug)]
 pub struct Unread {
@@ -43,6 +51,8 @@ pub struct Unread {
     pub what: &'static str,
     /// What is assumed instead, in a sentence.
     pub instead: &'static str,
+    /// The ClusterRole with the right to it.
+    pub role: &'static str,
     /// Why.
     pub error: CallError,
 }
@@ -76,17 +86,24 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         lease(client),
     );
     let mut unread = Vec::new();
-    let mut or_note = |what, instead, error| unread.push(Unread { what, instead, error });
+    let mut or_note = |what, role, instead, error| {
+        unread.push(Unread { what, instead, role, error });
+    };
     let pauses = pauses.unwrap_or_else(|error| {
-        or_note("the ConfigMap rerail-pause", "planned as if nothing were paused", error);
+        or_note(PAUSE, VIEW, "planned as if nothing were paused", error);
         Pauses::default()
     });
     let config = config.map(|found| config::config(found.as_ref())).unwrap_or_else(|error| {
-        or_note("the ConfigMap rerail-config", "planned with the default limits", error);
+        or_note(CONFIG, VIEW, "planned with the default limits", error);
         Ok(ClusterConfig::default())
     });
     let lease = lease.unwrap_or_else(|error| {
-        or_note("the Lease rerail-operator", "planned without recent starts", error);
+        or_note(LEASE, VIEW, "planned without recent starts and the last meltdown", error);
+        None
+    });
+    let own_node = own_node(client, lease.as_ref()).await.unwrap_or_else(|error| {
+        let instead = "its node, which is taken last among equals, is planned like any other";
+        or_note("the operator's Pod", "view", instead, error);
         None
     });
     let (ledger, frozen) = match lease.as_ref().and_then(written_ledger).transpose() {
@@ -118,7 +135,7 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         clock_skew,
         config,
         held: Held { ledger, ..Held::default() },
-        own_node: None,
+        own_node,
     };
     Ok(Lists { known, unread, installed, not_configured, frozen })
 }
@@ -173,6 +190,15 @@ where
 async fn lease(client: &Client) -> Result<Option<Lease>, CallError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
     check::in_list(&leases, "Lease", names::LEASE).await
+}
+
+/// The node of the operator that leads, as far as its Pod is there.
+async fn own_node(client: &Client, lease: Option<&Lease>) -> Result<Option<String>, CallError> {
+    let holder = lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
+    let Some(pod) = holder.and_then(own_pod::pod_of) else { return Ok(None) };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let found = call(|| format!("get Pod {pod}"), pods.get_opt(pod)).await?;
+    Ok(found.and_then(|pod| pod.spec?.node_name))
 }
 
 fn written_ledger(lease: &Lease) -> Option<Result<Document, LedgerError>> {

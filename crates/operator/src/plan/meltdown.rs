@@ -1,46 +1,39 @@
-//! When the last meltdown ended, so that every `for` starts again there. It lives in memory: a new
-//! process takes the times at which conditions changed from the conditions themselves.
+//! The last meltdown, from whose end every `for` counts. It is on record in the ledger, so that whoever
+//! leads next knows of it; what this process has seen and not written yet is kept here.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use rerail_core::ledger::{Change, Meltdown};
 
+use crate::{context::Context, lead::LeadError};
+
+/// What this process knows of the last meltdown.
 #[derive(Debug, Default)]
-struct Seen {
-    melting: bool,
-    ended: Option<Timestamp>,
-}
+pub struct Watched(Mutex<Meltdown>);
 
-/// Whether it is a meltdown, and when the last one ended.
-#[derive(Debug, Default)]
-pub struct Meltdown(Mutex<Seen>);
+impl Watched {
+    /// Takes in what is on record, and whether it is a meltdown now. Returns what is known then.
+    pub fn observe(&self, record: Meltdown, melting: bool, now: Timestamp) -> Meltdown {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = known.and(record).seen(melting, now);
+        *known
+    }
 
-impl Meltdown {
-    /// Takes in what is so now. Returns when the last one ended.
-    pub fn observe(&self, melting: bool, now: Timestamp) -> Option<Timestamp> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.melting && !melting {
-            seen.ended = Some(now);
-        }
-        seen.melting = melting;
-        seen.ended
+    fn known(&self) -> Meltdown {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_the_last_meltdown_is_remembered() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let meltdown = Meltdown::default();
-        assert_eq!(meltdown.observe(false, at(1)), None);
-        assert_eq!(meltdown.observe(true, at(2)), None);
-        assert_eq!(meltdown.observe(true, at(3)), None);
-        assert_eq!(meltdown.observe(false, at(4)), Some(at(4)));
-        assert_eq!(meltdown.observe(false, at(5)), Some(at(4)));
-        assert_eq!(meltdown.observe(true, at(6)), Some(at(4)), "the clocks stand until it ends");
-        assert_eq!(meltdown.observe(false, at(7)), Some(at(7)));
+/// Puts on record what is known and is not there yet: the beginning too, since its end may come while
+/// nobody leads.
+pub(super) async fn record(context: &Context) -> Result<(), LeadError> {
+    let known = context.meltdown.known();
+    if context.term.lease.ledger().meltdown == known {
+        return Ok(());
     }
+    let change = Change { meltdown: Some(known), ..Change::default() };
+    context.term.lease.change(change).await?;
+    tracing::info!(since = ?known.since, ended = ?known.ended, "the last meltdown is on record");
+    Ok(())
 }

@@ -23,7 +23,7 @@ use rerail_core::{
     sweep::Stray,
 };
 
-use super::{good, storms};
+use super::{good, meltdown::Watched, storms};
 use crate::{
     context::Context,
     observe::objects::{self, Entry},
@@ -75,8 +75,8 @@ impl Held {
 }
 
 /// The world that these make, and the UIDs of the runs whose slots may go. The one place for whoever
-/// plans: the operator and `rerail plan`.
-pub fn world(known: Known) -> (World, BTreeSet<String>) {
+/// plans: the operator and `rerail plan`. `watched` = what this process knows of the last meltdown.
+pub fn world(known: Known, watched: &Watched) -> (World, BTreeSet<String>) {
     let storms = storms::recorded(readable(&known.policies));
     let mut world = World {
         nodes: known.nodes,
@@ -91,14 +91,19 @@ pub fn world(known: Known) -> (World, BTreeSet<String>) {
         ..World::empty(known.now)
     };
     let runs = known.runs.into_iter().filter_map(any_run).collect();
+    let record = known.held.ledger.meltdown;
     let release = with_runs(&mut world, runs, known.held);
+    // Before the plan: the very one that sees the end must not start what has waited out its `for`
+    // while nobody could be believed.
+    let melting = breaker::meltdown(&world, &breaker::held_nodes(&world)).is_some();
+    world.meltdown_ended = watched.observe(record, melting, world.now).ended;
     (world, release)
 }
 
 /// What the caches show, and the slots that may go.
 pub fn from_caches(context: &Context, now: Timestamp) -> (World, BTreeSet<String>) {
     let own_node = context.deps.settings.node_name.clone();
-    let (mut world, release) = world(Known {
+    let known = Known {
         now,
         nodes: context.nodes.snapshot(),
         policies: context.policies.snapshot(),
@@ -109,12 +114,8 @@ pub fn from_caches(context: &Context, now: Timestamp) -> (World, BTreeSet<String
         config: context.config.current(),
         held: Held::of(context),
         own_node: (!own_node.is_empty()).then_some(own_node),
-    });
-    // Before the plan: the very one that sees the end must not start what has waited out its `for`
-    // while nobody could be believed.
-    let melting = breaker::meltdown(&world, &breaker::held_nodes(&world)).is_some();
-    world.meltdown_ended = context.meltdown.observe(melting, now);
-    (world, release)
+    };
+    world(known, &context.meltdown)
 }
 
 fn readable<K>(entries: &[Entry<K>]) -> impl Iterator<Item = &K> {
