@@ -21,6 +21,7 @@ mod dryrun;
 mod footprint;
 mod frozen;
 mod gone;
+mod graver;
 mod hands;
 mod healthy;
 mod hold;
