@@ -6,7 +6,8 @@ use rerail_core::step::Step;
 
 use crate::{
     hands::quiet,
-    shared::{ANOTHER, CONDITION, SHORT, Stage, play},
+    shared::{ANOTHER, CONDITION, Stage, play},
+    workloads::PATIENT,
 };
 
 /// The other fault; a reboot heals it, too.
@@ -23,7 +24,7 @@ spec:
   nodes: {{selector: {{matchLabels: {{pool: {pool}}}}}}}
   triggers: [{{condition: {{type: {CONDITION}}}}}, {{condition: {{type: {OTHER}}}}}]
   budget: {{maxUnavailable: 100%}}
-  breaker: {{correlated: 1000}}{SHORT}"
+  breaker: {{correlated: 1000}}{PATIENT}"
     );
     stage.cluster().apply(&yaml).await.unwrap();
 }

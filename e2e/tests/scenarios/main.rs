@@ -42,6 +42,7 @@ mod plan_command;
 mod policies;
 mod queue;
 mod racks;
+mod reset_breaker;
 mod restart;
 mod shared;
 mod sick;

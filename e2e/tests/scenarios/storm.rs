@@ -16,11 +16,9 @@ use crate::{
 /// The other fault.
 const OTHER: &str = "DiskFailing";
 
-const BREAKER: &str = "
-  budget: {maxUnavailable: 100%, maxDomains: 2}
-  breaker: {correlated: \"25%\", window: 15s}";
+const BREAKER: &str = "{correlated: \"25%\", window: 15s}";
 
-async fn policy(stage: &Stage) {
+async fn policy(stage: &Stage, breaker: &str) {
     let pool = stage.pool;
     let yaml = format!(
         "apiVersion: rerail.dev/v1alpha1
@@ -30,7 +28,9 @@ spec:
   mode: Enforce
   suspended: true
   nodes: {{selector: {{matchLabels: {{pool: {pool}}}}}}}
-  triggers: [{{condition: {{type: {CONDITION}}}}}, {{condition: {{type: {OTHER}}}}}]{BREAKER}{QUICK}"
+  triggers: [{{condition: {{type: {CONDITION}}}}}, {{condition: {{type: {OTHER}}}}}]
+  budget: {{maxUnavailable: 100%, maxDomains: 2}}
+  breaker: {breaker}{QUICK}"
     );
     stage.cluster().apply(&yaml).await.unwrap();
     stage.policy_when("its nodes are known", |status| status.counts.matched == 10).await;
@@ -43,12 +43,12 @@ async fn fails(stage: &Stage, node: &str) {
 }
 
 /// Eight of ten nodes in two racks show the same condition at once.
-async fn breaks_out(stage: &Stage) {
+pub async fn breaks_out(stage: &Stage) {
     let sick = stage.nodes[..8].iter();
     join_all(sick.map(|node| stage.sicken(node, "[P0] task umount blocked"))).await;
 }
 
-async fn is_open(stage: &Stage, open: bool) {
+pub async fn is_open(stage: &Stage, open: bool) {
     let status = if open { "True" } else { "False" };
     stage
         .policy_when(&format!("BreakerOpen is {status}"), |policy| {
@@ -70,27 +70,28 @@ fn ramp(admissions: &[Admission]) {
 }
 
 /// The runs of the storm's nodes.
-async fn of_the_storm(stage: &Stage) -> Vec<Admission> {
+pub async fn of_the_storm(stage: &Stage) -> Vec<Admission> {
     let mut admissions = stage.admissions().await;
     admissions.retain(|run| stage.nodes[..8].contains(&run.node));
     admissions
 }
 
-async fn begun(stage: &Stage) {
-    policy(stage).await;
+/// A storm under a policy with this breaker.
+pub async fn begun(stage: &Stage, breaker: &str) {
+    policy(stage, breaker).await;
     breaks_out(stage).await;
     stage.edit_policy(json!({ "suspended": false })).await;
     is_open(stage, true).await;
 }
 
-async fn ended(stage: Stage) {
+pub async fn ended(stage: Stage) {
     stage.all_healed(&stage.nodes[..8]).await;
     is_open(&stage, false).await;
     stage.finish_within(Limits { open_domains: Some(2), ..Limits::default() }).await;
 }
 
 async fn another_fault_is_cured(stage: Stage) {
-    begun(&stage).await;
+    begun(&stage, BREAKER).await;
     fails(&stage, &stage.nodes[9]).await;
     stage.run_in(&stage.nodes[9], Step::Succeeded).await;
     stage.all_healed(&stage.nodes[..8]).await;
@@ -100,7 +101,7 @@ async fn another_fault_is_cured(stage: Stage) {
 
 /// What is known of the storm is in the policy's status, and the next operator goes by it.
 async fn the_operator_is_restarted(stage: Stage) {
-    begun(&stage).await;
+    begun(&stage, BREAKER).await;
     let (operator, plane) = (&stage.shared.operator, &stage.cluster().plane);
     operator.kill(plane).unwrap();
     operator.start_again(plane).await.unwrap();

@@ -56,7 +56,8 @@ pub struct Assessment {
     started: BTreeMap<String, usize>,
     /// When a type that is Open may be probed, by type; absent where only an event can change it.
     probe_at: BTreeMap<String, Timestamp>,
-    manual: bool,
+    /// The policy, where only a person closes its storms.
+    manual: Option<String>,
 }
 
 impl Assessment {
@@ -83,19 +84,19 @@ impl Assessment {
 
     fn open(&self, condition_type: &str, since: Timestamp) -> Stop {
         let probe_at = self.probe_at.get(condition_type).copied();
-        let then = match (self.manual, probe_at) {
-            (true, _) => format!(
-                "until a person resets it: kubectl annotate --overwrite rpol POLICY rerail.dev/reset-breaker={since}"
+        let then = match (&self.manual, probe_at) {
+            (Some(policy), _) => format!(
+                "until a person resets it: kubectl annotate --overwrite rpol {policy} rerail.dev/reset-breaker={since}"
             ),
-            (false, Some(time)) => format!("before {time}, and then one run as a probe"),
-            (false, None) => {
+            (None, Some(time)) => format!("before {time}, and then one run as a probe"),
+            (None, None) => {
                 "until the runs under way have ended, and then one as a probe".to_owned()
             }
         };
         let message = format!(
             "{condition_type} became true on many nodes at once ({since}), which is more often a broken detector than broken nodes: nothing starts for it {then}"
         );
-        Stop { message, recheck_at: probe_at.filter(|_| !self.manual) }
+        Stop { message, recheck_at: probe_at.filter(|_| self.manual.is_none()) }
     }
 }
 
@@ -105,8 +106,8 @@ impl Assessment {
 pub fn storms(world: &World, policy: &Policy, selected: &[&NodeFacts]) -> Assessment {
     let shown = shown(world, policy, selected);
     let known = world.storms.get(&policy.name);
-    let mut assessment =
-        Assessment { manual: policy.breaker.manual_reset, ..Assessment::default() };
+    let manual = policy.breaker.manual_reset.then(|| policy.name.clone());
+    let mut assessment = Assessment { manual, ..Assessment::default() };
     let recorded = known.into_iter().flat_map(|storms| storms.keys().map(String::as_str));
     let types: BTreeSet<&str> = shown.keys().copied().chain(recorded).collect();
     let nothing = Shown::default();

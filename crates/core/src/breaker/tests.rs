@@ -377,7 +377,7 @@ fn a_manual_breaker_waits_for_a_person_who_is_taken_at_their_word() {
     later(&mut world, 10 * WINDOW);
     let stop = look(&mut world).verdict("Sick", 0).unwrap();
     assert_eq!(stop.recheck_at, None);
-    let command = format!("rerail.dev/reset-breaker={}", at(0));
+    let command = format!("rpol workers rerail.dev/reset-breaker={}", at(0));
     assert!(stop.message.contains(&command), "{}", stop.message);
 
     let mut early = stormy();
