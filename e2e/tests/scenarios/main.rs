@@ -17,6 +17,7 @@ mod config;
 mod cordons;
 mod doors;
 mod drain;
+mod dry_beside;
 mod dryrun;
 mod footprint;
 mod frozen;

@@ -191,11 +191,19 @@ fn slots(world: &World, counts: impl Fn(&Run, &Domain) -> bool) -> Vec<String> {
     names
 }
 
+/// True for the scope of a policy that starts nothing.
+fn is_dry(world: &World, scope: &Scope) -> bool {
+    let (Scope::Policy(name) | Scope::PolicyDomain(name, _)) = scope else { return false };
+    world.policies.get(name).is_some_and(|policy| policy.mode == Mode::DryRun)
+}
+
 /// Who counts in a budget; how many is the planner's.
 fn budget_view(world: &World, plan: &Plan, report: &ScopeReport) -> BudgetView {
+    let dry = is_dry(world, &report.scope);
     let starting: Vec<_> = plan
         .admit
         .iter()
+        .filter(|_| !dry)
         .filter(|candidate| match &report.scope {
             Scope::Cluster => true,
             Scope::Policy(policy) => selects(world, policy, &candidate.node),
@@ -227,7 +235,7 @@ fn budget_view(world: &World, plan: &Plan, report: &ScopeReport) -> BudgetView {
     BudgetView {
         scope: report.scope.to_string(),
         limit: report.limit,
-        used: report.used,
+        used: if dry { report.now } else { report.used },
         blocked: report.blocked,
         out: out.map(|node| node.name.clone()).collect(),
         starting,

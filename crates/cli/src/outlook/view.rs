@@ -198,7 +198,7 @@ pub struct BudgetView {
     pub scope: String,
     /// How many nodes may be out.
     pub limit: usize,
-    /// How many are.
+    /// How many are, with those that start now. What a DryRun policy would start does not count.
     pub used: usize,
     /// How many candidates wait for it.
     pub blocked: usize,

@@ -76,7 +76,9 @@ pub struct ScopeReport {
     pub scope: Scope,
     /// How many nodes may be out at once.
     pub limit: usize,
-    /// How many are: under remediation, not Ready, cordoned or being deleted.
+    /// How many are now: under remediation, not Ready, cordoned or being deleted.
+    pub now: usize,
+    /// How many are with what this plan starts; for a DryRun policy, with what it would start.
     pub used: usize,
     /// How many are under remediation.
     pub slots: usize,

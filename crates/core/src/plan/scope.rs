@@ -230,6 +230,7 @@ impl<'a> Budgets<'a> {
             .map(|(budget, (used, blocked))| ScopeReport {
                 scope: budget.scope.clone(),
                 limit: budget.limit(),
+                now: budget.used.out,
                 used: used.out,
                 slots: used.slots,
                 blocked: *blocked,

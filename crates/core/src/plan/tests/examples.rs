@@ -467,6 +467,11 @@ fn every_enforcing_policy_protects_its_nodes_suspended_or_not_and_a_dry_run_prot
         decided.scopes.iter().map(|s| (s.scope.to_string(), s.used, s.blocked)).collect();
     let expected = [("the cluster", 3, 0), ("policy workers", 3, 0), ("policy other", 1, 2)];
     assert_eq!(scopes, expected.map(|(name, used, blocked)| (name.to_owned(), used, blocked)));
+    assert!(decided.scopes.iter().all(|scope| scope.now == 0), "nothing is out yet: {decided:?}");
+    Arc::make_mut(world.nodes.get_mut("n3").unwrap()).unschedulable = true;
+    let scopes = plan(&world).scopes;
+    let now: Vec<_> = scopes.iter().map(|scope| (scope.now, scope.used)).collect();
+    assert_eq!(now, [(1, 3), (1, 3), (1, 1)], "what is out bounds a dry run, too");
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl<'a> Outlook<'a> {
 
     fn budget_of(&self, wanted: impl Fn(&Scope) -> bool) -> Option<BudgetStatus> {
         let scope = self.plan.scopes.iter().find(|report| wanted(&report.scope))?;
-        let (limit, used) = (super::count(scope.limit), super::count(scope.used));
+        // What the plan starts counts when it has begun, and what a DryRun would start never does.
+        let (limit, used) = (super::count(scope.limit), super::count(scope.now));
         Some(BudgetStatus { limit, used, summary: format!("{used}/{limit}") })
     }
 }
@@ -97,7 +98,7 @@ mod tests {
     };
     use serde_json::json;
 
-    use rerail_core::{facts::NodeFacts, plan::plan};
+    use rerail_core::{budget::CountOrPercent, facts::NodeFacts, plan::plan};
 
     use super::*;
 
@@ -147,6 +148,11 @@ mod tests {
         assert_eq!(outlook.budget("a").unwrap().summary, "2/3");
         assert_eq!(outlook.cluster().unwrap().summary, "2/2");
         assert_eq!(outlook.budget("unknown"), None);
+        let mut free = self::world((0..10).map(|number| node(number, "True", false)).collect());
+        free.policies.get_mut("a").unwrap().breaker.correlated = CountOrPercent::Count(1000);
+        let decided = plan(&free);
+        assert_eq!(decided.would_start["a"].len(), 1);
+        assert_eq!(Outlook::of(&free, &decided).budget("a").unwrap().summary, "0/3");
         let unconfigured = World { config: None, ..world.clone() };
         assert_eq!(Outlook::of(&unconfigured, &plan(&unconfigured)).cluster(), None);
     }
