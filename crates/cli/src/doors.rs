@@ -8,7 +8,7 @@ use rerail_api::{NodeRemediation, remediation::StepName};
 use rerail_core::step::Step;
 use rerail_operator::{
     act, check,
-    client::Clients,
+    client::{CallError, Clients},
     deps::{Clock, SteadyClock},
     record::metrics::Metrics,
 };
@@ -34,11 +34,10 @@ pub async fn retry(arguments: DoorArguments) -> Result<(), CommandError> {
         return Err(CommandError::Released { run: name(&object) });
     }
     let policy = &object.spec.policy_name;
-    if check::policy(&clients.read, policy).await.map_err(CommandError::Call)?.is_none() {
+    if check::policy(&clients.read, policy).await.map_err(refused)?.is_none() {
         return Err(CommandError::NoPolicy { run: name(&object), policy: policy.clone() });
     }
-    let written =
-        act::run::ask_for_retry(&clients.act, &object).await.map_err(CommandError::Call)?;
+    let written = act::run::ask_for_retry(&clients.act, &object).await.map_err(refused)?;
     anstream::println!(
         "{}: asked for retry {}; it waits for its turn, and policy {} says in status.waiting what for",
         name(&object),
@@ -55,7 +54,7 @@ pub async fn release(arguments: DoorArguments) -> Result<(), CommandError> {
         return Err(CommandError::Ended { run: name(&object), step });
     }
     let node = &object.spec.node_name;
-    act::run::cancel(&clients.act, &name(&object)).await.map_err(CommandError::Call)?;
+    act::run::cancel(&clients.act, &name(&object)).await.map_err(refused)?;
     let what = match step {
         Step::Held => {
             "it is given back, unverified, as soon as it is Ready and bears no hold label"
@@ -81,6 +80,13 @@ pub async fn release(arguments: DoorArguments) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn refused(error: CallError) -> CommandError {
+    match error.code() {
+        Some(403) => CommandError::MayNotTouch(error),
+        Some(_) | None => CommandError::Call(error),
+    }
+}
+
 fn name(object: &NodeRemediation) -> String {
     object.metadata.name.clone().unwrap_or_default()
 }
@@ -92,7 +98,7 @@ async fn found(
     let config = connect::config(arguments.kubeconfig.as_deref()).await?;
     let clients = Clients::new(config, &Metrics::default()).map_err(Box::new)?;
     let found = check::run_by_name(&clients.read, &arguments.run).await;
-    let object = found.map_err(CommandError::Call)?;
+    let object = found.map_err(refused)?;
     let Some(object) = object else { return Err(CommandError::NoRun(arguments.run)) };
     let status = object.status.clone().unwrap_or_default();
     if let Some(frozen) = status.frozen {

@@ -134,9 +134,14 @@ enum CommandError {
     NoPolicy { run: String, policy: String },
     #[error(
         "{0}; this needs the right to list nodes, policies and runs, which the ClusterRole rerail-view gives: \
-         bind it, or the cluster's role `view`, to this user in the whole cluster"
+         bind it, or the cluster's role `view`, to this user in the whole cluster: \
+         kubectl create clusterrolebinding NAME --clusterrole=rerail-view --user=USER"
     )]
     Forbidden(rerail_operator::client::CallError),
+    #[error(
+        "{0}; this needs the right to get and patch NodeRemediations: ask somebody who may `kubectl patch nrem`"
+    )]
+    MayNotTouch(rerail_operator::client::CallError),
     #[error(
         "this cluster does not know Rerail's kinds; apply crds/ and config/, or preview a policy with -f"
     )]

@@ -34,7 +34,7 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server answered with an error, or could not be reached.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(source))]
     Api {
         /// What was asked.
         what: String,
@@ -52,6 +52,14 @@ pub enum CallError {
     /// The same for everybody who asked at the same moment.
     #[error(transparent)]
     Shared(Arc<CallError>),
+}
+
+/// What the API server said, without the object around it.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl CallError {

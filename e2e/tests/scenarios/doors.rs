@@ -1,7 +1,7 @@
 //! Held, and the doors out of it that a person opens: retry, release, uncordon, and the node's going.
 //! (Power that comes back is a door, too; the machines' scenarios open it.)
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use kube::{ResourceExt, api::DeleteParams};
 use rerail_api::NodeRemediation;
@@ -20,8 +20,13 @@ pub const IMPATIENT: &str = "
 
 /// Runs `rerail` as the person of the scenarios.
 pub async fn rerail(cluster: &Cluster, arguments: &[&str]) -> Output {
+    rerail_as(&cluster.kubeconfig, arguments).await
+}
+
+/// The same as somebody else.
+pub async fn rerail_as(kubeconfig: &Path, arguments: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(program("rerail").unwrap());
-    command.args(arguments).arg("--kubeconfig").arg(&cluster.kubeconfig).kill_on_drop(true);
+    command.args(arguments).arg("--kubeconfig").arg(kubeconfig).kill_on_drop(true);
     command.output().await.unwrap()
 }
 

@@ -2,11 +2,13 @@
 //! operator does when it is.
 
 use rerail_core::step::Step;
+use rerail_e2e::{PATIENCE, wait_for};
 use serde_json::Value;
 
 use crate::{
-    doors::{rerail, words},
+    doors::{rerail, rerail_as, words},
     shared::{CONDITION, Stage, play},
+    workloads::PATIENT,
 };
 
 /// A policy for the stage, in a file.
@@ -146,6 +148,79 @@ fn a_dry_run_is_previewed_as_what_it_would_start_and_time_as_it_will_be() {
         let told = json(&stage, &["explain", "node", &node, "-f", &path]).await;
         assert_eq!(told["state"], "Waits", "{told:#}");
         assert!(told["earliestTime"].is_string(), "{told:#}");
+        stage.finish().await;
+    });
+}
+
+#[test]
+fn who_reads_the_plan_beside_a_run_finds_what_it_waits_for_and_nothing_that_misleads() {
+    play("plan-words", 2, |stage| async move {
+        let (busy, next) = (stage.nodes[0].clone(), stage.nodes[1].clone());
+        stage.blocked_drain(&busy, PATIENT).await;
+        stage.sicken(&next, "[P6] task umount blocked").await;
+        stage.waiting(&next, "OtherDomainsOpen").await;
+        let budget = stage.app("guard");
+
+        let told = words(&rerail(stage.cluster(), &["plan"]).await);
+        assert!(told.contains("; 1 node waits (OtherDomainsOpen 1); 1 run under way."), "{told}");
+        assert!(!told.contains("ActiveRun"), "a node does not wait for its own run: {told}");
+        let (waits, under_way) = told.split_once("UNDER WAY").unwrap();
+        let of = |text: &str, node: &str| {
+            let line = text.lines().find(|line| line.starts_with(node)).unwrap();
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        // It starts when the other run ends; that the order may be another in hours is no time of its.
+        assert_eq!(of(waits, &next)[1..4], ["P6", "OtherDomainsOpen", "-"], "{told}");
+        assert!(waits.contains("at most 1 failure domain may"), "{told}");
+        assert_eq!(of(under_way, &busy)[1], "Draining");
+        assert!(under_way.contains(&budget), "{told}");
+        let told = words(&rerail(stage.cluster(), &["explain", "node", &busy]).await);
+        assert!(told.split("\nNODE").next().unwrap().contains(&budget), "{told}");
+
+        let plan = json(&stage, &["plan"]).await;
+        assert!(plan["runs"][0]["message"].as_str().unwrap().contains(&budget), "{plan:#}");
+        stage.release().await;
+        for node in [&busy, &next] {
+            stage.run_in(node, Step::Succeeded).await;
+        }
+        stage.finish().await;
+    });
+}
+
+#[test]
+fn who_may_not_read_is_told_by_what_right_and_who_may_view_needs_no_more() {
+    play("plan-rights", 1, |stage| async move {
+        let plane = &stage.cluster().plane;
+        let [nobody, nodes, viewer] = ["plan-nobody", "plan-nodes", "plan-viewer"]
+            .map(|user| plane.kubeconfig_for_user(user, &[]).unwrap());
+        for (user, role) in [("plan-nodes", "plan-nodes"), ("plan-viewer", "rerail-view")] {
+            if user == role {
+                let role = ["create", "clusterrole", role, "--verb=get,list", "--resource=nodes"];
+                plane.run_kubectl(&role).unwrap();
+            }
+            let (role, of) = (format!("--clusterrole={role}"), format!("--user={user}"));
+            plane.run_kubectl(&["create", "clusterrolebinding", user, &role, &of]).unwrap();
+        }
+        let node = stage.nodes[0].as_str();
+        let told = wait_for("the viewer to have the right", PATIENCE, || async {
+            let answer = rerail_as(&viewer, &["plan"]).await;
+            if answer.status.success() { Ok(words(&answer)) } else { Err(words(&answer)) }
+        })
+        .await
+        .unwrap();
+        assert!(!told.contains("could not be read"), "{told}");
+        for (who, lacks) in [(&nobody, "list"), (&nodes, "list resource \"remediationpolicies\"")] {
+            for arguments in [&["plan"][..], &["plan", "-o", "json"], &["explain", "node", node]] {
+                let answer = rerail_as(who, arguments).await;
+                let told = words(&answer);
+                assert!(!answer.status.success() && told.lines().count() == 1, "{told}");
+                assert!(told.contains("cannot") && told.contains(lacks), "{told}");
+                assert!(told.contains("kubectl create clusterrolebinding"), "{told}");
+                assert!(!told.contains("Status {"), "an answer, not an object: {told}");
+            }
+        }
+        let told = words(&rerail_as(&nobody, &["retry", "a-run"]).await);
+        assert!(told.contains("this needs the right to get and patch"), "{told}");
         stage.finish().await;
     });
 }

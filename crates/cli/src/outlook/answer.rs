@@ -171,7 +171,14 @@ fn quiet(node: &NodeFacts, pairs: &[PairView]) -> Answer {
 
 /// A wait with its advice.
 pub fn why(wait: &Wait, node: &str) -> Why {
-    let advice = advice(wait.reason).replace("NODE", node);
+    // A storm that only a person closes tells how in its message.
+    let by_hand = wait.message.split_once("kubectl ").filter(|_| wait.reason == WaitReason::Storm);
+    let advice = match by_hand {
+        Some((_, command)) => {
+            format!("look at what writes the condition; when it is right: kubectl {command}")
+        }
+        None => advice(wait.reason).replace("NODE", node),
+    };
     Why { advice: Some(advice), ..super::of_plan::why(wait) }
 }
 

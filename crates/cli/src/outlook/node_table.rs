@@ -19,7 +19,7 @@ pub fn node(view: &NodeView, dial: &Dial) -> String {
         Some(_) | None => {}
     }
     text.push_str(&frame(&view.frame, dial));
-    let needs = view.needs.iter().map(|need| wrapped(&format!("- {need}"), 2));
+    let needs = view.needs.iter().map(|need| listed(need));
     part(&mut text, "WHAT WOULD HAVE TO CHANGE", needs.collect());
     part(
         &mut text,
@@ -36,6 +36,16 @@ pub fn node(view: &NodeView, dial: &Dial) -> String {
         text.push_str(&format!("\n{}", wrapped(&others, 2)));
     }
     text
+}
+
+/// A command that would not fit stands on a line of its own, unbroken, so that it can be pasted.
+fn listed(need: &str) -> String {
+    match need.split_once("kubectl ") {
+        Some((before, command)) if need.len() > 90 => {
+            format!("{}    kubectl {command}\n", wrapped(&format!("- {before}"), 2))
+        }
+        Some(_) | None => wrapped(&format!("- {need}"), 2),
+    }
 }
 
 fn part(text: &mut String, title: &str, body: String) {
@@ -117,7 +127,7 @@ fn policy(text: &mut String, pair: &PairView, dial: &Dial) {
     text.push_str(&table(&header, pair.triggers.iter().map(|trigger| reads(trigger, dial))));
     if !pair.gates.is_empty() {
         let rows = pair.gates.iter().map(|gate| {
-            let until = gate.why.as_ref().and_then(|why| why.recheck_time);
+            let until = gate.why.as_ref().and_then(|why| why.until());
             let why = gate.why.as_ref().map(|why| format!("{}: {}", why.reason, why.message));
             vec![
                 gate.gate.clone(),

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use rerail_core::{
     facts::{ConditionFact, Cordon, NodeFacts, Ready},
-    plan::{self, Candidate, Explanation, Plan, Verdict, Wait, WaitReason, World},
+    plan::{self, Candidate, Explanation, Plan, Verdict, Wait, World},
     policy::{Mode, Policy, Trigger, TypePattern},
     priority,
     run::Run,
@@ -30,7 +30,7 @@ pub fn view(survey: &Survey, name: &str) -> Result<NodeView, CommandError> {
     let pairs: Vec<_> =
         world.policies.values().map(|policy| pair(survey, &plan, policy, node)).collect();
     let begun = |run: &&Run| run.node_uid == node.uid && run.step != Step::Pending;
-    let run = world.open_runs.iter().find(begun).map(|run| of_plan::run_view(world, run));
+    let run = world.open_runs.iter().find(begun).map(|run| of_plan::run_view(survey, run));
     let answer = answer::of(node, run.as_ref(), &pairs, &survey.dial);
     let mut frame = survey.frame();
     frame.notes.extend(hangs_on_first_sight(&pairs));
@@ -179,24 +179,11 @@ struct Ahead {
 /// ends by itself, too.
 const MOMENTS: usize = 8;
 
-/// What passes with time. Other reasons have a time, too: the next at which the order may be another.
-fn ends_by_itself(reason: WaitReason) -> bool {
-    matches!(
-        reason,
-        WaitReason::NotLongEnough
-            | WaitReason::Paused
-            | WaitReason::Backoff
-            | WaitReason::AttemptsExhausted
-            | WaitReason::StartsExhausted
-            | WaitReason::WarmingUp
-    )
-}
-
 /// Asks the planner about the moments at which the wait ends by itself, until the pair starts or waits
 /// for something else than time.
 fn look_ahead(world: &World, policy: &Policy, node: &NodeFacts, wait: Option<&Wait>) -> Ahead {
     let mut ahead = Ahead::default();
-    let ends = |wait: &Wait| wait.recheck_at.filter(|_| ends_by_itself(wait.reason));
+    let ends = |wait: &Wait| wait.recheck_at.filter(|_| of_plan::ends_by_itself(wait.reason));
     let mut next = wait.and_then(ends);
     for _ in 0..MOMENTS {
         let Some(at) = next.filter(|at| *at > world.now) else { break };

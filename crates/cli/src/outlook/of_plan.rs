@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rerail_core::{
     breaker::Storm,
     domain::Domain,
-    facts::{NodeFacts, PauseScope, Ready},
+    facts::{NodeFacts, PauseScope},
     plan::{Candidate, DomainReport, Plan, Scope, ScopeReport, Wait, WaitReason, World},
     policy::{Mode, Policy},
     run::Run,
@@ -33,7 +33,7 @@ pub fn view(survey: &Survey, plan: &Plan) -> PlanView {
             Some(Waiting { node: pair.node.clone(), policy: pair.policy.clone(), priority, why })
         })
         .collect();
-    let runs: Vec<_> = world.open_runs.iter().map(|run| run_view(world, run)).collect();
+    let runs: Vec<_> = world.open_runs.iter().map(|run| run_view(survey, run)).collect();
     let starts: Vec<_> = plan.admit.iter().map(start).collect();
     let would_start: Vec<_> = plan
         .would_start
@@ -85,14 +85,25 @@ fn summary(
     let under_way = runs.iter().filter(|run| run.holds_slot).count();
     let held = runs.iter().filter(|run| run.step == Step::Held.name()).count();
     let held = if held == 0 { String::new() } else { format!(", {held} held") };
-    format!("{starting}{dry}; {}; {} under way{held}.", waits(waiting), count(under_way, "run"))
+    format!(
+        "{starting}{dry}; {}; {} under way{held}.",
+        waits(waiting, runs),
+        count(under_way, "run")
+    )
+}
+
+/// False for a node that waits for nothing but its own run, which stands elsewhere.
+pub fn queues(waiting: &Waiting, runs: &[RunView]) -> bool {
+    let under_way = |run: &RunView| run.node == waiting.node && run.step != Step::Pending.name();
+    waiting.why.reason != WaitReason::ActiveRun.name() || !runs.iter().any(under_way)
 }
 
 /// How many nodes wait, and what for, most frequent first.
-fn waits(waiting: &[Waiting]) -> String {
-    let nodes: BTreeSet<_> = waiting.iter().map(|waiting| &waiting.node).collect();
+fn waits(waiting: &[Waiting], runs: &[RunView]) -> String {
+    let queue = || waiting.iter().filter(|waiting| queues(waiting, runs));
+    let nodes: BTreeSet<_> = queue().map(|waiting| &waiting.node).collect();
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for waiting in waiting {
+    for waiting in queue() {
         let number = reasons.entry(&waiting.why.reason).or_default();
         *number = number.saturating_add(1);
     }
@@ -111,7 +122,9 @@ fn waits(waiting: &[Waiting]) -> String {
 pub fn stops(world: &World, plan: &Plan) -> Vec<Why> {
     let mut stops = Vec::new();
     let mut stop = |reason: WaitReason, message: String, recheck_time| {
-        stops.push(Why { reason: reason.name().to_owned(), message, recheck_time, advice: None });
+        let ends_by_itself = ends_by_itself(reason);
+        let reason = reason.name().to_owned();
+        stops.push(Why { reason, message, recheck_time, ends_by_itself, advice: None });
     };
     match &world.pauses {
         None => stop(WaitReason::Paused, rerail_core::facts::PAUSE_UNREADABLE.to_owned(), None),
@@ -221,7 +234,7 @@ fn budget_view(world: &World, plan: &Plan, report: &ScopeReport) -> BudgetView {
         }
     });
     let out = world.nodes.values().filter(|node| {
-        let out = node.ready != Ready::True || node.unschedulable || node.deleting;
+        let out = !node.in_service() || node.unschedulable || node.deleting;
         let other = !starting.contains(&node.name) && !under_way.contains(&node.name);
         out && other
             && match &report.scope {
@@ -245,7 +258,9 @@ fn budget_view(world: &World, plan: &Plan, report: &ScopeReport) -> BudgetView {
 
 fn selects(world: &World, policy: &str, node: &str) -> bool {
     let policy = world.policies.get(policy);
-    policy.zip(world.node(node)).is_some_and(|(p, node)| p.selector.matches(&node.labels))
+    policy
+        .zip(world.node(node))
+        .is_some_and(|(p, node)| !node.control_plane && p.selector.matches(&node.labels))
 }
 
 /// The budgets that a candidate counts in.
@@ -288,18 +303,35 @@ fn start(candidate: &Candidate) -> Start {
     }
 }
 
+/// What passes with time. Other reasons have a time, too: the next at which the order may be another.
+pub fn ends_by_itself(reason: WaitReason) -> bool {
+    matches!(
+        reason,
+        WaitReason::NotLongEnough
+            | WaitReason::Paused
+            | WaitReason::Backoff
+            | WaitReason::AttemptsExhausted
+            | WaitReason::StartsExhausted
+            | WaitReason::WarmingUp
+    )
+}
+
 /// A wait in words.
 pub fn why(wait: &Wait) -> Why {
     Why {
         reason: wait.reason.name().to_owned(),
         message: wait.message.clone(),
         recheck_time: wait.recheck_at,
+        ends_by_itself: ends_by_itself(wait.reason),
         advice: None,
     }
 }
 
 /// A run that has not ended.
-pub fn run_view(world: &World, run: &Run) -> RunView {
+pub fn run_view(survey: &Survey, run: &Run) -> RunView {
+    let world = &survey.world;
+    let kept = || (run.reason.name().to_owned(), run.message.clone());
+    let (reason, message) = survey.said.get(&run.name).cloned().unwrap_or_else(kept);
     RunView {
         name: run.name.clone(),
         node: run.node_name.clone(),
@@ -307,10 +339,10 @@ pub fn run_view(world: &World, run: &Run) -> RunView {
         step: run.step.name().to_owned(),
         since: run.since,
         deadline: run.deadline,
-        reason: run.reason.name().to_owned(),
+        reason,
         message: match &run.frozen {
             Some(frozen) => format!("frozen: {}", frozen.message),
-            None => run.message.clone(),
+            None => message,
         },
         holds_slot: run.holds_slot(world.node(&run.node_name), world.now),
         frozen: run.frozen.is_some(),

@@ -1,10 +1,10 @@
 //! The cluster as it is, or as it would be: reads, policies from files, and the moment asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, tz::TimeZone};
 use kube::ResourceExt;
-use rerail_api::{RemediationPolicy, convert};
+use rerail_api::{NodeRemediation, RemediationPolicy, convert};
 use rerail_core::plan::World;
 use rerail_operator::{
     client::{CallError, Clients},
@@ -29,6 +29,8 @@ pub struct Survey {
     pub read_at: Timestamp,
     /// Names of policies that come from files.
     pub previewed: BTreeSet<String>,
+    /// Reason and sentence of each run as its status has them: what its drain waits for, most of all.
+    pub said: BTreeMap<String, (String, String)>,
     /// What is to be said beside the answer.
     pub notes: Vec<String>,
     /// How times are told.
@@ -66,13 +68,14 @@ impl Survey {
         notes.extend(found.ignored);
         notes.extend(known.policies.iter().filter_map(invalid));
         let read_at = known.now;
+        let said = known.runs.iter().filter_map(said).collect();
         let (world, _) = world::world(known, &Watched::default());
         let world = match at {
             Some(at) => moment::at(world, at),
             None => world,
         };
         let dial = Dial { at: world.now, zone };
-        Ok(Survey { world, read_at, previewed, notes, dial })
+        Ok(Survey { world, read_at, previewed, said, notes, dial })
     }
 
     /// A first sentence, which must not be taken for one about this moment.
@@ -113,10 +116,16 @@ pub fn assumptions(world: &World, read_at: Timestamp) -> Vec<String> {
     all
 }
 
+fn said(entry: &Entry<NodeRemediation>) -> Option<(String, (String, String))> {
+    let Entry::Good(run) = entry else { return None };
+    let said = run.status.as_ref()?.said().filter(|said| !said.message.is_empty())?;
+    Some((run.name_any(), (said.reason.clone(), said.message.clone())))
+}
+
 fn missing(unread: &Unread) -> String {
     let rights = match unread.error.code() {
-        Some(403) => format!("; the ClusterRole {} has the right to it", unread.role),
-        Some(_) | None => String::new(),
+        Some(403) => "; the ClusterRole rerail-view has the right to it",
+        Some(_) | None => "",
     };
     format!("{} could not be read ({}): {}{rights}", unread.what, unread.error, unread.instead)
 }

@@ -1,12 +1,16 @@
 //! The plan for people.
 
 use super::{
+    of_plan::queues,
     view::{BudgetView, DomainView, Frame, PlanView, Start, Waiting, Why},
     words::{Dial, count, some, table, wrapped},
 };
 
 /// Rows of a table that people are shown; the others are counted.
 const ROWS: usize = 40;
+
+/// A reason of no more bytes than this is told again for each node.
+const SHORT: usize = 80;
 
 /// The whole answer.
 pub fn plan(view: &PlanView, dial: &Dial) -> String {
@@ -25,7 +29,8 @@ pub fn plan(view: &PlanView, dial: &Dial) -> String {
         let title = format!("WOULD START, IF POLICY {} ENFORCED", would.policy);
         part(&title, starts(&would.starts, dial));
     }
-    part("WAITS", waiting(&view.waiting, dial));
+    let queue = view.waiting.iter().filter(|waiting| queues(waiting, &view.runs));
+    part("WAITS", waiting(&queue.collect::<Vec<_>>(), dial));
     part("UNDER WAY", runs(view, dial));
     part("DOMAINS", domains(&view.domains));
     part("BUDGETS", budgets(&view.budgets));
@@ -57,8 +62,7 @@ pub fn frame(frame: &Frame, dial: &Dial) -> String {
 
 /// A reason, its sentence, and until when.
 pub fn sentence(why: &Why, dial: &Dial) -> String {
-    let until =
-        why.recheck_time.map(|time| format!(" (by itself not before {})", dial.until(time)));
+    let until = why.until().map(|time| format!(" (by itself not before {})", dial.until(time)));
     format!("{}: {}{}", why.reason, why.message, until.unwrap_or_default())
 }
 
@@ -90,20 +94,25 @@ fn starts(starts: &[Start], dial: &Dial) -> String {
     table(&header, rows) + &more(starts.len())
 }
 
-fn waiting(waiting: &[Waiting], dial: &Dial) -> String {
+fn waiting(waiting: &[&Waiting], dial: &Dial) -> String {
     if waiting.is_empty() {
         return String::new();
     }
     // Where all is of one policy its name would only take the room of the reasons.
     let several =
         waiting.iter().any(|other| waiting.first().is_some_and(|f| f.policy != other.policy));
+    let mut above = "";
     let rows = waiting.iter().take(ROWS).map(|waiting| {
+        let message = waiting.why.message.as_str();
+        // A long sentence that is true of hundreds is read once.
+        let again = message.len() > SHORT && message == above;
+        above = message;
         let mut row = vec![
             waiting.node.clone(),
             waiting.priority.map_or("-".to_owned(), |priority| format!("P{priority}")),
             waiting.why.reason.clone(),
-            waiting.why.recheck_time.map_or("-".to_owned(), |time| dial.left(time)),
-            waiting.why.message.clone(),
+            waiting.why.until().map_or("-".to_owned(), |time| dial.left(time)),
+            if again { "as above".to_owned() } else { message.to_owned() },
         ];
         if several {
             row.insert(2, waiting.policy.clone());

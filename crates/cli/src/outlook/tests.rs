@@ -1,6 +1,9 @@
 //! The answers about a made-up cluster, as people read them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rerail_api::convert::{
@@ -8,6 +11,7 @@ use rerail_api::convert::{
     policy,
 };
 use rerail_core::{
+    budget::CountOrPercent,
     facts::{NodeFacts, Pause, PauseScope, Pauses},
     plan::{World, plan},
 };
@@ -64,8 +68,8 @@ fn world(mode: &str) -> World {
 
 fn survey(world: World) -> Survey {
     let dial = Dial { at: world.now, zone: TimeZone::UTC };
-    let (previewed, notes) = (BTreeSet::new(), Vec::new());
-    Survey { world, read_at: time("03:00:00"), previewed, notes, dial }
+    let (previewed, said, notes) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+    Survey { world, read_at: time("03:00:00"), previewed, said, notes, dial }
 }
 
 fn view(world: World) -> PlanView {
@@ -106,7 +110,7 @@ STARTS, IN THIS ORDER
 
 WAITS
 NODE  PRIORITY  REASON            AT LEAST  WHY
-w01   P6        OtherDomainsOpen  5h        at most 1 failure domains may be open; open: -/b
+w01   P6        OtherDomainsOpen  -         at most 1 failure domain may be open; open: -/b
 w02   -         NotLongEnough     3m        Sick is not true for long enough yet
 
 DOMAINS
@@ -159,12 +163,13 @@ fn what_stops_everything_is_the_first_thing_that_is_said() {
     missing.config = None;
     let text = planned(missing);
     assert!(text.starts_with("Nothing starts: ") && text.contains("! NotConfigured: "), "{text}");
+    assert!(text.contains("NotConfigured  -         as above"), "read once: {text}");
 }
 
 #[test]
 fn a_node_that_waits_is_explained_from_the_answer_to_every_gate() {
     let expected = "\
-Node w01 waits: at most 1 failure domains may be open; open: -/b (OtherDomainsOpen, policy workers).
+Node w01 waits: at most 1 failure domain may be open; open: -/b (OtherDomainsOpen, policy workers).
 Time alone does not start it.
 As of 2026-03-01 03:00:00 UTC.
 
@@ -179,12 +184,11 @@ Domain   -/a
 Boot ID
 
 POLICY workers (Enforce, P6, number 2 in the order)
-OtherDomainsOpen: at most 1 failure domains may be open; open: -/b (by itself not before 08:00:00,
-  in 5h)
+OtherDomainsOpen: at most 1 failure domain may be open; open: -/b
 TRIGGER  CONDITION  READS  PRIORITY  FOR  REPORTED  MESSAGE
 Sick     Sick True  True   P6        1h   -         [P6] too many interfaces
 
-GATE           SAYS  UNTIL            WHY
+GATE           SAYS  UNTIL  WHY
 paused         Pass
 clock          Pass
 configuration  Pass
@@ -194,10 +198,9 @@ breaker        Pass
 hold           Pass
 attempts       Pass
 backoff        Pass
-domain         Wait  08:00:00, in 5h  OtherDomainsOpen: at most 1 failure domains may be open; open:
-                                      -/b
-budgets        Wait                   BudgetExhausted: policy workers: 1 of at most 1 (10% of 12)
-                                      nodes unavailable: w03
+domain         Wait         OtherDomainsOpen: at most 1 failure domain may be open; open: -/b
+budgets        Wait         BudgetExhausted: policy workers: 1 of at most 1 (10% of 12) nodes
+                            unavailable: w03
 pace           Pass
 
 SCOPE                                 USED    BY
@@ -247,6 +250,20 @@ fn each_state_of_a_node_has_its_first_sentence() {
     change(&mut hold, "w03", |node| node.hold = true);
     let text = explained(hold, "w03");
     assert!(text.contains("- HoldLabel: kubectl label node w03 rerail.dev/hold-"), "{text}");
+}
+
+#[test]
+fn the_command_that_closes_a_storm_by_hand_can_be_pasted() {
+    let mut stormy = world("Enforce");
+    let breaker = &mut stormy.policies.get_mut("workers").unwrap().breaker;
+    (breaker.correlated, breaker.manual_reset) = (CountOrPercent::Count(1), true);
+    breaker.window = jiff::SignedDuration::from_hours(2);
+    let text = explained(stormy, "w03");
+    let command = "
+- Storm: look at what writes the condition; when it is right:
+    kubectl annotate --overwrite rpol workers rerail.dev/reset-breaker=2026-03-01T03:00:00Z
+";
+    assert!(text.contains(command), "{text}");
 }
 
 #[test]

@@ -79,9 +79,19 @@ pub struct Why {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub recheck_time: Option<Timestamp>,
+    /// True when it passes at that time; otherwise only the order may be another then.
+    #[serde(skip)]
+    pub ends_by_itself: bool,
     /// What can be done about it; only where one node is explained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+}
+
+impl Why {
+    /// When it passes by itself, at the earliest.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.recheck_time.filter(|_| self.ends_by_itself)
+    }
 }
 
 /// A node that starts.

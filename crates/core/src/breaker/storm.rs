@@ -83,6 +83,7 @@ impl Assessment {
     }
 
     fn open(&self, condition_type: &str, since: Timestamp) -> Stop {
+        let since = whole_second(since);
         let probe_at = self.probe_at.get(condition_type).copied();
         let then = match (&self.manual, probe_at) {
             (Some(policy), _) => format!(
@@ -98,6 +99,12 @@ impl Assessment {
         );
         Stop { message, recheck_at: probe_at.filter(|_| self.manual.is_none()) }
     }
+}
+
+/// The time in whole seconds, not earlier: who resets the breaker at this time resets this storm.
+fn whole_second(time: Timestamp) -> Timestamp {
+    let seconds = time.as_second().saturating_add(i64::from(time.subsec_nanosecond() > 0));
+    Timestamp::from_second(seconds).unwrap_or(time)
 }
 
 /// How the storms of a policy stand now; the ones on record are `world.storms`. `selected` = the nodes

@@ -204,7 +204,8 @@ fn crowded(
             ids.iter().take(3).map(|id| look.domains.get(*id).to_string()).collect();
         names.join(", ")
     };
-    let mut message = format!("at most {limit} failure domains may be open{whose}");
+    let domains = if limit == 1 { "failure domain" } else { "failure domains" };
+    let mut message = format!("at most {limit} {domains} may be open{whose}");
     if !open.is_empty() {
         message += &format!("; open: {}", names(open));
     }

@@ -41,9 +41,6 @@ const PAUSE: &str = "the ConfigMap rerail-pause";
 const CONFIG: &str = "the ConfigMap rerail-config";
 const LEASE: &str = "the Lease rerail-operator";
 
-/// The ClusterRole of those who may look at our objects.
-const VIEW: &str = "rerail-view";
-
 /// What could not be read, and what the answer assumes in its place.
 #[derive(Debug)]
 pub struct Unread {
@@ -51,8 +48,6 @@ pub struct Unread {
     pub what: &'static str,
     /// What is assumed instead, in a sentence.
     pub instead: &'static str,
-    /// The ClusterRole with the right to it.
-    pub role: &'static str,
     /// Why.
     pub error: CallError,
 }
@@ -86,24 +81,22 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         lease(client),
     );
     let mut unread = Vec::new();
-    let mut or_note = |what, role, instead, error| {
-        unread.push(Unread { what, instead, role, error });
-    };
+    let mut or_note = |what, instead, error| unread.push(Unread { what, instead, error });
     let pauses = pauses.unwrap_or_else(|error| {
-        or_note(PAUSE, VIEW, "planned as if nothing were paused", error);
+        or_note(PAUSE, "planned as if nothing were paused", error);
         Pauses::default()
     });
     let config = config.map(|found| config::config(found.as_ref())).unwrap_or_else(|error| {
-        or_note(CONFIG, VIEW, "planned with the default limits", error);
+        or_note(CONFIG, "planned with the default limits", error);
         Ok(ClusterConfig::default())
     });
     let lease = lease.unwrap_or_else(|error| {
-        or_note(LEASE, VIEW, "planned without recent starts and the last meltdown", error);
+        or_note(LEASE, "planned without recent starts and the last meltdown", error);
         None
     });
     let own_node = own_node(client, lease.as_ref()).await.unwrap_or_else(|error| {
         let instead = "its node, which is taken last among equals, is planned like any other";
-        or_note("the operator's Pod", "view", instead, error);
+        or_note("the operator's Pod", instead, error);
         None
     });
     let (ledger, frozen) = match lease.as_ref().and_then(written_ledger).transpose() {
@@ -192,13 +185,17 @@ async fn lease(client: &Client) -> Result<Option<Lease>, CallError> {
     check::in_list(&leases, "Lease", names::LEASE).await
 }
 
-/// The node of the operator that leads, as far as its Pod is there.
+/// The node of the operator that leads, as far as its Pod is there and the reader may see it. The right to
+/// see all Pods is not worth its place among equals, and nothing is said.
 async fn own_node(client: &Client, lease: Option<&Lease>) -> Result<Option<String>, CallError> {
     let holder = lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
     let Some(pod) = holder.and_then(own_pod::pod_of) else { return Ok(None) };
     let pods: Api<Pod> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let found = call(|| format!("get Pod {pod}"), pods.get_opt(pod)).await?;
-    Ok(found.and_then(|pod| pod.spec?.node_name))
+    match call(|| format!("get Pod {pod}"), pods.get_opt(pod)).await {
+        Ok(found) => Ok(found.and_then(|pod| pod.spec?.node_name)),
+        Err(error) if error.code() == Some(403) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn written_ledger(lease: &Lease) -> Option<Result<Document, LedgerError>> {
