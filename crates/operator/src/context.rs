@@ -6,17 +6,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{
-    check::InCommon,
-    client::Clients,
-    deps::Deps,
-    drive::turns::Turns,
-    lead::{self, seat::Seat},
-    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
-    plan::meltdown::Meltdown,
-    record::events::Events,
-    sweep::Strays,
-};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -30,6 +19,18 @@ use rerail_api::{
     remediation::NodeRemediationStatus,
 };
 use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
+
+use crate::{
+    check::InCommon,
+    client::Clients,
+    deps::Deps,
+    drive::turns::Turns,
+    lead::{self, seat::Seat},
+    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
+    plan::meltdown::Watched,
+    record::events::Events,
+    sweep::Strays,
+};
 
 /// Violations found in the whole, by the run that each concerns.
 #[derive(Default)]
