@@ -5,18 +5,13 @@
 
 mod storm;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::{
-    budget::CountOrPercent,
-    facts::{NodeFacts, Ready},
-    plan::World,
-    policy::Policy,
-};
+use crate::{budget::CountOrPercent, policy::Policy};
 
-pub use storm::{Assessment, storms};
+pub use storm::{Assessment, Members, storms};
 
 /// So many nodes are never a reason by themselves, however small the cluster is.
 const FEW: usize = 3;
@@ -77,22 +72,9 @@ pub struct Stop {
     pub recheck_at: Option<Timestamp>,
 }
 
-/// The names of the nodes with a slot: under remediation, however their run is known.
-pub fn held_nodes(world: &World) -> BTreeSet<&str> {
-    let now = world.now;
-    let runs = world.open_runs.iter().filter(|run| run.holds_slot(world.node(&run.node_name), now));
-    let strays = world.strays.iter().filter(|s| s.holds_slot(world.node(&s.node_name), now));
-    runs.map(|run| run.node_name.as_str())
-        .chain(strays.map(|stray| stray.node_name.as_str()))
-        .chain(world.ledger.slots.iter().map(|slot| slot.node_name.as_str()))
-        .collect()
-}
-
 /// Why nothing may start in the whole cluster: more than half of all nodes, and more than three, are not
-/// Ready. `held` = the names of the nodes with a slot, which are down by our own doing and do not count.
-pub fn meltdown(world: &World, held: &BTreeSet<&str>) -> Option<String> {
-    let total = world.nodes.len();
-    let down = down(world.nodes.values().map(|node| &**node), held);
+/// Ready. `down` = how many are, those with a slot not counted: they are down by our own doing.
+pub fn meltdown(total: usize, down: usize) -> Option<String> {
     (down > FEW && down.saturating_mul(2) > total).then(|| {
         format!(
             "{down} of all {total} nodes are not Ready and not under remediation, more than half: nothing starts before that is over"
@@ -100,16 +82,10 @@ pub fn meltdown(world: &World, held: &BTreeSet<&str>) -> Option<String> {
     })
 }
 
-/// Why nothing of this policy may start (planner.md, Breaker, rule a): more of the nodes that it selects
-/// than `unhealthy`, and more than three, are not Ready and hold no slot.
-pub fn unhealthy(
-    _world: &World,
-    policy: &Policy,
-    selected: &[&NodeFacts],
-    held: &BTreeSet<&str>,
-) -> Option<String> {
-    let (total, limit) = (selected.len(), policy.breaker.unhealthy);
-    let down = down(selected.iter().copied(), held);
+/// Why nothing of this policy may start (planner.md, Breaker, rule a): more of the `total` nodes in its
+/// scope than `unhealthy`, and more than three, are not Ready and hold no slot; `down` = how many.
+pub fn unhealthy(policy: &Policy, total: usize, down: usize) -> Option<String> {
+    let limit = policy.breaker.unhealthy;
     let too_many = match limit {
         CountOrPercent::Count(count) => down > count as usize,
         CountOrPercent::Percent(percent) => {
@@ -122,10 +98,6 @@ pub fn unhealthy(
             policy.name
         )
     })
-}
-
-fn down<'a>(nodes: impl Iterator<Item = &'a NodeFacts>, held: &BTreeSet<&str>) -> usize {
-    nodes.filter(|node| node.ready != Ready::True && !held.contains(node.name.as_str())).count()
 }
 
 /// On how many of `total` nodes a type must become true at once to be a storm (planner.md, Breaker, rule

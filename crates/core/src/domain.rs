@@ -37,6 +37,24 @@ impl Domain {
         Domain(values.into_iter().map(label).collect())
     }
 
+    /// True when [`Domain::of`] makes this one. Nothing is copied: every node of a large cluster is asked.
+    pub(crate) fn is_of(&self, name: &str, labels: &Labels, topology_keys: &[String]) -> bool {
+        let mut labelled = topology_keys.is_empty();
+        let mut same = self.0.len() == topology_keys.len();
+        for (at, key) in topology_keys.iter().enumerate() {
+            let value = labels.get(key);
+            labelled |= value.is_some();
+            let fits =
+                |own: &DomainLabel| own.key == *key && own.value == value.unwrap_or_default();
+            same = same && self.0.get(at).is_some_and(fits);
+        }
+        if labelled {
+            return same;
+        }
+        let own = |label: &DomainLabel| label.key == NODE_NAME && label.value == name;
+        self.0.len() == 1 && self.0.iter().all(own)
+    }
+
     /// True when there are no domains.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
@@ -61,6 +79,8 @@ impl fmt::Display for Domain {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn domain(labels: &[(&str, &str)], keys: &[&str]) -> Domain {
@@ -85,5 +105,19 @@ mod tests {
         assert!(own.is_unlabelled());
         assert_eq!(own.to_string(), "n1");
         assert!(domain(&[("zone", "a")], &[]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_domain_is_of_the_nodes_that_have_it(
+            names in prop::array::uniform2("[ab]"),
+            labels in prop::array::uniform2(prop::collection::btree_map("[ab]", "[ab]?", 0..3)),
+            keys in prop::array::uniform2(prop::collection::vec("[abc]", 0..3)),
+        ) {
+            let [labels, other] = labels.map(|labels| labels.into_iter().collect::<Labels>());
+            let known = Domain::of(&names[0], &labels, &keys[0]);
+            let same = known == Domain::of(&names[1], &other, &keys[1]);
+            prop_assert_eq!(known.is_of(&names[1], &other, &keys[1]), same);
+        }
     }
 }

@@ -13,6 +13,8 @@
 //! | [`scope`] | budgets |
 //! | [`pace`] | starts in a sliding window |
 //! | [`turn`] | each candidate's turn, after what was admitted before |
+//! | [`glance`] | what one look at a node shows |
+//! | [`memo`] | what was seen of nodes, kept for the next plan |
 //! | [`look`] | what all of them read |
 
 mod candidate;
@@ -20,7 +22,9 @@ mod closing;
 mod domain;
 mod gate;
 mod gather;
+mod glance;
 mod look;
+mod memo;
 mod order;
 mod pace;
 mod report;
@@ -45,7 +49,10 @@ use crate::{
     sweep::Stray,
 };
 
+use glance::Glances;
+
 pub use candidate::Cause;
+pub use memo::Memo;
 pub use report::{DomainReport, Explanation, GateReport, PairReport, Plan, Scope, ScopeReport};
 pub use wait::{Verdict, Wait, WaitReason};
 
@@ -75,7 +82,10 @@ pub struct World {
     pub storms: BTreeMap<String, Storms>,
     /// Runs that ended lately: since the storms on record began, at least.
     pub ended: Vec<EndedRun>,
-    /// When the last meltdown ended: every `for` counts from there at the earliest.
+    /// It was a meltdown when this was judged last ([`Plan::meltdown`]).
+    pub melting: bool,
+    /// When the last meltdown ended, as far as it was over then: every `for` counts from there at the
+    /// earliest.
     pub meltdown_ended: Option<Timestamp>,
     /// Where conditions come from, beside the nodes themselves.
     pub sources: Vec<Source>,
@@ -100,6 +110,7 @@ impl World {
             ledger: Ledger::default(),
             storms: BTreeMap::new(),
             ended: Vec::new(),
+            melting: false,
             meltdown_ended: None,
             sources: Vec::new(),
             started: now,
@@ -147,14 +158,20 @@ pub struct Candidate {
 
 /// Decides who is next.
 pub fn plan(world: &World) -> Plan {
-    gather::Gathered::of(world).decide(&mut None)
+    gather::Gathered::of(world, &Glances::of(world)).decide(&mut None)
+}
+
+/// The same, for whoever plans again and again: nodes that have not changed since the plan before are only
+/// counted.
+pub fn plan_with(memo: &mut Memo, world: &World) -> Plan {
+    gather::Gathered::of(world, memo.glances(world)).decide(&mut None)
 }
 
 /// All that there is to say of one pair of node and policy, every gate included: what [`plan`] decides
 /// about it, step by step.
 pub fn explain(world: &World, node: &str, policy: &str) -> Explanation {
     let mut asked = Some(turn::Asked { node, policy, answer: None });
-    let plan = gather::Gathered::of(world).decide(&mut asked);
+    let plan = gather::Gathered::of(world, &Glances::of(world)).decide(&mut asked);
     asked.and_then(|asked| asked.answer).unwrap_or_else(|| {
         let mut pairs = plan.report.into_iter();
         let said = pairs.find(|pair| pair.node == node && pair.policy == policy);

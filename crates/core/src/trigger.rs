@@ -27,17 +27,25 @@ pub enum Reading {
 
 /// Reads a condition as a trigger sees it; the type must match already.
 pub fn read(trigger: &Trigger, condition: &ConditionFact, now: Timestamp) -> Reading {
-    if is_stale(trigger, condition, now) {
+    if fresh_until(trigger, condition) < now {
         return Reading::Unknown;
     }
     if asks_for_remedy(trigger, condition) {
         let until = add(condition.status_since, trigger.hold_for);
         return if until <= now { Reading::True } else { Reading::Pending { until } };
     }
-    if lists(trigger, condition) || condition.status() == "Unknown" {
-        return Reading::Unknown;
-    }
-    Reading::Clear
+    if says_something(trigger, condition) { Reading::Unknown } else { Reading::Clear }
+}
+
+/// Until when the condition is read as [`Reading::Clear`] unless it is reported anew; `None` = it is not
+/// even now.
+pub(crate) fn clear_until(trigger: &Trigger, condition: &ConditionFact) -> Option<Timestamp> {
+    (!says_something(trigger, condition)).then(|| fresh_until(trigger, condition))
+}
+
+/// The status is not one of health, whatever else it is.
+fn says_something(trigger: &Trigger, condition: &ConditionFact) -> bool {
+    lists(trigger, condition) || condition.status() == "Unknown"
 }
 
 fn lists(trigger: &Trigger, condition: &ConditionFact) -> bool {
@@ -50,11 +58,13 @@ pub(crate) fn asks_for_remedy(trigger: &Trigger, condition: &ConditionFact) -> b
     lists(trigger, condition) && reason_fits
 }
 
-/// A condition without a heartbeat is never stale, nor is any where `staleAfter` is zero.
-fn is_stale(trigger: &Trigger, condition: &ConditionFact, now: Timestamp) -> bool {
-    !trigger.stale_after.is_zero()
-        && condition.evidence.last_heartbeat_time.is_some()
-        && add(condition.changed_at, trigger.stale_after) < now
+/// When the report becomes stale. A condition without a heartbeat never does, nor does any where
+/// `staleAfter` is zero.
+fn fresh_until(trigger: &Trigger, condition: &ConditionFact) -> Timestamp {
+    if trigger.stale_after.is_zero() || condition.evidence.last_heartbeat_time.is_none() {
+        return Timestamp::MAX;
+    }
+    add(condition.changed_at, trigger.stale_after)
 }
 
 /// Time arithmetic that saturates: a policy's duration can never panic the operator (hazard H39).

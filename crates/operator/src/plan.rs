@@ -21,7 +21,7 @@ use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
     invariants::{self, Violation},
     ledger::Change,
-    plan::{Candidate, Plan, Wait, WaitReason, World, plan},
+    plan::{Candidate, Memo, Plan, Wait, WaitReason, World, plan, plan_with},
 };
 use tokio::sync::watch;
 
@@ -66,6 +66,7 @@ pub struct Planner {
     announced: BTreeSet<String>,
     unreadable: BTreeMap<String, String>,
     failures: BTreeMap<String, Failures>,
+    memo: Memo,
 }
 
 impl Planner {
@@ -78,6 +79,7 @@ impl Planner {
             context,
             unreadable: BTreeMap::new(),
             failures: BTreeMap::new(),
+            memo: Memo::default(),
         }
     }
 
@@ -106,7 +108,8 @@ impl Planner {
         let now = context.now();
         let (world, release) = world::from_caches(&context, now);
         self.suspect(&world);
-        let mut decided = plan(&world);
+        let mut decided = plan_with(&mut self.memo, &world);
+        context.meltdown.observe(decided.meltdown.is_some(), now);
         context.metrics_of(&decided);
         context.deps.metrics.clock_skew(world.clock_skew);
         let soon = || now.saturating_add(Duration::from_secs(1)).ok();
@@ -167,7 +170,7 @@ impl Planner {
         if set.is_empty() {
             return self.release(release).await;
         }
-        let outcome = match admit::admit(&context, &set, &resting).await {
+        let outcome = match admit::admit(&context, &mut self.memo, &set, &resting).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::warn!(nodes = set.len(), %error, "nothing was admitted; trying again");

@@ -107,11 +107,21 @@ fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(time)
 }
 
-/// How the storms of a policy stand now; the ones on record are `world.storms`. `selected` = the nodes
-/// that the policy selects. Total, and a fixpoint: looked at again in the same world, with the result on
-/// record, nothing changes.
-pub fn storms(world: &World, policy: &Policy, selected: &[&NodeFacts]) -> Assessment {
-    let shown = shown(world, policy, selected);
+/// The nodes in the scope of a policy.
+#[derive(Debug, Default)]
+pub struct Members<'a> {
+    /// How many there are.
+    pub total: usize,
+    /// Those on which a trigger of the policy finds a status that it lists, at least.
+    pub showing: Vec<&'a NodeFacts>,
+    /// They are in several failure domains.
+    pub in_several_domains: bool,
+}
+
+/// How the storms of a policy stand now; the ones on record are `world.storms`. Total, and a fixpoint:
+/// looked at again in the same world, with the result on record, nothing changes.
+pub fn storms(world: &World, policy: &Policy, members: &Members<'_>) -> Assessment {
+    let shown = shown(world, policy, &members.showing);
     let known = world.storms.get(&policy.name);
     let manual = policy.breaker.manual_reset.then(|| policy.name.clone());
     let mut assessment = Assessment { manual, ..Assessment::default() };
@@ -122,10 +132,10 @@ pub fn storms(world: &World, policy: &Policy, selected: &[&NodeFacts]) -> Assess
         let look = Look {
             world,
             policy,
-            selected,
+            members,
             condition_type,
             shown: shown.get(condition_type).unwrap_or(&nothing),
-            threshold: correlated(policy.breaker.correlated, selected.len()),
+            threshold: correlated(policy.breaker.correlated, members.total),
         };
         let before = known.and_then(|storms| storms.get(condition_type));
         let Some(storm) = look.next(before) else { continue };
@@ -143,14 +153,14 @@ pub fn storms(world: &World, policy: &Policy, selected: &[&NodeFacts]) -> Assess
 fn shown<'a>(
     world: &World,
     policy: &'a Policy,
-    selected: &[&'a NodeFacts],
+    showing: &[&'a NodeFacts],
 ) -> BTreeMap<&'a str, Shown<'a>> {
     let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
     for run in world.open_runs.iter().filter(|run| is_active(run)) {
         runs.entry(&run.node_name).or_default().push(run);
     }
     let mut shown: BTreeMap<&str, Shown<'_>> = BTreeMap::new();
-    for node in selected {
+    for node in showing {
         let runs = runs.get(node.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         for (condition_type, since) in faults(policy, node) {
             let works = |run: &&&Run| run.causes.iter().any(|cause| cause == condition_type);
@@ -206,7 +216,7 @@ fn is_active(run: &Run) -> bool {
 struct Look<'a> {
     world: &'a World,
     policy: &'a Policy,
-    selected: &'a [&'a NodeFacts],
+    members: &'a Members<'a>,
     condition_type: &'a str,
     shown: &'a Shown<'a>,
     threshold: usize,
@@ -279,7 +289,7 @@ impl Look<'_> {
         let newly = &self.shown.newly;
         newly.len() >= self.threshold
             && (self.in_two_domains(newly.iter().map(|(_, node)| *node))
-                || !self.in_two_domains(self.selected.iter().copied()))
+                || !self.members.in_several_domains)
     }
 
     fn in_two_domains<'n>(&self, nodes: impl Iterator<Item = &'n NodeFacts>) -> bool {

@@ -3,12 +3,15 @@
 
 mod random;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::{
     config::ClusterConfig,
-    plan::World,
+    domain::Domain,
+    facts::{NodeFacts, Ready},
+    ledger::Slot,
+    plan::{World, plan},
     policy::{Ageing, Breaker, Budget, Class, Mode, NodeSelector},
     priority::PriorityRange,
     remediation::tests::{at, condition, contract, node, run, secs, set, trigger},
@@ -64,8 +67,12 @@ fn world(nodes: Vec<NodeFacts>) -> World {
 }
 
 fn assess(world: &World) -> Assessment {
-    let selected: Vec<&NodeFacts> = world.nodes.values().map(|node| &**node).collect();
-    storms(world, &world.policies["workers"], &selected)
+    let showing: Vec<&NodeFacts> = world.nodes.values().map(|node| &**node).collect();
+    let keys = &world.config.as_ref().unwrap().topology_keys;
+    let domain = |node: &&NodeFacts| Domain::of(&node.name, &node.labels, keys);
+    let racks: BTreeSet<_> = showing.iter().map(domain).collect();
+    let members = Members { total: showing.len(), showing, in_several_domains: racks.len() > 1 };
+    storms(world, &world.policies["workers"], &members)
 }
 
 /// Looks, and records.
@@ -399,6 +406,28 @@ fn a_manual_breaker_waits_for_a_person_who_is_taken_at_their_word() {
     assert_eq!(storm(&early), Some(&Storm::Open { since: at(2) }), "but new ones do");
 }
 
+/// The ledger holds a slot for each of the first nodes.
+fn hold(world: &mut World, count: usize) {
+    let slot = |number| Slot {
+        run_uid: format!("run-{number}"),
+        node_name: format!("n{number}"),
+        node_uid: format!("uid-{number}"),
+    };
+    world.ledger.slots = (0..count).map(slot).collect();
+}
+
+#[test]
+fn control_plane_nodes_count_in_a_meltdown_and_for_no_policy() {
+    let mut nodes = nodes(10, 2);
+    for node in nodes.iter_mut().take(6) {
+        node.ready = Ready::Unknown;
+        node.control_plane = true;
+    }
+    let decided = plan(&world(nodes));
+    assert!(decided.meltdown.is_some());
+    assert_eq!(decided.unhealthy, BTreeMap::new());
+}
+
 #[test]
 fn more_than_half_of_all_nodes_and_more_than_three_are_a_meltdown() {
     for (total, down, expected) in [
@@ -414,14 +443,15 @@ fn more_than_half_of_all_nodes_and_more_than_three_are_a_meltdown() {
     ] {
         let mut nodes = nodes(total, 2);
         nodes.iter_mut().take(down).for_each(|node| node.ready = Ready::Unknown);
-        let world = world(nodes);
-        let found = meltdown(&world, &BTreeSet::new());
+        let mut world = world(nodes);
+        let found = plan(&world).meltdown;
         assert_eq!(found.is_some(), expected, "{down} of {total}");
         if expected {
             assert!(found.unwrap().contains(&format!("{down} of all {total} nodes")));
-            // The node is down by our own doing.
-            let held = BTreeSet::from(["n0", "n1", "n2", "n3", "n4"]);
-            assert_eq!(meltdown(&world, &held), None);
+            // These nodes are down by our own doing.
+            hold(&mut world, 5);
+            let left = down.saturating_sub(5);
+            assert_eq!(plan(&world).meltdown.is_some(), left > 3 && left * 2 > total);
         }
     }
 }
@@ -445,13 +475,11 @@ fn more_than_the_share_and_more_than_three_are_unhealthy() {
     ] {
         let mut nodes = nodes(total, 2);
         nodes.iter_mut().take(down).for_each(|node| node.ready = Ready::False);
-        let world = world(nodes);
-        let mut policy = policy();
-        policy.breaker.unhealthy = limit;
-        let selected: Vec<_> = world.nodes.values().map(|node| &**node).collect();
-        let found = unhealthy(&world, &policy, &selected, &BTreeSet::new());
-        assert_eq!(found.is_some(), expected, "{down} of {total}, limit {limit}");
-        let held: BTreeSet<_> = selected.iter().map(|node| node.name.as_str()).collect();
-        assert_eq!(unhealthy(&world, &policy, &selected, &held), None);
+        let mut world = world(nodes);
+        world.policies.get_mut("workers").unwrap().breaker.unhealthy = limit;
+        let found = plan(&world).unhealthy;
+        assert_eq!(found.contains_key("workers"), expected, "{down} of {total}, limit {limit}");
+        hold(&mut world, down - 3);
+        assert_eq!(plan(&world).unhealthy, BTreeMap::new());
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Candidate, Wait, WaitReason, World, gate, order, slots, slots::Slots};
+use super::{Wait, WaitReason, World, gate, order, slots::Slots};
 use crate::{
-    facts::{ATTEMPTS_KEPT, Cordon, NodeFacts},
-    policy::{Class, Mode, Policy},
+    facts::{ATTEMPTS_KEPT, ConditionFact, Cordon, NodeFacts},
+    policy::{Class, Mode, Policy, Trigger},
     priority::{self, Priority},
     run::Run,
     step::Step,
@@ -33,13 +33,45 @@ pub struct Cause {
     pub since: Timestamp,
 }
 
-pub(super) enum Verdict {
+/// The same, as long as it is not told: most candidates of a turn wait, and nothing of them is copied.
+#[derive(Clone, Copy)]
+pub(super) struct True<'a> {
+    pub condition: &'a ConditionFact,
+    pub class: Class,
+    pub priority: Priority,
+    pub effective: Priority,
+}
+
+impl True<'_> {
+    pub(super) fn told(&self) -> Cause {
+        Cause {
+            condition_type: self.condition.condition_type().to_owned(),
+            reason: self.condition.reason.to_string(),
+            message: self.condition.message.to_string(),
+            class: self.class,
+            priority: self.priority,
+            effective: self.effective,
+            since: self.condition.status_since,
+        }
+    }
+}
+
+/// What makes a pair a candidate.
+pub(super) struct Claim<'a> {
+    /// Most urgent first; empty for a run made by a person.
+    pub causes: Vec<True<'a>>,
+    pub priority: Priority,
+    pub effective: Priority,
+    pub since: Timestamp,
+}
+
+pub(super) enum Verdict<'a> {
     /// No trigger says anything.
     Nothing,
     /// A trigger is there, and something stands against it.
     Wait(Option<Priority>, Wait),
     /// A candidate; the gates decide.
-    Candidate(Candidate),
+    Candidate(Claim<'a>),
 }
 
 /// What is known of runs, found once for each plan.
@@ -47,6 +79,8 @@ pub(super) struct Known<'a> {
     pub slots: Slots<'a>,
     /// Runs that have begun, by UID of their node, in order of their names.
     begun: BTreeMap<&'a str, Vec<&'a Run>>,
+    /// When the last meltdown ended: every `for` counts from there at the earliest.
+    pub meltdown_ended: Option<Timestamp>,
 }
 
 impl<'a> Known<'a> {
@@ -58,40 +92,36 @@ impl<'a> Known<'a> {
             begun.entry(&run.node_uid).or_default().push(run);
         }
         begun.values_mut().for_each(|runs| runs.sort_by_key(|run| &run.name));
-        Known { slots: Slots::of(world), begun }
+        Known { slots: Slots::of(world), begun, meltdown_ended: world.meltdown_ended }
     }
 }
 
-pub(super) fn of_pair(
+pub(super) fn of_pair<'a>(
     world: &World,
     known: &Known<'_>,
-    policy: &Policy,
-    node: &NodeFacts,
-) -> Verdict {
-    let causes = match causes(world, policy, node) {
+    policy: &'a Policy,
+    node: &'a NodeFacts,
+) -> Verdict<'a> {
+    let causes = match causes(world, known, policy, node) {
         Ok(causes) => causes,
         Err(Some(wait)) => return Verdict::Wait(None, wait),
         Err(None) => return Verdict::Nothing,
     };
     let Some(first) = causes.first() else { return Verdict::Nothing };
-    let (priority, effective, since) = (first.priority, first.effective, first.since);
+    let (priority, effective, since) =
+        (first.priority, first.effective, first.condition.status_since);
     if let Some(wait) = standing_against(known, policy, node, None) {
         return Verdict::Wait(Some(priority), wait);
     }
-    Verdict::Candidate(Candidate {
-        node: node.name.clone(),
-        policy: policy.name.clone(),
-        run: None,
-        causes,
-        priority,
-        effective,
-        since,
-        domain: slots::domain(world, None, &node.name, Some(node)),
-    })
+    Verdict::Candidate(Claim { causes, priority, effective, since })
 }
 
 /// A run that a person made, or wants tried again: no trigger, and every other rule.
-pub(super) fn of_person(world: &World, known: &Known<'_>, run: &Run) -> Result<Candidate, Wait> {
+pub(super) fn of_person(
+    world: &World,
+    known: &Known<'_>,
+    run: &Run,
+) -> Result<Claim<'static>, Wait> {
     let missing = |reason, message: String| Err(Wait::new(reason, message));
     let Some(policy) = world.policies.get(&run.policy) else {
         let message = format!("policy {} does not exist or is not valid", run.policy);
@@ -116,27 +146,23 @@ pub(super) fn of_person(world: &World, known: &Known<'_>, run: &Run) -> Result<C
     if let Some(wait) = standing_against(known, policy, node, Some(run)) {
         return Err(wait);
     }
-    Ok(Candidate {
-        node: node.name.clone(),
-        policy: policy.name.clone(),
-        run: Some(run.name.clone()),
-        causes: Vec::new(),
-        priority: Priority(policy.priority.default),
-        effective: Priority(policy.priority.default),
-        since: run.since,
-        // A held run keeps its failure domain.
-        domain: slots::domain(world, run.domain.as_ref(), &node.name, Some(node)),
-    })
+    let priority = Priority(policy.priority.default);
+    Ok(Claim { causes: Vec::new(), priority, effective: priority, since: run.since })
 }
 
 /// The triggers that are true on new evidence, most urgent first. `Err` when none is: with what is to
 /// be said of it, if anything.
-fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>, Option<Wait>> {
-    let mut causes: Vec<Cause> = Vec::new();
+fn causes<'a>(
+    world: &World,
+    known: &Known<'_>,
+    policy: &'a Policy,
+    node: &'a NodeFacts,
+) -> Result<Vec<True<'a>>, Option<Wait>> {
+    let mut causes: Vec<True<'a>> = Vec::new();
     let mut wait: Option<Wait> = None;
     for found in trigger::matches(&policy.contract.triggers, node, world.now) {
         let kind = found.condition.condition_type();
-        match reading(world, &found) {
+        match reading(world, known, &found) {
             Reading::True => {
                 if !trigger::is_new(found.condition, &node.last_remediation.evidence) {
                     let message =
@@ -144,8 +170,8 @@ fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>
                     wait.get_or_insert(Wait::new(WaitReason::NoNewEvidence, message));
                     continue;
                 }
-                let cause = cause(world, policy, &found);
-                match causes.iter_mut().find(|known| known.condition_type == kind) {
+                let cause = cause(world, policy, found.trigger, found.condition);
+                match causes.iter_mut().find(|known| known.condition.condition_type() == kind) {
                     Some(known) if known.effective <= cause.effective => {}
                     Some(known) => *known = cause,
                     None => causes.push(cause),
@@ -169,15 +195,16 @@ fn causes(world: &World, policy: &Policy, node: &NodeFacts) -> Result<Vec<Cause>
         return Err(wait);
     }
     causes.sort_by(|a, b| {
-        let key = |cause: &Cause| (cause.effective, cause.since);
-        key(a).cmp(&key(b)).then_with(|| a.condition_type.cmp(&b.condition_type))
+        let key = |cause: &True<'a>| (cause.effective, cause.condition.status_since);
+        let kinds = || a.condition.condition_type().cmp(b.condition.condition_type());
+        key(a).cmp(&key(b)).then_with(kinds)
     });
     Ok(causes)
 }
 
 /// What a condition says, with what the cluster makes of it: every `for` starts again when a meltdown
 /// ends, and what a source wrote that has not spoken since the start is Unknown.
-fn reading(world: &World, found: &Match<'_>) -> Reading {
+fn reading(world: &World, known: &Known<'_>, found: &Match<'_>) -> Reading {
     let until = match found.reading {
         Reading::True => world.now,
         Reading::Pending { until } => until,
@@ -187,24 +214,21 @@ fn reading(world: &World, found: &Match<'_>) -> Reading {
     if gate::silent_for_long(world).any(|source| kind.starts_with(&source.prefix)) {
         return Reading::Unknown;
     }
-    let anew = world.meltdown_ended.map(|ended| add(ended, found.trigger.hold_for));
+    let anew = known.meltdown_ended.map(|ended| add(ended, found.trigger.hold_for));
     let until = anew.map_or(until, |anew| anew.max(until));
     if until <= world.now { Reading::True } else { Reading::Pending { until } }
 }
 
-fn cause(world: &World, policy: &Policy, found: &Match<'_>) -> Cause {
-    let condition = found.condition;
-    let (class, since) = (found.trigger.class, condition.status_since);
+fn cause<'a>(
+    world: &World,
+    policy: &Policy,
+    trigger: &Trigger,
+    condition: &'a ConditionFact,
+) -> True<'a> {
+    let (class, since) = (trigger.class, condition.status_since);
     let priority = priority::priority(&condition.message, policy.priority);
-    Cause {
-        condition_type: condition.condition_type().to_owned(),
-        reason: condition.reason.to_string(),
-        message: condition.message.to_string(),
-        class,
-        priority,
-        effective: order::effective(priority, class, policy.ageing, since, world.now),
-        since,
-    }
+    let effective = order::effective(priority, class, policy.ageing, since, world.now);
+    True { condition, class, priority, effective }
 }
 
 /// `own` is the candidate's run, where there is one already: a held one bears its mark on the node.

@@ -20,8 +20,8 @@ pub(super) fn urgency(waiting: &[&Entry<'_>]) -> BTreeMap<usize, Priority> {
     let mut urgency: BTreeMap<usize, Priority> = BTreeMap::new();
     for entry in waiting {
         if let Some(domain) = entry.domain {
-            let best = urgency.entry(domain).or_insert(entry.candidate.effective);
-            *best = entry.candidate.effective.min(*best);
+            let best = urgency.entry(domain).or_insert(entry.claim.effective);
+            *best = entry.claim.effective.min(*best);
         }
     }
     urgency
@@ -60,7 +60,7 @@ pub(super) fn decide<'a>(
         } else {
             let less_urgent = |victim: &usize| {
                 let urgency = urgency.get(victim);
-                urgency.is_none_or(|urgency| *urgency > entry.candidate.effective)
+                urgency.is_none_or(|urgency| *urgency > entry.claim.effective)
                     && !turn.places.closed.contains_key(victim)
                     && *victim != domain
             };

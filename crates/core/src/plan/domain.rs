@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Verdict, Wait, WaitReason, World, gate::Question, look::Look, order};
+use super::{
+    Verdict, Wait, WaitReason, World,
+    gate::Question,
+    glance::Rules,
+    look::{Entry, Look},
+    order, slots,
+};
 use crate::{domain::Domain, facts::NodeFacts};
 
 /// The domains that matter to a plan, numbered in their order: those of candidates and of slots.
@@ -20,12 +26,24 @@ pub(super) struct Domains<'a> {
 }
 
 impl<'a> Domains<'a> {
-    pub(super) fn new(world: &'a World, mut all: Vec<Domain>) -> Self {
-        let keys = world.config.as_ref().map(|config| config.topology_keys.as_slice());
-        let keys = keys.unwrap_or_default();
+    /// The domains of the candidates and of the held slots. That of a held run may not be its node's any
+    /// more; both count.
+    pub(super) fn of(look: &Look<'a>, entries: &[Entry<'a>]) -> Self {
+        let present = entries.iter().filter(|entry| entry.run.is_some()).map(|entry| entry.node);
+        let present: Vec<_> =
+            present.map(|node| slots::domain(look.world, None, &node.name, Some(node))).collect();
+        let homes = entries.iter().map(|entry| &*entry.home);
+        let held = look.known.slots.all().map(|slot| &slot.domain);
+        let mut all: Vec<&Domain> = homes.chain(&present).chain(held).collect();
         all.retain(|domain| !domain.is_none());
         all.sort();
         all.dedup();
+        Domains::new(look.world, all.into_iter().cloned().collect())
+    }
+
+    /// `all` is sorted.
+    fn new(world: &'a World, all: Vec<Domain>) -> Self {
+        let keys = Rules::of(world).topology_keys;
         let mut labelled = Vec::new();
         let mut own = BTreeMap::new();
         for (id, domain) in all.iter().enumerate() {
@@ -47,8 +65,7 @@ impl<'a> Domains<'a> {
         self.all.binary_search(domain).ok()
     }
 
-    /// The domain that the node's labels say, if it matters. Nothing is copied: every node of a big
-    /// cluster is asked.
+    /// The domain that the node's labels say, if it matters.
     pub(super) fn present(&self, node: &NodeFacts) -> Option<usize> {
         if self.all.is_empty() {
             return None;
@@ -158,7 +175,10 @@ pub(super) fn gate(question: &Question<'_, '_>) -> Verdict {
     }
     let (limit, open, kept, whose) = match full {
         true => (max, &places.open, &kept.all, String::new()),
-        false => (own_max, own, &kept.own, format!(" for policy {}", entry.candidate.policy)),
+        false => {
+            let whose = format!(" for policy {}", look.policies[entry.policy].policy.name);
+            (own_max, own, &kept.own, whose)
+        }
     };
     let message = crowded(look, limit, open, kept, &whose);
     match limit {
@@ -216,10 +236,10 @@ fn crowded(
 }
 
 /// When ageing alone may change who is more urgent.
-pub(super) fn ages_at(look: &Look<'_>, waiting: &[&super::look::Entry<'_>]) -> Option<Timestamp> {
-    let step = |entry: &&super::look::Entry<'_>| {
+pub(super) fn ages_at(look: &Look<'_>, waiting: &[&Entry<'_>]) -> Option<Timestamp> {
+    let step = |entry: &&Entry<'_>| {
         let ageing = look.policies[entry.policy].policy.ageing;
-        order::next_step(&entry.candidate, ageing, look.world.now)
+        order::next_step(&entry.claim.causes, ageing, look.world.now)
     };
     waiting.iter().filter_map(step).min()
 }

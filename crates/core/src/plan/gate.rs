@@ -48,7 +48,7 @@ const SHARED: [Gate; 3] =
     [("domain", super::domain::gate), ("budgets", super::scope::gate), ("pace", super::pace::gate)];
 
 fn first(gates: &[Gate], question: &Question<'_, '_>) -> Option<Wait> {
-    gates.iter().find_map(|(_, gate)| gate(question).wait().cloned())
+    gates.iter().find_map(|(_, gate)| gate(question).into_wait())
 }
 
 /// The first failing gate before the domain's.
@@ -59,7 +59,7 @@ pub(super) fn alone(question: &Question<'_, '_>) -> Option<Wait> {
 /// The first failing gate when the candidate's turn comes; it has passed the others. Of those only the
 /// breaker counts what was admitted before.
 pub(super) fn shared(question: &Question<'_, '_>) -> Option<Wait> {
-    breaker(question).wait().cloned().or_else(|| first(&SHARED, question))
+    breaker(question).into_wait().or_else(|| first(&SHARED, question))
 }
 
 /// What every gate says.
@@ -73,8 +73,8 @@ fn paused(question: &Question<'_, '_>) -> Verdict {
     let Some(pauses) = &look.world.pauses else {
         return Verdict::Wait(Wait::new(WaitReason::Paused, crate::facts::PAUSE_UNREADABLE));
     };
-    let candidate = &entry.candidate;
-    let pause = pauses.in_force(&candidate.node, &candidate.policy, look.world.now);
+    let policy = look.policies[entry.policy].policy;
+    let pause = pauses.in_force(&entry.node.name, &policy.name, look.world.now);
     let wait = |pause: &crate::facts::Pause| {
         let wait = Wait::new(WaitReason::Paused, pause.text.clone());
         Wait { recheck_at: pause.until, ..wait }
@@ -159,9 +159,10 @@ fn breaker(question: &Question<'_, '_>) -> Verdict {
         return Verdict::Wait(Wait::new(WaitReason::Unhealthy, message.clone()));
     }
     let mut stopped: Option<Stop> = None;
-    for cause in &entry.candidate.causes {
-        let admitted = turn.started_for(entry.policy, &cause.condition_type);
-        match (chosen.storms.verdict(&cause.condition_type, admitted), &stopped) {
+    for cause in &entry.claim.causes {
+        let kind = cause.condition.condition_type();
+        let admitted = turn.started_for(entry.policy, kind);
+        match (chosen.storms.verdict(kind, admitted), &stopped) {
             (None, _) => return Verdict::Pass,
             (Some(stop), None) => stopped = Some(stop),
             (Some(stop), Some(first)) => {
@@ -213,8 +214,9 @@ fn backoff(question: &Question<'_, '_>) -> Verdict {
     let Some(last) = last else { return Verdict::Pass };
     let base = look.policies[entry.policy].policy.contract.attempts.backoff;
     // A trigger that is true only since after the last end was clear in between.
-    let causes = &entry.candidate.causes;
-    let cleared = !causes.is_empty() && causes.iter().all(|cause| cause.since > last.end_time);
+    let causes = &entry.claim.causes;
+    let cleared = !causes.is_empty()
+        && causes.iter().all(|cause| cause.condition.status_since > last.end_time);
     let doublings = if cleared { 0 } else { memory.roll_backs.saturating_sub(1).min(16) };
     let rest = base.saturating_mul(1 << doublings).min(BACKOFF_LIMIT.max(base));
     let until = add(last.end_time, rest);

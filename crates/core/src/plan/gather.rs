@@ -1,88 +1,63 @@
 //! All candidates, those whose run exists already included, and what comes of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
-    Candidate, DomainReport, PairReport, Plan, Wait, World,
-    candidate::{self, Known},
-    domain::Domains,
-    look::{Chosen, Entry, Look, is_out},
-    pace,
+    DomainReport, PairReport, Plan, Wait, World,
+    candidate::{self, Claim},
+    glance::{Glances, Rules},
+    look::{Chosen, Entry, Look},
     scope::Budgets,
     slots,
     turn::{Asked, Outcome, round},
 };
-use crate::{
-    breaker::Assessment,
-    facts::NodeFacts,
-    policy::{Mode, Policy},
-    priority::Priority,
-    run::Run,
-    step::Step,
-};
+use crate::{policy::Mode, priority::Priority, run::Run, step::Step};
 
 /// What there is to decide about.
 pub(super) struct Gathered<'a> {
     look: Look<'a>,
-    candidates: Vec<Candidate>,
+    entries: Vec<Entry<'a>>,
     /// Pairs that are no candidates, and why.
     waits: Vec<PairReport>,
     discard: Vec<String>,
 }
 
 impl<'a> Gathered<'a> {
-    pub(super) fn of(world: &'a World) -> Self {
-        let chosen = |policy: &'a Policy| Chosen {
-            policy,
-            members: Vec::new(),
-            matched: 0,
-            unhealthy: None,
-            storms: Assessment::default(),
-        };
-        let mut gathered = Gathered {
-            look: Look {
-                world,
-                known: Known::of(world),
-                policies: world.policies.values().map(chosen).collect(),
-                out: Vec::new(),
-                meltdown: None,
-                starts: pace::starts(world),
-                domains: Domains::default(),
-            },
-            candidates: Vec::new(),
-            waits: Vec::new(),
-            discard: Vec::new(),
-        };
-        for node in world.nodes.values() {
-            gathered.node(node);
-        }
+    pub(super) fn of(world: &'a World, glances: &'a Glances) -> Self {
+        let look = Look::at(world, glances);
+        let mut gathered =
+            Gathered { look, entries: Vec::new(), waits: Vec::new(), discard: Vec::new() };
+        gathered.nodes();
         gathered.runs();
         gathered
     }
 
-    /// A healthy node costs the match of each selector, and one look at its conditions.
-    fn node(&mut self, node: &'a NodeFacts) {
-        let Look { world, known, policies, out, .. } = &mut self.look;
-        if is_out(node) {
-            out.push(node);
-        }
-        for chosen in policies.iter_mut() {
-            if !chosen.policy.selector.matches(&node.labels) {
-                continue;
-            }
-            chosen.matched += 1;
-            if !node.control_plane {
-                chosen.members.push(node);
-            }
-            if chosen.policy.suspended {
-                continue;
-            }
-            match candidate::of_pair(world, known, chosen.policy, node) {
-                candidate::Verdict::Nothing => {}
-                candidate::Verdict::Wait(priority, wait) => {
-                    self.waits.push(pair(&node.name, &chosen.policy.name, priority, wait));
+    /// The nodes of which a trigger says something; there is nothing to be said of the others.
+    fn nodes(&mut self) {
+        let Look { world, known, policies, glances, counted, .. } = &self.look;
+        for noted in counted.noted.iter().filter(|noted| noted.loud) {
+            let (node, kind) = (noted.node, glances.kind(noted.kind));
+            for at in kind.policies.iter().copied().filter(|at| !policies[*at].policy.suspended) {
+                let policy = policies[at].policy;
+                match candidate::of_pair(world, known, policy, node) {
+                    candidate::Verdict::Nothing => {}
+                    candidate::Verdict::Wait(priority, wait) => {
+                        self.waits.push(pair(&node.name, &policy.name, priority, wait));
+                    }
+                    candidate::Verdict::Candidate(claim) => self.entries.push(Entry {
+                        claim,
+                        policy: at,
+                        node,
+                        selected_by: Cow::Borrowed(kind.scopes()),
+                        run: None,
+                        home: Cow::Borrowed(&kind.domain),
+                        domain: None,
+                        scopes: Vec::new(),
+                    }),
                 }
-                candidate::Verdict::Candidate(candidate) => self.candidates.push(candidate),
             }
         }
     }
@@ -97,31 +72,36 @@ impl<'a> Gathered<'a> {
             return;
         }
         pending.sort_by_key(|run| (!run.causes.is_empty(), &run.name));
-        let pairs = self.candidates.iter().enumerate();
+        let pairs = self.entries.iter().enumerate();
         let mut free: BTreeMap<_, _> =
-            pairs.map(|(at, c)| ((c.node.clone(), c.policy.clone()), at)).collect();
+            pairs.map(|(at, entry)| ((entry.node.name.as_str(), entry.policy), at)).collect();
         let mut of_people = Vec::new();
         for run in pending {
-            let pair = (run.node_name.clone(), run.policy.clone());
             let same_node = world.node(&run.node_name).is_some_and(|n| n.uid == run.node_uid);
             let enforced = world.policies.get(&run.policy).is_some_and(|p| p.mode == Mode::Enforce);
-            let wanted = if same_node && enforced { free.remove(&pair) } else { None };
-            match wanted.and_then(|at| self.candidates.get_mut(at)) {
-                Some(candidate) => candidate.run = Some(run.name.clone()),
+            let policy = self.look.policy(&run.policy).filter(|_| same_node && enforced);
+            let wanted = policy.and_then(|policy| free.remove(&(run.node_name.as_str(), policy)));
+            match wanted.and_then(|at| self.entries.get_mut(at)) {
+                Some(entry) => entry.run = Some(run),
                 None if run.causes.is_empty() => of_people.push(run),
                 // The operator's own, whose node is no candidate any more, or has another run.
                 None => self.discard.push(run.name.clone()),
             }
         }
         of_people.extend(asked);
-        // They need no trigger: what the pair's triggers wait for is not what they wait for.
+        self.of_people(&of_people);
+    }
+
+    /// They need no trigger: what the pair's triggers wait for is not what they wait for.
+    fn of_people(&mut self, runs: &[&'a Run]) {
+        let world = self.look.world;
         let pairs: BTreeSet<_> =
-            of_people.iter().map(|run| (run.node_name.as_str(), run.policy.as_str())).collect();
+            runs.iter().map(|run| (run.node_name.as_str(), run.policy.as_str())).collect();
         self.waits.retain(|wait| !pairs.contains(&(wait.node.as_str(), wait.policy.as_str())));
         let mut told = BTreeMap::new();
-        for run in of_people {
+        for run in runs.iter().copied() {
             match candidate::of_person(world, &self.look.known, run) {
-                Ok(candidate) => self.candidates.push(candidate),
+                Ok(claim) => self.entries.extend(self.entry(claim, run)),
                 Err(wait) => {
                     let report = pair(&run.node_name, &run.policy, None, wait);
                     told.insert((run.node_name.as_str(), run.policy.as_str()), report);
@@ -131,16 +111,28 @@ impl<'a> Gathered<'a> {
         self.waits.extend(told.into_values());
     }
 
+    fn entry(&self, claim: Claim<'a>, run: &'a Run) -> Option<Entry<'a>> {
+        let world = self.look.world;
+        let node = world.node(&run.node_name)?;
+        let selecting = Rules::of(world).selecting(node);
+        let home = slots::domain(world, run.domain.as_ref(), &node.name, Some(node));
+        Some(Entry {
+            claim,
+            policy: self.look.policy(&run.policy)?,
+            node,
+            selected_by: selecting.filter(|_| !node.control_plane).collect(),
+            run: Some(run),
+            home: Cow::Owned(home),
+            domain: None,
+            scopes: Vec::new(),
+        })
+    }
+
     /// Gives each candidate its turn. A DryRun policy is planned beside, alone, as if it enforced:
     /// against the real slots, and the budgets of those that do enforce and its own.
     pub(super) fn decide(self, asked: &mut Option<Asked<'_>>) -> Plan {
-        let Gathered { mut look, candidates, waits, discard } = self;
-        look.assess();
-        let mut entries = look.entries(candidates);
-        look.domains = domains(&look, &entries);
-        for entry in &mut entries {
-            entry.domain = look.domains.id(&entry.candidate.domain);
-        }
+        let Gathered { mut look, mut entries, waits, discard } = self;
+        look.order(&mut entries);
         let budgets = Budgets::of(&look, &mut entries);
         let of = |wanted: &dyn Fn(&Chosen<'_>) -> bool| -> Vec<&Entry<'a>> {
             entries.iter().filter(|entry| wanted(&look.policies[entry.policy])).collect()
@@ -156,6 +148,8 @@ impl<'a> Gathered<'a> {
             let name = &chosen.policy.name;
             plan.matched.insert(name.clone(), chosen.matched);
             plan.storms.insert(name.clone(), chosen.storms.storms.clone());
+            let unhealthy = chosen.unhealthy.clone();
+            plan.unhealthy.extend(unhealthy.map(|message| (name.clone(), message)));
             if chosen.enforces() {
                 continue;
             }
@@ -181,18 +175,6 @@ fn is_pending(run: &&Run) -> bool {
 
 fn pair(node: &str, policy: &str, priority: Option<Priority>, wait: Wait) -> PairReport {
     PairReport { node: node.to_owned(), policy: policy.to_owned(), priority, wait: Some(wait) }
-}
-
-/// The domains of the candidates and of the held slots. That of a held run may not be its node's any
-/// more; both count.
-fn domains<'a>(look: &Look<'a>, entries: &[Entry<'a>]) -> Domains<'a> {
-    let world = look.world;
-    let present = |entry: &&Entry<'a>| entry.run.is_some();
-    let present = entries.iter().filter(present).map(|entry| entry.node);
-    let present = present.map(|node| slots::domain(world, None, &node.name, Some(node)));
-    let frozen = entries.iter().map(|entry| entry.candidate.domain.clone());
-    let held = look.known.slots.all().map(|slot| slot.domain.clone());
-    Domains::new(world, frozen.chain(present).chain(held).collect())
 }
 
 fn domain_reports(look: &Look<'_>, outcome: &Outcome<'_>) -> Vec<DomainReport> {

@@ -1,13 +1,20 @@
 //! What every rule reads, found once for each plan.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
-use super::{Candidate, World, candidate::Known, domain::Domains, order};
+use super::{
+    Candidate, World,
+    candidate::{Claim, Known, True},
+    domain::Domains,
+    glance::{Counted, Glances},
+    order, pace,
+};
 use crate::{
-    breaker::{self, Assessment},
-    facts::NodeFacts,
+    breaker::{self, Assessment, Members},
+    domain::Domain,
+    facts::{NodeFacts, Ready},
     policy::{Mode, Policy},
     run::Run,
 };
@@ -15,16 +22,29 @@ use crate::{
 /// A policy and the nodes that it is about.
 pub(super) struct Chosen<'a> {
     pub policy: &'a Policy,
-    /// Those that its selector matches and that are no control-plane nodes: its scope.
-    pub members: Vec<&'a NodeFacts>,
     /// How many its selector matches.
     pub matched: usize,
+    /// Those of them that are no control-plane nodes: its scope.
+    pub members: Members<'a>,
+    /// How many of these are not Ready and hold no slot.
+    down: usize,
     /// Why nothing of it starts because too many of its nodes are not Ready.
     pub unhealthy: Option<String>,
     pub storms: Assessment,
 }
 
-impl Chosen<'_> {
+impl<'a> Chosen<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        Chosen {
+            policy,
+            matched: 0,
+            members: Members::default(),
+            down: 0,
+            unhealthy: None,
+            storms: Assessment::default(),
+        }
+    }
+
     /// In the scope of the policy.
     pub(super) fn selects(&self, node: &NodeFacts) -> bool {
         !node.control_plane && self.policy.selector.matches(&node.labels)
@@ -37,21 +57,36 @@ impl Chosen<'_> {
 
 /// A candidate, and what belongs to it.
 pub(super) struct Entry<'a> {
-    pub candidate: Candidate,
+    pub claim: Claim<'a>,
     /// Position of its policy.
     pub policy: usize,
     pub node: &'a NodeFacts,
+    /// Positions of the policies in whose scope the node is.
+    pub selected_by: Cow<'a, [usize]>,
     /// Its run, where there is one.
     pub run: Option<&'a Run>,
-    /// Its failure domain; `None` = there are no domains.
+    /// Its failure domain: a held run keeps its own.
+    pub home: Cow<'a, Domain>,
+    /// Number of its failure domain; `None` = there are no domains.
     pub domain: Option<usize>,
     /// The budgets that it needs.
     pub scopes: Vec<usize>,
 }
 
-/// A node that cannot work, whatever the reason: it counts against every budget of its scopes (U).
-pub(super) fn is_out(node: &NodeFacts) -> bool {
-    !node.in_service() || node.unschedulable || node.deleting
+impl Entry<'_> {
+    pub(super) fn told(&self, look: &Look<'_>) -> Candidate {
+        let Claim { causes, priority, effective, since } = &self.claim;
+        Candidate {
+            node: self.node.name.clone(),
+            policy: look.policies[self.policy].policy.name.clone(),
+            run: self.run.map(|run| run.name.clone()),
+            causes: causes.iter().map(True::told).collect(),
+            priority: *priority,
+            effective: *effective,
+            since: *since,
+            domain: Domain::clone(&self.home),
+        }
+    }
 }
 
 /// What every rule reads.
@@ -60,55 +95,90 @@ pub(super) struct Look<'a> {
     pub known: Known<'a>,
     /// In order of their names.
     pub policies: Vec<Chosen<'a>>,
-    /// The nodes that are out (U).
-    pub out: Vec<&'a NodeFacts>,
+    pub glances: &'a Glances,
+    pub counted: Counted<'a>,
     pub meltdown: Option<String>,
     pub starts: BTreeMap<&'a str, Vec<Timestamp>>,
     pub domains: Domains<'a>,
 }
 
 impl<'a> Look<'a> {
+    /// Counts the nodes, and judges meltdown and breakers.
+    pub(super) fn at(world: &'a World, glances: &'a Glances) -> Self {
+        let mut look = Look {
+            world,
+            known: Known::of(world),
+            policies: world.policies.values().map(Chosen::of).collect(),
+            glances,
+            counted: glances.count(world),
+            meltdown: None,
+            starts: pace::starts(world),
+            domains: Domains::default(),
+        };
+        look.count();
+        look.assess();
+        look
+    }
+
     /// Position of a policy.
     pub(super) fn policy(&self, name: &str) -> Option<usize> {
         self.policies.binary_search_by(|chosen| chosen.policy.name.as_str().cmp(name)).ok()
     }
 
-    /// Meltdown and breakers, which need every node.
-    pub(super) fn assess(&mut self) {
-        let world = self.world;
-        let held = self.known.slots.held();
-        self.meltdown = breaker::meltdown(world, &held);
-        for chosen in &mut self.policies {
-            let policy = chosen.policy;
-            if policy.suspended {
-                let storms = world.storms.get(&policy.name).cloned().unwrap_or_default();
-                chosen.storms.storms = storms;
-                continue;
+    fn count(&mut self) {
+        let mut domains = vec![None; self.policies.len()];
+        for (kind, count) in self.glances.kinds(&self.counted) {
+            for policy in &kind.policies {
+                self.policies[*policy].matched += count;
             }
-            chosen.unhealthy = breaker::unhealthy(world, policy, &chosen.members, &held);
-            chosen.storms = breaker::storms(world, policy, &chosen.members);
+            for policy in kind.scopes() {
+                let members = &mut self.policies[*policy].members;
+                members.total += count;
+                if !members.in_several_domains {
+                    let first = domains[*policy].get_or_insert(&kind.domain);
+                    members.in_several_domains = *first != &kind.domain;
+                }
+            }
+        }
+        for noted in &self.counted.noted {
+            let down = noted.node.ready != Ready::True && !self.known.slots.holds(noted.node);
+            for policy in self.glances.kind(noted.kind).scopes() {
+                let chosen = &mut self.policies[*policy];
+                chosen.down += usize::from(down);
+                if noted.loud {
+                    chosen.members.showing.push(noted.node);
+                }
+            }
         }
     }
 
-    /// The candidates in their order, with what belongs to each.
-    pub(super) fn entries(&self, mut candidates: Vec<Candidate>) -> Vec<Entry<'a>> {
-        candidates.sort_by(|a, b| order::key(self.world, a).cmp(&order::key(self.world, b)));
-        let named = candidates.iter().any(|candidate| candidate.run.is_some());
-        let runs: BTreeMap<&str, &Run> = match named {
-            true => self.world.open_runs.iter().map(|run| (run.name.as_str(), run)).collect(),
-            false => BTreeMap::new(),
-        };
-        let entry = |candidate: Candidate| {
-            let node = self.world.nodes.get(&candidate.node)?;
-            Some(Entry {
-                policy: self.policy(&candidate.policy)?,
-                node,
-                run: candidate.run.as_ref().and_then(|name| runs.get(name.as_str()).copied()),
-                domain: None,
-                scopes: Vec::new(),
-                candidate,
-            })
-        };
-        candidates.into_iter().filter_map(entry).collect()
+    fn assess(&mut self) {
+        let world = self.world;
+        let noted = self.counted.noted.iter().map(|noted| noted.node);
+        let down = noted.filter(|node| node.ready != Ready::True && !self.known.slots.holds(node));
+        self.meltdown = breaker::meltdown(world.nodes.len(), down.count());
+        if world.melting && self.meltdown.is_none() {
+            self.known.meltdown_ended = Some(world.now);
+        }
+        for chosen in &mut self.policies {
+            let policy = chosen.policy;
+            chosen.unhealthy = breaker::unhealthy(policy, chosen.members.total, chosen.down);
+            match policy.suspended {
+                true => {
+                    let storms = world.storms.get(&policy.name).cloned().unwrap_or_default();
+                    chosen.storms.storms = storms;
+                }
+                false => chosen.storms = breaker::storms(world, policy, &chosen.members),
+            }
+        }
+    }
+
+    /// Puts the candidates in their order, and finds the failure domain of each.
+    pub(super) fn order(&mut self, entries: &mut [Entry<'a>]) {
+        entries.sort_by(|a, b| order::key(self.world, a).cmp(&order::key(self.world, b)));
+        self.domains = Domains::of(self, entries);
+        for entry in entries {
+            entry.domain = self.domains.id(&entry.home);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Candidate, World};
+use super::{World, candidate::True, look::Entry};
 use crate::{
     policy::{Ageing, Class},
     priority::Priority,
@@ -37,12 +37,8 @@ fn steps(every: SignedDuration, since: Timestamp, now: Timestamp) -> u64 {
 }
 
 /// When the candidate becomes one more urgent, if it still can.
-pub(super) fn next_step(
-    candidate: &Candidate,
-    ageing: Ageing,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let ages = candidate.causes.iter().filter(|cause| cause.class == Class::Fault);
+pub(super) fn next_step(causes: &[True<'_>], ageing: Ageing, now: Timestamp) -> Option<Timestamp> {
+    let ages = causes.iter().filter(|cause| cause.class == Class::Fault);
     let step = |since: Timestamp| {
         let done = i32::try_from(steps(ageing.every, since, now)).unwrap_or(i32::MAX - 1);
         add(since, ageing.every.saturating_mul(done + 1))
@@ -50,16 +46,17 @@ pub(super) fn next_step(
     if ageing.every <= SignedDuration::ZERO {
         return None;
     }
-    ages.filter(|cause| cause.effective.0 > ageing.floor).map(|cause| step(cause.since)).min()
+    let ages = ages.filter(|cause| cause.effective.0 > ageing.floor);
+    ages.map(|cause| step(cause.condition.status_since)).min()
 }
 
 /// What the order goes by, most urgent first. The node that the operator runs on is taken last among
-/// equals (hazard H31); the policy's name makes the order total.
+/// equals (hazard H31); the policy, in order of names, and the run make the order total.
 pub(super) fn key<'a>(
     world: &World,
-    candidate: &'a Candidate,
-) -> (Priority, bool, Timestamp, &'a str, &'a str, Option<&'a str>) {
-    let own = world.own_node.as_ref() == Some(&candidate.node);
-    let Candidate { effective, since, node, policy, run, .. } = candidate;
-    (*effective, own, *since, node, policy, run.as_deref())
+    entry: &Entry<'a>,
+) -> (Priority, bool, Timestamp, &'a str, usize, Option<&'a str>) {
+    let own = world.own_node.as_ref() == Some(&entry.node.name);
+    let run = entry.run.map(|run| run.name.as_str());
+    (entry.claim.effective, own, entry.claim.since, &entry.node.name, entry.policy, run)
 }

@@ -40,6 +40,8 @@ pub struct Plan {
     pub domains: Vec<DomainReport>,
     /// The state of each policy's breaker, to be recorded.
     pub storms: BTreeMap<String, Storms>,
+    /// Why nothing of a policy starts, where too many of its nodes are not Ready.
+    pub unhealthy: BTreeMap<String, String>,
     /// Why the whole cluster starts nothing, if it is a meltdown.
     pub meltdown: Option<String>,
     /// When to plan again if nothing happens before.

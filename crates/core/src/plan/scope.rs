@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::{
     Scope, ScopeReport, Verdict, Wait, WaitReason,
     gate::Question,
-    look::{Entry, Look, is_out},
+    glance::{Noted, is_out},
+    look::{Entry, Look},
     slots::Slot,
 };
 use crate::{budget::CountOrPercent, facts::NodeFacts};
@@ -81,11 +82,9 @@ impl<'a> Budgets<'a> {
     /// The candidate's policy first, the cluster last. A suspended policy still protects its nodes; a
     /// DryRun one bounds nothing but what it would do itself.
     fn scopes_of(&mut self, look: &Look<'a>, entry: &Entry<'a>) -> Vec<usize> {
-        let selecting = look.policies.iter().enumerate().filter(|(policy, chosen)| {
-            *policy != entry.policy && chosen.enforces() && chosen.selects(entry.node)
-        });
+        let bounds = |policy: &usize| *policy != entry.policy && look.policies[*policy].enforces();
         let mut policies = vec![entry.policy];
-        policies.extend(selecting.map(|(policy, _)| policy));
+        policies.extend(entry.selected_by.iter().copied().filter(bounds));
         let mut scopes: Vec<_> = policies.iter().map(|policy| of_policy(*policy)).collect();
         let present = entry.run.and_then(|_| look.domains.present(entry.node));
         let other = present.filter(|present| Some(*present) != entry.domain);
@@ -116,15 +115,9 @@ impl<'a> Budgets<'a> {
     }
 
     fn count_domains(&mut self, look: &Look<'a>) {
-        let mut policies: Vec<_> = self.of_domain.keys().map(|(policy, _)| *policy).collect();
-        policies.dedup();
-        for policy in policies {
-            for node in &look.policies[policy].members {
-                let scope = look.domains.present(node).map(|domain| (policy, domain));
-                if let Some(id) = scope.and_then(|scope| self.of_domain.get(&scope)) {
-                    self.all[*id].total += 1;
-                }
-            }
+        for ((policy, domain), id) in &self.of_domain {
+            let domain = look.domains.get(*domain);
+            self.all[*id].total = look.glances.members(&look.counted, *policy, domain);
         }
     }
 
@@ -176,27 +169,27 @@ impl<'a> Budgets<'a> {
     }
 
     fn count_others(&mut self, look: &Look<'a>) {
-        let free = |node: &&&NodeFacts| !look.known.slots.by_node.contains_key(node.name.as_str());
+        let out = look.counted.noted.iter().filter(|noted| is_out(noted.node));
+        let others: Vec<_> = out.filter(|noted| !look.known.slots.holds(noted.node)).collect();
         // A cordon that somebody forgot is what people can do something about.
         for cordoned in [true, false] {
-            let nodes = look.out.iter().filter(|node| node.unschedulable == cordoned);
-            for node in nodes.filter(free) {
-                self.count_other(look, node);
+            for other in others.iter().filter(|other| other.node.unschedulable == cordoned) {
+                self.count_other(look, other);
             }
         }
     }
 
-    fn count_other(&mut self, look: &Look<'a>, node: &'a NodeFacts) {
-        let present = look.domains.present(node);
+    fn count_other(&mut self, look: &Look<'a>, other: &Noted<'a>) {
+        let present = look.domains.present(other.node);
         let mut count = |id: usize| {
             let budget = &mut self.all[id];
             budget.used.out += 1;
-            name_one(&mut budget.others, &node.name);
+            name_one(&mut budget.others, &other.node.name);
         };
         count(CLUSTER);
-        for (policy, _) in look.policies.iter().enumerate().filter(|(_, c)| c.selects(node)) {
-            count(of_policy(policy));
-            let scope = present.and_then(|domain| self.of_domain.get(&(policy, domain)));
+        for policy in look.glances.kind(other.kind).scopes() {
+            count(of_policy(*policy));
+            let scope = present.and_then(|domain| self.of_domain.get(&(*policy, domain)));
             if let Some(id) = scope {
                 count(*id);
             }
@@ -272,7 +265,7 @@ fn base<'a>(look: &Look<'a>) -> Vec<Budget<'a>> {
         .map_or((CountOrPercent::Count(0), 0), |config| (config.max_unavailable, config.min_floor));
     let mut all = vec![budget(Scope::Cluster, None, limit, floor, look.world.nodes.len())];
     for (id, chosen) in look.policies.iter().enumerate() {
-        let (policy, total) = (chosen.policy, chosen.members.len());
+        let (policy, total) = (chosen.policy, chosen.members.total);
         let (limit, floor) = (policy.budget.max_unavailable, policy.budget.min_floor);
         all.push(budget(Scope::Policy(policy.name.clone()), Some(id), limit, floor, total));
     }

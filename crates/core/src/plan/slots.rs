@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::World;
+use super::{World, glance::Rules};
 use crate::{
     domain::Domain,
     facts::{Labels, NodeFacts},
@@ -82,9 +82,9 @@ impl<'a> Slots<'a> {
         self.by_node.entry(node).or_default().push(slot);
     }
 
-    /// The names of the nodes with a slot.
-    pub(super) fn held(&self) -> BTreeSet<&'a str> {
-        self.by_node.keys().copied().collect()
+    /// True when a slot of the node is held.
+    pub(super) fn holds(&self, node: &NodeFacts) -> bool {
+        self.by_node.contains_key(node.name.as_str())
     }
 
     /// Every slot.
@@ -101,8 +101,7 @@ pub(super) fn domain(
     name: &str,
     node: Option<&NodeFacts>,
 ) -> Domain {
-    let keys = world.config.as_ref().map(|config| config.topology_keys.as_slice());
-    let keys = keys.unwrap_or_default();
+    let keys = Rules::of(world).topology_keys;
     match frozen.filter(|frozen| !keys.is_empty() && !frozen.is_none()) {
         Some(frozen) => frozen.clone(),
         None => match node {

@@ -7,6 +7,7 @@ mod gates;
 mod pending;
 mod random;
 mod reference;
+mod remembered;
 mod sequences;
 
 use super::*;

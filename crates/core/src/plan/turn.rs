@@ -6,7 +6,8 @@ use super::{
     Candidate, Explanation, PairReport, Wait, WaitReason, closing,
     domain::{self, Places},
     gate::{self, Question},
-    look::{Entry, Look, is_out},
+    glance::is_out,
+    look::{Entry, Look},
     scope::{Budgets, Use},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Turn<'a> {
     /// Runs started by each policy.
     started: Vec<usize>,
     /// The same by condition type.
-    of_type: Vec<BTreeMap<String, u32>>,
+    of_type: Vec<BTreeMap<&'a str, u32>>,
 }
 
 impl<'a> Turn<'a> {
@@ -68,8 +69,9 @@ impl<'a> Turn<'a> {
         }
         self.nodes.insert(name, &look.policies[entry.policy].policy.name);
         self.started[entry.policy] += 1;
-        for cause in &entry.candidate.causes {
-            *self.of_type[entry.policy].entry(cause.condition_type.clone()).or_default() += 1;
+        for cause in &entry.claim.causes {
+            let kind = cause.condition.condition_type();
+            *self.of_type[entry.policy].entry(kind).or_default() += 1;
         }
     }
 }
@@ -112,9 +114,10 @@ pub(super) fn round<'a>(
         let turn = &mut outcome.turn;
         let question = Question { look, budgets, turn, entry };
         let wait = turn.taken(entry).or(stopped).or_else(|| gate::shared(&question));
-        if let Some(asked) = asked.as_mut().filter(|asked| asked.is(&entry.candidate)) {
+        let policy = &look.policies[entry.policy].policy.name;
+        if let Some(asked) = asked.as_mut().filter(|asked| asked.is(&entry.node.name, policy)) {
             asked.answer = Some(Explanation {
-                candidate: Some(entry.candidate.clone()),
+                candidate: Some(entry.told(look)),
                 wait: wait.clone(),
                 gates: gate::all(&question),
             });
@@ -122,7 +125,7 @@ pub(super) fn round<'a>(
         match &wait {
             None => {
                 turn.admit(look, entry);
-                outcome.admitted.push(entry.candidate.clone());
+                outcome.admitted.push(entry.told(look));
             }
             Some(wait) if wait.reason == WaitReason::BudgetExhausted => {
                 if let Some((id, _)) = budgets.full(entry, |id| turn.used[id]) {
@@ -132,9 +135,9 @@ pub(super) fn round<'a>(
             Some(_) => {}
         }
         outcome.reports.push(PairReport {
-            node: entry.candidate.node.clone(),
-            policy: entry.candidate.policy.clone(),
-            priority: Some(entry.candidate.priority),
+            node: entry.node.name.clone(),
+            policy: policy.clone(),
+            priority: Some(entry.claim.priority),
             wait,
         });
     }
@@ -149,8 +152,7 @@ pub(super) struct Asked<'q> {
 }
 
 impl Asked<'_> {
-    fn is(&self, candidate: &Candidate) -> bool {
-        (candidate.node.as_str(), candidate.policy.as_str()) == (self.node, self.policy)
-            && self.answer.is_none()
+    fn is(&self, node: &str, policy: &str) -> bool {
+        (node, policy) == (self.node, self.policy) && self.answer.is_none()
     }
 }

@@ -112,6 +112,13 @@ impl Verdict {
             Verdict::Wait(wait) | Verdict::Refuse(wait) => Some(wait),
         }
     }
+
+    pub(super) fn into_wait(self) -> Option<Wait> {
+        match self {
+            Verdict::Pass => None,
+            Verdict::Wait(wait) | Verdict::Refuse(wait) => Some(wait),
+        }
+    }
 }
 
 impl From<Option<Wait>> for Verdict {

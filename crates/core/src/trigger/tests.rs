@@ -49,8 +49,11 @@ fn a_condition_is_read_by_status_reason_time_and_freshness() {
         (&unknown_too, "Unknown", 10, Reading::True),
     ];
     for (trigger, status, now, expected) in cases {
-        let read = read(trigger, &condition("Sick", status, 0), at(now));
+        let sick = condition("Sick", status, 0);
+        let read = read(trigger, &sick, at(now));
         assert_eq!(read, expected, "{status} at {now}: {trigger:?}");
+        let clear = clear_until(trigger, &sick).is_some_and(|until| at(now) <= until);
+        assert_eq!(clear, expected == Reading::Clear, "{status} at {now}: {trigger:?}");
     }
 }
 

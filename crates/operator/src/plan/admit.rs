@@ -24,7 +24,7 @@ use rerail_core::{
     domain::{Domain, DomainLabel},
     facts::{NodeFacts, cut_message},
     ledger::{Change, Slot, Start},
-    plan::{Candidate, Cause, World, plan},
+    plan::{Candidate, Cause, Memo, World, plan_with},
     remediation,
     run::Run,
     step::Step,
@@ -121,17 +121,19 @@ struct Fresh {
 /// `resting` nodes are looked away from, as they were when the set was chosen.
 pub async fn admit(
     context: &Context,
+    memo: &mut Memo,
     chosen: &[Candidate],
     resting: &BTreeSet<String>,
 ) -> Result<Outcome, SetError> {
     let mut outcome = Outcome::default();
     let fresh = look(context, chosen, resting, &mut outcome).await?;
-    let again = plan(&fresh.world).admit;
+    let again = plan_with(memo, &fresh.world);
+    context.meltdown.observe(again.meltdown.is_some(), fresh.world.now);
     let pair = |c: &Candidate| (c.node.clone(), c.policy.clone());
     let wanted: BTreeSet<_> = chosen.iter().map(pair).collect();
     let failed: BTreeSet<_> = outcome.failed.iter().map(|(node, _)| node.clone()).collect();
     let still =
-        again.into_iter().filter(|c| wanted.contains(&pair(c)) && !failed.contains(&c.node));
+        again.admit.into_iter().filter(|c| wanted.contains(&pair(c)) && !failed.contains(&c.node));
     let prepared: Vec<_> = stream::iter(still)
         .map(|candidate| {
             let fresh = &fresh;

@@ -1,7 +1,7 @@
 //! The last meltdown, from whose end every `for` counts. It is on record in the ledger, so that whoever
 //! leads next knows of it; what this process has seen and not written yet is kept here.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rerail_core::ledger::{Change, Meltdown};
@@ -13,15 +13,25 @@ use crate::{context::Context, lead::LeadError};
 pub struct Watched(Mutex<Meltdown>);
 
 impl Watched {
-    /// Takes in what is on record, and whether it is a meltdown now. Returns what is known then.
-    pub fn observe(&self, record: Meltdown, melting: bool, now: Timestamp) -> Meltdown {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = known.and(record).seen(melting, now);
+    /// What is known with what is on record, before a plan looks.
+    pub fn with(&self, record: Meltdown) -> Meltdown {
+        let mut known = self.lock();
+        *known = known.and(record);
         *known
     }
 
+    /// Takes in whether a plan has found one.
+    pub fn observe(&self, melting: bool, now: Timestamp) {
+        let mut known = self.lock();
+        *known = known.seen(melting, now);
+    }
+
     fn known(&self) -> Meltdown {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Meltdown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,6 @@ use rerail_api::{
     convert::{policy, run},
 };
 use rerail_core::{
-    breaker,
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
     ledger::{self, Ledger},
@@ -93,10 +92,10 @@ pub fn world(known: Known, watched: &Watched) -> (World, BTreeSet<String>) {
     let runs = known.runs.into_iter().filter_map(any_run).collect();
     let record = known.held.ledger.meltdown;
     let release = with_runs(&mut world, runs, known.held);
-    // Before the plan: the very one that sees the end must not start what has waited out its `for`
-    // while nobody could be believed.
-    let melting = breaker::meltdown(&world, &breaker::held_nodes(&world)).is_some();
-    world.meltdown_ended = watched.observe(record, melting, world.now).ended;
+    let last = watched.with(record);
+    world.melting = last.since.is_some();
+    // One that is still to come was taken by a clock that was ahead.
+    world.meltdown_ended = last.ended.map(|ended| ended.min(world.now));
     (world, release)
 }
 

@@ -544,6 +544,10 @@ fn every_for_starts_again_when_a_meltdown_ends() {
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::NotLongEnough, Some(at(150))));
     world.now = at(150);
     assert_eq!(names(&world), ["n1"]);
+    // The very plan that sees the end starts nothing that has waited while nobody could be believed.
+    world.melting = true;
+    let waits = wait(&world);
+    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::NotLongEnough, Some(at(210))));
 }
 
 #[test]

@@ -214,6 +214,15 @@ impl Slow<'_> {
         holds
     }
 
+    fn down(&self, node: &NodeFacts) -> bool {
+        node.ready != Ready::True && self.holds.iter().all(|slot| slot.node != node.name)
+    }
+
+    fn melts(&self) -> bool {
+        let down = self.world.nodes.values().filter(|node| self.down(node)).count();
+        breaker::meltdown(self.world.nodes.len(), down).is_some()
+    }
+
     fn pair(&self, policy: &Policy, node: &NodeFacts) -> Result<Wants, Option<WaitReason>> {
         // (effective, since, type), the most urgent first.
         let mut causes: Vec<(u16, Timestamp, String)> = Vec::new();
@@ -283,7 +292,9 @@ impl Slow<'_> {
         if self.world.sources.iter().filter(silent).any(|s| kind.starts_with(&s.prefix)) {
             return unknown;
         }
-        let since = self.world.meltdown_ended.unwrap_or(Timestamp::MIN).max(condition.status_since);
+        let over = self.world.melting && !self.melts();
+        let ended = if over { Some(now) } else { self.world.meltdown_ended };
+        let since = ended.unwrap_or(Timestamp::MIN).max(condition.status_since);
         let until = since.checked_add(trigger.hold_for).unwrap_or(Timestamp::MAX);
         if until > now {
             return Some(Err((Some(until), WaitReason::NotLongEnough)));

@@ -249,12 +249,14 @@ proptest! {
     #[test]
     fn the_limits_hold_at_every_step_whatever_happens(events in events()) {
         let mut world = start();
+        let mut memo = Memo::default();
         for event in &events {
             happen(&mut world, event);
             // A place that was kept for a node's second pair is given back when its first has started.
             for _ in 0..3 {
                 let before = world.clone();
                 let decided = plan(&world);
+                prop_assert_eq!(&plan_with(&mut memo, &world), &decided);
                 admit(&mut world, &decided);
                 check(&before, &world, &decided)?;
             }

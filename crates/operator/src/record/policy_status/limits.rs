@@ -1,15 +1,10 @@
 //! How far budgets are used, and what breakers stop.
 
-use std::collections::BTreeSet;
-
 use rerail_api::{
     convert::limits::storm_records,
     limits::{BudgetStatus, StormState, StormStatus},
 };
-use rerail_core::{
-    breaker,
-    plan::{Plan, Scope, World},
-};
+use rerail_core::plan::{Plan, Scope, World};
 
 /// What the breaker of a policy keeps from starting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,16 +15,15 @@ pub(super) struct Stopped {
     pub storms: Vec<StormStatus>,
 }
 
-/// What the plan says of limits, and what only a look at the world shows.
+/// What the plan says of limits.
 pub(super) struct Outlook<'a> {
     world: &'a World,
     plan: &'a Plan,
-    held: BTreeSet<&'a str>,
 }
 
 impl<'a> Outlook<'a> {
     pub(super) fn of(world: &'a World, plan: &'a Plan) -> Self {
-        Outlook { world, plan, held: breaker::held_nodes(world) }
+        Outlook { world, plan }
     }
 
     /// The limit of the cluster; `None` without a configuration.
@@ -46,15 +40,11 @@ impl<'a> Outlook<'a> {
 
     /// What the breaker of a policy stops now. A policy that is not in force keeps its record.
     pub(super) fn stopped(&self, name: &str, before: &[StormStatus]) -> Stopped {
-        let (Some(policy), Some(storms)) =
-            (self.world.policies.get(name), self.plan.storms.get(name))
-        else {
+        let Some(storms) = self.plan.storms.get(name) else {
             return Stopped { why: None, storms: before.to_vec() };
         };
-        let nodes = self.world.nodes.values().map(|node| &**node);
-        let selected: Vec<_> = nodes.filter(|node| policy.selector.matches(&node.labels)).collect();
         let storms = storm_records(storms);
-        let unhealthy = breaker::unhealthy(self.world, policy, &selected, &self.held);
+        let unhealthy = self.plan.unhealthy.get(name).cloned();
         let melting = self.plan.meltdown.clone().map(|message| ("Meltdown", message));
         let why = melting
             .or_else(|| unhealthy.map(|message| ("Unhealthy", message)))

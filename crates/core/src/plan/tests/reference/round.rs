@@ -66,9 +66,13 @@ impl<'a> Round<'a> {
                 about && pause.until.is_none_or(|until| until > world.now)
             })
         });
-        let held: BTreeSet<&str> = self.slow.holds.iter().map(|slot| slot.node.as_str()).collect();
-        let members: Vec<&NodeFacts> =
+        let showing: Vec<&NodeFacts> =
             world.nodes.values().map(|n| &**n).filter(|n| in_scope(policy, n)).collect();
+        let total = showing.len();
+        let down = showing.iter().filter(|node| self.slow.down(node)).count();
+        let unhealthy = breaker::unhealthy(policy, total, down).is_some();
+        let domains: BTreeSet<_> = showing.iter().map(|n| domain_of(world, &n.name)).collect();
+        let members = breaker::Members { total, showing, in_several_domains: domains.len() > 1 };
         let storms = breaker::storms(world, policy, &members);
         let stormy = |kind: &String| {
             let mine = self.admitted.iter().filter(|w| w.policy == policy.name);
@@ -79,9 +83,9 @@ impl<'a> Round<'a> {
             (paused, WaitReason::Paused),
             (world.clock_skew.is_some(), WaitReason::ClockSkew),
             (world.config.is_none(), WaitReason::NotConfigured),
-            (breaker::meltdown(world, &held).is_some(), WaitReason::Meltdown),
+            (self.slow.melts(), WaitReason::Meltdown),
             (self.cold(policy), WaitReason::WarmingUp),
-            (breaker::unhealthy(world, policy, &members, &held).is_some(), WaitReason::Unhealthy),
+            (unhealthy, WaitReason::Unhealthy),
             (!want.types.is_empty() && want.types.iter().all(stormy), WaitReason::Storm),
             (node.hold, WaitReason::HoldLabel),
             (self.exhausted(policy, node, want), WaitReason::AttemptsExhausted),
