@@ -11,7 +11,7 @@ use rerail_core::{
     domain::Domain,
     facts::Ready,
     ledger::Start,
-    plan::{World, plan},
+    plan::{Memo, World, plan_with},
     reason::Reason,
     run::{Retries, Run},
     step::Step,
@@ -110,6 +110,7 @@ enum Event {
 
 struct Show {
     world: World,
+    memo: Memo,
     boots: Vec<u64>,
     urgency: Vec<u16>,
     /// By time since the beginning, in microseconds.
@@ -141,7 +142,8 @@ impl Show {
         }
         let bound = (!mixed).then_some(seconds(bound));
         let play = Play { bound, ..Play::default() };
-        Show { world, boots, urgency, events, now: 0, judge, play }
+        let memo = Memo::default();
+        Show { world, memo, boots, urgency, events, now: 0, judge, play }
     }
 
     fn play(mut self) -> Play {
@@ -166,7 +168,7 @@ impl Show {
     /// Asks until nobody else may start, as the operator does: a start wakes its planner.
     fn admit(&mut self) {
         loop {
-            let plan = plan(&self.world);
+            let plan = plan_with(&mut self.memo, &self.world);
             self.play.plans += 1;
             let rechecks = |(_, event): &(u64, Event)| *event == Event::Recheck;
             self.events.retain(|event| !rechecks(event));
