@@ -9,13 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    facts::NodeFacts,
-    reason::Reason,
-    run::{Retries, Run},
-    step::Step,
-    sweep::Stray,
-};
+use crate::{facts::NodeFacts, reason::Reason, run::Run, step::Step, sweep::Stray};
 
 pub use meltdown::Meltdown;
 
@@ -279,33 +273,7 @@ pub fn epoch_above<'a>(
 /// What is known of a run that is gone and of which only its slot is left: it may have been rebooting
 /// its machine, and its node counts as closed only when that is on record there.
 pub fn lost_run(slot: &Slot, now: Timestamp) -> Run {
-    Run {
-        uid: slot.run_uid.clone(),
-        name: String::new(),
-        node_name: slot.node_name.clone(),
-        node_uid: slot.node_uid.clone(),
-        policy: String::new(),
-        causes: Vec::new(),
-        cancel: true,
-        retries: Retries::default(),
-        frozen: None,
-        contract: None,
-        domain: None,
-        step: Step::Withdrawing,
-        reason: Reason::RunDeleted,
-        message: String::new(),
-        since: now,
-        deadline: None,
-        paused_at: None,
-        intent: None,
-        attempt: 0,
-        attempt_times: Vec::new(),
-        boot_id_before: None,
-        report_before: None,
-        evidence: Vec::new(),
-        daemon_sets: Vec::new(),
-        ending: None,
-    }
+    Run { cancel: true, ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now) }
 }
 
 #[cfg(test)]

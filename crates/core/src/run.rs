@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::{
     domain::Domain,
     facts::{Evidence, NodeFacts, Ready},
+    ledger::Slot,
     policy::Contract,
     reason::{Invariant, Reason},
     reboot_check,
@@ -92,6 +93,37 @@ pub struct Frozen {
 }
 
 impl Run {
+    /// A run of which no more is known than its slot, its step, and since when it is in it.
+    pub fn of_slot(slot: Slot, step: Step, reason: Reason, since: Timestamp) -> Run {
+        Run {
+            uid: slot.run_uid,
+            name: String::new(),
+            node_name: slot.node_name,
+            node_uid: slot.node_uid,
+            policy: String::new(),
+            causes: Vec::new(),
+            cancel: false,
+            retries: Retries::default(),
+            frozen: None,
+            contract: None,
+            domain: None,
+            step,
+            reason,
+            message: String::new(),
+            since,
+            deadline: None,
+            paused_at: None,
+            intent: None,
+            attempt: 0,
+            attempt_times: Vec::new(),
+            boot_id_before: None,
+            report_before: None,
+            evidence: Vec::new(),
+            daemon_sets: Vec::new(),
+            ending: None,
+        }
+    }
+
     /// True once the first reboot intent is committed: the point of no return.
     pub fn past_no_return(&self) -> bool {
         self.attempt > 0

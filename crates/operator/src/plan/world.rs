@@ -14,10 +14,11 @@ use rerail_api::{
 use rerail_core::{
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
-    ledger::{self, Ledger},
+    ledger::{self, Ledger, Slot},
     plan::World,
     policy::Policy,
-    run::{Retries, Run},
+    reason::Reason,
+    run::Run,
     step::Step,
     sweep::Stray,
 };
@@ -203,33 +204,18 @@ fn unreadable(object: &serde_json::Value) -> Option<Run> {
         "" => Step::Pending,
         name => name.parse().unwrap_or(Step::Withdrawing),
     };
-    Some(Run {
-        uid: text("/metadata/uid"),
-        name: text("/metadata/name"),
+    let slot = Slot {
+        run_uid: text("/metadata/uid"),
         node_name: text("/spec/nodeName"),
         node_uid: text("/spec/nodeUID"),
+    };
+    // Pending runs of the operator are discarded when nobody wants them; this one must not be.
+    let step = if step == Step::Pending { Step::Held } else { step };
+    Some(Run {
+        name: text("/metadata/name"),
         policy: text("/spec/policyName"),
         // A cause nobody has: not taken for a run made by a person, and never admitted.
         causes: vec!["Unreadable".to_owned()],
-        cancel: false,
-        retries: Retries::default(),
-        frozen: None,
-        contract: None,
-        domain: None,
-        // Pending runs of the operator are discarded when nobody wants them; this one must not be.
-        step: if step == Step::Pending { Step::Held } else { step },
-        reason: rerail_core::reason::Reason::Pending,
-        message: String::new(),
-        since: Timestamp::UNIX_EPOCH,
-        deadline: None,
-        paused_at: None,
-        intent: None,
-        attempt: 0,
-        attempt_times: Vec::new(),
-        boot_id_before: None,
-        report_before: None,
-        evidence: Vec::new(),
-        daemon_sets: Vec::new(),
-        ending: None,
+        ..Run::of_slot(slot, step, Reason::Pending, Timestamp::UNIX_EPOCH)
     })
 }
