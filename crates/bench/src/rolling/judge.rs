@@ -104,16 +104,25 @@ impl Judge {
             let racks = open.len() + usize::from(!open.contains(&rack(other)));
             self.out.len() < self.limits.nodes as usize && racks <= self.limits.racks as usize
         };
-        if more_urgent.any(|(other, _)| fits(other)) {
-            return true;
-        }
-        // Which one of several racks closes depends on what happened before.
-        let only = self.limits.racks == 1 && open.contains(&rack(node));
         let elsewhere = waiting().filter(|(other, _)| !open.contains(&rack(*other)));
         let outside = elsewhere.map(|(_, urgency)| urgency).min();
-        let before = self.decision.as_ref().and_then(|(_, best)| best.get(&rack(node)).copied());
-        let inside = before.unwrap_or(urgency).min(urgency);
-        only && outside.is_some_and(|outside| outside < inside)
+        let before = |rack: usize| {
+            let best = self.decision.as_ref().and_then(|(_, best)| best.get(&rack).copied());
+            best.unwrap_or(u16::MAX)
+        };
+        // Of several open racks the least urgent closes for somebody outside; who waits in it waits on.
+        let closes = |other: usize| {
+            let place = rack(other);
+            open.contains(&place)
+                && place != rack(node)
+                && before(rack(node)) <= before(place)
+                && outside.is_some_and(|outside| outside < before(place))
+        };
+        if more_urgent.any(|(other, _)| fits(other) && !closes(other)) {
+            return true;
+        }
+        let only = self.limits.racks == 1 && open.contains(&rack(node));
+        only && outside.is_some_and(|outside| outside < before(rack(node)).min(urgency))
     }
 }
 
@@ -133,6 +142,31 @@ mod tests {
         order.starts(20, 8);
         order.starts(0, 8);
         assert_eq!(order.inversions, 1);
+    }
+
+    #[test]
+    fn of_two_racks_the_less_urgent_one_closes_for_somebody_outside() {
+        // Racks 0 and 1 are open; somebody waits outside.
+        let open = |outside| {
+            let mut order = judge(9, 2, &[(0, 1), (20, 1)]);
+            order.starts(0, 8);
+            order.starts(20, 8);
+            for (node, urgency) in [(1, 3), (2, 8), (21, 5), (40, outside)] {
+                order.wants(node, urgency, 9);
+            }
+            order
+        };
+        let mut order = open(4);
+        order.starts(1, 9);
+        order.starts(2, 9);
+        assert_eq!(order.inversions, 0, "rack 1 closes for the one outside");
+        let mut order = open(6);
+        order.starts(1, 9);
+        order.starts(2, 9);
+        assert_eq!(order.inversions, 1, "nothing closes rack 1, whose P5 goes before the P8");
+        let mut order = open(2);
+        order.starts(21, 9);
+        assert_eq!(order.inversions, 1, "rack 1 is the less urgent one, and goes on");
     }
 
     #[test]
