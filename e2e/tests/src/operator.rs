@@ -1,6 +1,13 @@
 //! The operator as a process of its own, under the ServiceAccount that `config/` gives it.
 
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    ops::Range,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
@@ -213,8 +220,22 @@ fn kubeconfig(plane: &ControlPlane, options: &OperatorOptions) -> Result<PathBuf
     Ok(path)
 }
 
+/// A port that is free now, and that nobody is given who asks the system for any: those are higher. The
+/// operator opens it a moment later, and again when it is started anew.
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: Range<u32> = 20_000..32_000;
+    let begin = std::process::id().wrapping_mul(61);
+    let mut last = std::io::ErrorKind::AddrInUse.into();
+    for _ in PORTS {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + offset % (PORTS.end - PORTS.start);
+        match TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap_or_default())) {
+            Ok(listener) => return Ok(listener.local_addr()?.port()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]
