@@ -43,6 +43,10 @@ pub const KUBELET_RUNNING: &str = "fleet.rerail.dev/kubelet=running";
 /// Pods with this label are never kwok's, on no machine: the fleet plays them.
 pub const NEVER_KWOK: &str = "app.kubernetes.io/managed-by=rerail";
 
+/// The environment variable that names a directory: every control plane then writes an audit log there, with the
+/// bodies of patches. What is collected is read by `cargo xtask conformance --coverage`.
+pub const AUDIT_DIR: &str = "RERAIL_AUDIT_DIR";
+
 /// A pod with this annotation is left alone by kwok, so that a test can write its status itself.
 pub const HANDS_OFF: &str = "fleet.rerail.dev/hands-off=true";
 
@@ -70,6 +74,11 @@ const CONTROLLERS: &[&str] = &[
     "ttl-controller",
 ];
 
+/// Where audit logs are collected, if they are.
+pub(crate) fn audit_dir() -> Option<PathBuf> {
+    std::env::var_os(AUDIT_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
 /// Names files of an instance.
 pub(crate) struct Layout<'a>(pub(crate) &'a Path);
 
@@ -87,7 +96,12 @@ impl Layout<'_> {
     }
 
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.0.join("audit.log")
+        match (audit_dir(), self.0.file_name()) {
+            (Some(collected), Some(name)) => {
+                collected.join(format!("{}.audit.log", name.to_string_lossy()))
+            }
+            _ => self.0.join("audit.log"),
+        }
     }
 }
 
@@ -148,11 +162,10 @@ fn api_server(layout: &Layout<'_>, ports: Ports, options: &Options) -> Vec<Strin
         flag("allow-privileged", true),
         flag("profiling", false),
     ];
-    if options.audit {
-        flags.push(flag(
-            "audit-policy-file",
-            path(&source_dir().join("manifests/audit-policy.yaml")),
-        ));
+    let collected = audit_dir().is_some();
+    if options.audit || collected {
+        let policy = if collected { "audit-policy-patches.yaml" } else { "audit-policy.yaml" };
+        flags.push(flag("audit-policy-file", path(&source_dir().join("manifests").join(policy))));
         flags.push(flag("audit-log-path", path(&layout.audit_log())));
         // Written before the request is answered: what a test reads after its request is complete.
         flags.push(flag("audit-log-mode", "blocking"));

@@ -25,7 +25,7 @@ mod supervisor;
 mod tools;
 
 pub use binaries::{Binaries, KUBERNETES_VERSION};
-pub use components::{Component, HANDS_OFF, KUBELET_RUNNING, NEVER_KWOK};
+pub use components::{AUDIT_DIR, Component, HANDS_OFF, KUBELET_RUNNING, NEVER_KWOK};
 pub use error::{Error, Result};
 pub use instance::Instance;
 pub use plane::{ControlPlane, Options};

@@ -1,0 +1,198 @@
+//! Answers in normal form: kept in files, read again, compared.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+
+/// One answer in normal form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// `file/name` of the case.
+    pub case: String,
+    /// The step: `2`, or `2.1` for the first one during step 2.
+    pub step: String,
+    /// The request in short.
+    pub request: String,
+    /// The status code.
+    pub status: u16,
+    /// Headers that clients go by.
+    pub headers: BTreeMap<String, String>,
+    /// What is compared of the body.
+    pub body: Value,
+}
+
+/// Two answers that are not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The case.
+    pub case: String,
+    /// The step and the request in short; empty where one side has no answer to compare.
+    pub step: String,
+    /// What differs, one place a line.
+    pub what: Vec<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, step {}", self.case, self.step)?;
+        self.what.iter().try_for_each(|line| write!(f, "\n    {line}"))
+    }
+}
+
+impl Record {
+    fn to_line(&self) -> String {
+        // Written by hand for the order of the keys, which is what makes a line readable.
+        let text = |value: &str| Value::from(value).to_string();
+        format!(
+            "{{\"case\":{},\"step\":{},\"request\":{},\"status\":{},\"headers\":{},\"body\":{}}}",
+            text(&self.case),
+            text(&self.step),
+            text(&self.request),
+            self.status,
+            json!(self.headers),
+            self.body
+        )
+    }
+
+    fn from_line(place: &str, line: &str) -> Result<Self, Error> {
+        let bad = |what: String| Error::script(place, what);
+        let value: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
+        let text = |key: &str| {
+            let text = value.get(key).and_then(Value::as_str).map(str::to_owned);
+            text.ok_or_else(|| bad(format!("`{key}` is missing")))
+        };
+        let headers = value.get("headers").and_then(Value::as_object).into_iter().flatten();
+        let status = value.get("status").and_then(Value::as_u64);
+        Ok(Self {
+            case: text("case")?,
+            step: text("step")?,
+            request: text("request")?,
+            status: status
+                .and_then(|status| u16::try_from(status).ok())
+                .ok_or_else(|| bad("`status` is missing".to_owned()))?,
+            headers: headers
+                .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+            body: value.get("body").cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// Where answers of the real API server are kept.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded")
+}
+
+/// What the real API server answered when it was last recorded.
+///
+/// # Errors
+/// If a file is not as [`write`] writes it.
+pub fn recorded() -> Result<Vec<Record>, Error> {
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder).map_err(Error::file(&folder))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let mut records = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).map_err(Error::file(&file))?;
+        let place = file.display().to_string();
+        for line in text.lines() {
+            records.push(Record::from_line(&place, line)?);
+        }
+    }
+    Ok(records)
+}
+
+/// Writes answers to files, one for each file of cases, one line an answer; what was there is replaced.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(records: &[Record]) -> Result<(), Error> {
+    let folder = folder();
+    std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
+    for entry in std::fs::read_dir(&folder).map_err(Error::file(&folder))?.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
+            std::fs::remove_file(entry.path()).map_err(Error::file(&entry.path()))?;
+        }
+    }
+    let mut files: BTreeMap<&str, String> = BTreeMap::new();
+    for record in records {
+        let group = record.case.split_once('/').map_or("other", |(group, _)| group);
+        let file = files.entry(group).or_default();
+        file.push_str(&record.to_line());
+        file.push('\n');
+    }
+    for (group, text) in files {
+        let file = folder.join(format!("{group}.jsonl"));
+        std::fs::write(&file, text).map_err(Error::file(&file))?;
+    }
+    Ok(())
+}
+
+/// Everything in which `got` is not what was `expected`, case by case.
+pub fn compare(expected: &[Record], got: &[Record]) -> Vec<Difference> {
+    let index = |records: &[Record]| -> BTreeMap<(String, String), Record> {
+        let keyed = records.iter().map(|r| ((r.case.clone(), r.step.clone()), r.clone()));
+        keyed.collect()
+    };
+    let (expected, mut got) = (index(expected), index(got));
+    let mut differences = Vec::new();
+    for ((case, step), wanted) in expected {
+        let what = match got.remove(&(case.clone(), step.clone())) {
+            Some(found) => places(&wanted, &found),
+            None => vec!["recorded, but not played".to_owned()],
+        };
+        if !what.is_empty() {
+            let step = format!("{step}, {}", wanted.request);
+            differences.push(Difference { case, step, what });
+        }
+    }
+    let new = got.into_iter().map(|((case, step), found)| Difference {
+        case,
+        step: format!("{step}, {}", found.request),
+        what: vec!["played, but not recorded".to_owned()],
+    });
+    differences.extend(new);
+    differences
+}
+
+fn places(wanted: &Record, found: &Record) -> Vec<String> {
+    let mut out = Vec::new();
+    if wanted.request != found.request {
+        out.push(format!("request: {} expected, got {}", wanted.request, found.request));
+    }
+    if wanted.status != found.status {
+        out.push(format!("status: {} expected, got {}", wanted.status, found.status));
+    }
+    walk("headers", &json!(wanted.headers), &json!(found.headers), &mut out);
+    walk("body", &wanted.body, &found.body, &mut out);
+    out
+}
+
+fn walk(place: &str, wanted: &Value, found: &Value, out: &mut Vec<String>) {
+    match (wanted, found) {
+        (Value::Object(a), Value::Object(b)) => {
+            for (key, value) in a {
+                match b.get(key) {
+                    Some(other) => walk(&format!("{place}/{key}"), value, other, out),
+                    None => out.push(format!("{place}/{key}: {value} is missing")),
+                }
+            }
+            let extra = b.iter().filter(|(key, _)| !a.contains_key(*key));
+            out.extend(extra.map(|(key, value)| format!("{place}/{key}: {value} is not expected")));
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (value, other)) in a.iter().zip(b).enumerate() {
+                walk(&format!("{place}/{index}"), value, other, out);
+            }
+        }
+        _ if wanted == found => {}
+        _ => out.push(format!("{place}: {wanted} expected, got {found}")),
+    }
+}
