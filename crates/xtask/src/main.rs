@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod controlplane;
 mod generate;
 mod libtest;
@@ -47,6 +48,8 @@ enum Task {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Compare a real API server with what was recorded of it, or record it.
+    Conformance(conformance::ConformanceArguments),
     /// Start, list and stop real control planes to work with.
     #[command(subcommand)]
     Controlplane(controlplane::ControlplaneCommand),
@@ -65,6 +68,8 @@ enum TaskError {
     Bench(#[from] bench::BenchError),
     #[error(transparent)]
     Vectors(#[from] vectors::VectorsError),
+    #[error(transparent)]
+    Conformance(#[from] conformance::ConformanceError),
     #[error(transparent)]
     Controlplane(#[from] rerail_e2e::Error),
 }
@@ -89,6 +94,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Try => Ok(try_it::run()?),
         Task::Bench(arguments) => Ok(bench::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
+        Task::Conformance(arguments) => Ok(conformance::run(&root()?, &arguments)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),
     }
 }

@@ -15,10 +15,10 @@ use crate::report::{Report, Verdict};
 const SCENARIOS: &str = "rerail-e2e";
 
 /// The packages whose own tests need a control plane, too.
-const ON_CLUSTER: [&str; 2] = ["rerail-controlplane", "rerail-fleet"];
+const ON_CLUSTER: [&str; 3] = ["rerail-conformance", "rerail-controlplane", "rerail-fleet"];
 
 const WITH_CLUSTER: &str = "scenarios on a real control plane";
-const OF_CLUSTER: &str = "tests of control plane and fleet";
+const OF_CLUSTER: &str = "tests of control plane, conformance and fleet";
 
 /// More threads than there are scenarios.
 const AT_ONCE: &str = "--test-threads=500";

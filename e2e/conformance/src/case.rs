@@ -11,7 +11,7 @@
 //! | `body` | sent as JSON |
 //! | `text` | sent as it is |
 //! | `type` | another Content-Type |
-//! | `accept` | `table`, `metadata`, or an Accept header |
+//! | `accept` | `table`, `metadata`, `metadata-list`, or an Accept header |
 //! | `keep` | variable: JSON pointer into the answer; later steps write `${variable}` |
 //! | `ignore` | JSON pointers into the answer that are not compared |
 //! | `only` | `status`: nothing but the status code is compared; a pointer: only this part of the body |
@@ -136,8 +136,8 @@ impl Act {
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,\
                      application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,\
-                        application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// Where the scripts are.
 pub fn folder() -> PathBuf {
@@ -214,6 +214,7 @@ fn parse_step(place: &str, value: Value) -> Result<Step, Error> {
     let accept = take("accept")?.map(|accept| match accept.as_str() {
         "table" => TABLE.to_owned(),
         "metadata" => METADATA.to_owned(),
+        "metadata-list" => METADATA_LIST.to_owned(),
         _ => accept,
     });
     let keep = match map.remove("keep") {

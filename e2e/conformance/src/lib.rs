@@ -23,11 +23,13 @@
 //! | `normal` | replaces what differs from run to run |
 //! | `record` | keeps answers in files, compares them |
 //! | `real` | the real API server |
+//! | `kubectl` | commands of kubectl whose requests are to be covered |
 //! | `tuples` | what is asked in the e2e suite, and what of it cases cover |
 
 mod case;
 mod error;
 mod examples;
+mod kubectl;
 mod normal;
 mod play;
 mod real;
@@ -37,6 +39,7 @@ mod tuples;
 
 pub use case::{Act, Case, PatchType, Step, cases, parse};
 pub use error::Error;
+pub use kubectl::run_kubectl;
 pub use play::play;
 pub use real::{Real, play_all};
 pub use record::{Difference, Record, compare, recorded, write};

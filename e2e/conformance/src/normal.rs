@@ -11,6 +11,8 @@
 //! | managedFields | left out |
 //! | continue tokens | `<continue>` |
 //! | ages in tables | `<age>` |
+//! | a whole object in the text of an error | `<object>` |
+//! | the order of causes in an error, and of their texts in its message | sorted: the real server's is random |
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -27,6 +29,7 @@ struct Patterns {
     volume: Regex,
     old: Regex,
     current: Regex,
+    object: Regex,
 }
 
 /// The patterns are constants; one that is wrong fails every test.
@@ -40,6 +43,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         volume: regex("kube-api-access-[a-z0-9]{5}"),
         old: regex(r"(too old resource version: [0-9]+) \([0-9]+\)"),
         current: regex("(Too large resource version: [0-9]+), current: [0-9]+"),
+        object: regex(r#"Invalid value: "\{.*\}": "#),
     }
 });
 
@@ -121,6 +125,9 @@ impl Names {
                     ages(map);
                 }
                 map.values_mut().for_each(|item| self.replace(item));
+                if map.get("kind").and_then(Value::as_str) == Some("Status") {
+                    sort_causes(map);
+                }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
@@ -185,7 +192,8 @@ impl Names {
         });
         let volumes = PATTERNS.volume.replace_all(&times, "kube-api-access-<name>");
         let old = PATTERNS.old.replace_all(&volumes, "$1 (<rv>)");
-        PATTERNS.current.replace_all(&old, "$1, current: <rv>").into_owned()
+        let current = PATTERNS.current.replace_all(&old, "$1, current: <rv>");
+        PATTERNS.object.replace_all(&current, "Invalid value: \"<object>\": ").into_owned()
     }
 }
 
@@ -197,5 +205,23 @@ fn ages(table: &mut Map<String, Value>) {
         if cell.as_str().is_some_and(|text| PATTERNS.age.is_match(text)) {
             *cell = Value::from("<age>");
         }
+    }
+}
+
+/// Sorts the causes of an error, and their texts in its message.
+fn sort_causes(status: &mut Map<String, Value>) {
+    let causes = status.get_mut("details").and_then(|details| details.get_mut("causes"));
+    let Some(Value::Array(causes)) = causes else { return };
+    causes.sort_by_key(Value::to_string);
+    let texts = causes.iter().map(|cause| {
+        let text = |key: &str| cause[key].as_str().unwrap_or_default();
+        format!("{}: {}", text("field"), text("message"))
+    });
+    let sorted = texts.collect::<Vec<_>>().join(", ");
+    let Some(Value::String(message)) = status.get_mut("message") else { return };
+    let Some((before, list)) = message.split_once(" is invalid: [") else { return };
+    // The same texts in another order are as long.
+    if list.len() == sorted.len() + 1 {
+        *message = format!("{before} is invalid: [{sorted}]");
     }
 }

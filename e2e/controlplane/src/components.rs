@@ -162,9 +162,9 @@ fn api_server(layout: &Layout<'_>, ports: Ports, options: &Options) -> Vec<Strin
         flag("allow-privileged", true),
         flag("profiling", false),
     ];
-    let collected = audit_dir().is_some();
-    if options.audit || collected {
-        let policy = if collected { "audit-policy-patches.yaml" } else { "audit-policy.yaml" };
+    let patches = options.audit_patches || audit_dir().is_some();
+    if options.audit || patches {
+        let policy = if patches { "audit-policy-patches.yaml" } else { "audit-policy.yaml" };
         flags.push(flag("audit-policy-file", path(&source_dir().join("manifests").join(policy))));
         flags.push(flag("audit-log-path", path(&layout.audit_log())));
         // Written before the request is answered: what a test reads after its request is complete.

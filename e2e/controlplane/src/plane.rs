@@ -38,6 +38,8 @@ pub struct Options {
     pub name: Option<String>,
     /// Write `audit.log`: one JSON event per request, at level Metadata.
     pub audit: bool,
+    /// Write `audit.log`, with the bodies of patches, too.
+    pub audit_patches: bool,
     /// For how long a node may be silent before it is not ready; 16 s unless given.
     pub node_monitor_grace_period: Option<Duration>,
     /// More flags for kube-apiserver.

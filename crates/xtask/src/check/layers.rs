@@ -25,6 +25,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-cli", Ours::Any),
     ("rerail-controlplane", Ours::Only(&[])),
+    ("rerail-conformance", Ours::Only(&["rerail-controlplane"])),
     ("rerail-fleet", Ours::Only(&["rerail-core", "rerail-api", "rerail-agent"])),
     ("rerail-proxy", Ours::Only(&["rerail-operator"])),
     ("rerail-e2e", Ours::Any),
