@@ -192,7 +192,9 @@ fn steps_of(place: &str, value: Value) -> Result<Vec<Step>, Error> {
         return Err(Error::script(place, "steps are a list"));
     };
     let numbered = steps.into_iter().enumerate();
-    numbered.map(|(index, step)| parse_step(&format!("{place}, step {}", index + 1), step)).collect()
+    numbered
+        .map(|(index, step)| parse_step(&format!("{place}, step {}", index + 1), step))
+        .collect()
 }
 
 fn parse_step(place: &str, value: Value) -> Result<Step, Error> {
@@ -246,5 +248,37 @@ fn parse_step(place: &str, value: Value) -> Result<Step, Error> {
     match map.keys().next() {
         Some(key) => Err(Error::script(place, format!("nothing reads the key `{key}`"))),
         None => Ok(step),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_script() {
+        let text = "a:\n- post: /x\n  body: { b: 1 }\n  keep: { c: /d }\n- watch: /y\n  events: 2\n  \
+                    during:\n  - merge: /z\n    body: {}\n";
+        let cases = parse("file", text).unwrap();
+        assert_eq!(cases.len(), 1);
+        let steps = &cases[0].steps;
+        assert_eq!(cases[0].name, "file/a");
+        assert_eq!(steps[0].act, Act::Method("POST"));
+        assert_eq!(steps[0].keep.get("c").map(String::as_str), Some("/d"));
+        assert_eq!(steps[1].events, Some(2));
+        assert_eq!(steps[1].during[0].act, Act::Patch(PatchType::Merge));
+    }
+
+    #[test]
+    fn what_no_step_can_mean_is_refused_with_its_place() {
+        for (text, expected) in [
+            ("a: []", "file/a: a case without steps"),
+            ("a:\n- body: {}", "file/a, step 1: names no request"),
+            ("a:\n- { get: /x, put: /x }", "file/a, step 1: names two requests"),
+            ("a:\n- { get: /x, onyl: status }", "file/a, step 1: nothing reads the key `onyl`"),
+            ("a:\n- { get: 7 }", "file/a, step 1: 7 must be a text"),
+        ] {
+            assert_eq!(parse("file", text).unwrap_err().to_string(), expected);
+        }
     }
 }

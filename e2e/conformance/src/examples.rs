@@ -21,7 +21,8 @@ pub fn examples() -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for folder in [root.clone(), root.join("invalid")] {
         let entries = std::fs::read_dir(&folder).map_err(Error::file(&folder))?;
-        let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut files: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
         files.sort();
         for file in files {

@@ -6,8 +6,7 @@
 //!
 //! ```no_run
 //! # async fn f(client: kube::Client) -> Result<(), rerail_conformance::Error> {
-//! let got = rerail_conformance::play_all(&rerail_conformance::cases()?, &client).await?;
-//! for difference in rerail_conformance::compare(&rerail_conformance::recorded()?, &got) {
+//! for difference in rerail_conformance::check(&client).await? {
 //!     println!("{difference}");
 //! }
 //! # Ok(())
@@ -40,8 +39,8 @@ mod tuples;
 pub use case::{Act, Case, PatchType, Step, cases, parse};
 pub use error::Error;
 pub use kubectl::run_kubectl;
-pub use play::play;
-pub use real::{Real, play_all};
+pub use play::{Played, check, play};
+pub use real::Real;
 pub use record::{Difference, Record, compare, recorded, write};
 pub use transport::{BodyStream, Transport};
 pub use tuples::{

@@ -11,6 +11,7 @@
 //! | managedFields | left out |
 //! | continue tokens | `<continue>` |
 //! | ages in tables | `<age>` |
+//! | a bookmark right after one that says the same | left out |
 //! | a whole object in the text of an error | `<object>` |
 //! | the order of causes in an error, and of their texts in its message | sorted: the real server's is random |
 
@@ -68,6 +69,7 @@ pub fn normalise(mut records: Vec<Record>) -> Vec<Record> {
     names.versions.dedup();
     for record in &mut records {
         names.replace(&mut record.body);
+        drop_repeated_bookmarks(&mut record.body);
         record.request = names.text(&record.request);
         record.request = names.versions_in_query(&record.request);
         for value in record.headers.values_mut() {
@@ -208,6 +210,13 @@ fn ages(table: &mut Map<String, Value>) {
     }
 }
 
+/// How many bookmarks the real server sends in the last two seconds of a watch is random.
+fn drop_repeated_bookmarks(body: &mut Value) {
+    if let Some(Value::Array(events)) = body.get_mut("events") {
+        events.dedup_by(|event, before| event == before && event["type"] == "BOOKMARK");
+    }
+}
+
 /// Sorts the causes of an error, and their texts in its message.
 fn sort_causes(status: &mut Map<String, Value>) {
     let causes = status.get_mut("details").and_then(|details| details.get_mut("causes"));
@@ -223,5 +232,113 @@ fn sort_causes(status: &mut Map<String, Value>) {
     // The same texts in another order are as long.
     if list.len() == sorted.len() + 1 {
         *message = format!("{before} is invalid: [{sorted}]");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(body: Value) -> Record {
+        Record {
+            case: "a/b".to_owned(),
+            step: "1".to_owned(),
+            request: "GET /x?resourceVersion=12&watch=true".to_owned(),
+            status: 200,
+            headers: BTreeMap::new(),
+            body,
+        }
+    }
+
+    fn object(version: &str, uid: &str) -> Value {
+        json!({ "metadata": { "name": "n", "resourceVersion": version, "uid": uid } })
+    }
+
+    const A: &str = "6b1f6c5e-3c7e-4a53-9d0c-1d6b1a1a2b3c";
+    const B: &str = "7b1f6c5e-3c7e-4a53-9d0c-1d6b1a1a2b3c";
+
+    fn bodies(records: &[Value]) -> Vec<Value> {
+        let records = records.iter().cloned().map(record).collect();
+        normalise(records).into_iter().map(|record| record.body).collect()
+    }
+
+    #[test]
+    fn versions_keep_their_order_and_uids_their_identity() {
+        let one = bodies(&[object("9", A), object("12", B), object("9", A)]);
+        let other = bodies(&[object("101", B), object("333", A), object("101", B)]);
+        assert_eq!(one, other);
+        assert_eq!(one[1], object("<rv2>", "<uid2>"));
+        let back = bodies(&[object("12", A), object("9", B), object("9", A)]);
+        assert_ne!(one, back, "a version that goes back is a difference");
+    }
+
+    #[test]
+    fn the_version_of_a_list_is_a_lower_bound() {
+        let list =
+            |version: &str| json!({ "items": [], "metadata": { "resourceVersion": version } });
+        let found = bodies(&[object("9", A), list("9"), list("11"), list("8")]);
+        assert_eq!(found[1], list("<rv1 or later>"));
+        assert_eq!(found[2], list("<rv1 or later>"));
+        assert_eq!(found[3], list("<rv0 or later>"), "a list of the past is a difference");
+    }
+
+    #[test]
+    fn versions_in_a_request_are_replaced_and_no_others() {
+        let found = normalise(vec![record(object("12", A))]);
+        assert_eq!(found[0].request, "GET /x?resourceVersion=<rv1 or later>&watch=true");
+    }
+
+    #[test]
+    fn times_of_the_server_go_and_those_of_scripts_stay() {
+        let found = bodies(&[json!({
+            "a": "2020-01-01T00:00:05.000000Z", "b": "2026-01-01T00:00:05Z",
+            "c": "at 2026-01-01T00:00:05.123456Z",
+        })]);
+        let expected =
+            json!({ "a": "2020-01-01T00:00:05.000000Z", "b": "<time>", "c": "at <microtime>" });
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn generated_names_are_replaced_wherever_they_stand() {
+        let made = json!({ "metadata": { "generateName": "web-", "name": "web-x7x2p" } });
+        let found = bodies(&[made, json!({ "message": "pods \"web-x7x2p\" not found" })]);
+        assert_eq!(found[0]["metadata"]["name"], "web-<name1>");
+        assert_eq!(found[1]["message"], "pods \"web-<name1>\" not found");
+    }
+
+    #[test]
+    fn causes_in_another_order_are_the_same_and_other_causes_are_not() {
+        let status = |fields: [&str; 2]| {
+            let causes = fields.map(|f| json!({ "field": f, "message": "Required value" }));
+            let texts = fields.map(|f| format!("{f}: Required value")).join(", ");
+            let message = format!("X \"a\" is invalid: [{texts}]");
+            json!({ "kind": "Status", "details": { "causes": causes }, "message": message })
+        };
+        assert_eq!(bodies(&[status(["b", "a"])]), bodies(&[status(["a", "b"])]));
+        assert_ne!(bodies(&[status(["b", "a"])]), bodies(&[status(["b", "c"])]));
+    }
+
+    #[test]
+    fn a_bookmark_that_says_nothing_new_goes_and_other_events_stay() {
+        let events = |types: &[&str]| {
+            let events: Vec<_> = types.iter().map(|t| json!({ "type": t })).collect();
+            json!({ "events": events })
+        };
+        let found = bodies(&[events(&["ADDED", "ADDED", "BOOKMARK", "BOOKMARK"])]);
+        assert_eq!(found, [events(&["ADDED", "ADDED", "BOOKMARK"])]);
+    }
+
+    #[test]
+    fn managed_fields_tokens_and_ages_go() {
+        let found = bodies(&[json!({
+            "kind": "Table",
+            "metadata": { "continue": "abc", "managedFields": [1] },
+            "rows": [{ "cells": ["n", "3m20s", "5"] }],
+        })]);
+        assert_eq!(found[0]["metadata"], json!({ "continue": "<continue>" }));
+        assert_eq!(found[0]["rows"][0]["cells"], json!(["n", "<age>", "5"]));
     }
 }

@@ -8,11 +8,11 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use serde_json::{Value, json};
 
+use crate::Error;
 use crate::case::{Act, Case, Step};
 use crate::normal;
-use crate::record::Record;
+use crate::record::{Difference, Record, compare};
 use crate::transport::{BodyStream, Transport};
-use crate::Error;
 
 /// How long an answer or the rest of a watch may take. Watches of the suite end by `timeoutSeconds`, or are left.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,22 +20,43 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Headers that clients go by.
 const HEADERS: [&str; 4] = ["allow", "content-type", "retry-after", "warning"];
 
-/// Plays a case and gives back its answers in normal form, in the order of its steps.
-///
-/// # Errors
-/// If a request has no answer, or a step needs something that an earlier answer did not have.
-pub async fn play(case: &Case, server: &dyn Transport) -> Result<Vec<Record>, Error> {
+/// What a server made of a case.
+#[derive(Debug)]
+pub struct Played {
+    /// Its answers in normal form, in the order of the steps.
+    pub records: Vec<Record>,
+    /// Why the case was not played to its end: a request had no answer, or a step needs something that an earlier
+    /// answer did not have.
+    pub broken_off: Option<Error>,
+}
+
+/// Plays a case.
+pub async fn play(case: &Case, server: &dyn Transport) -> Played {
     let id = id(&case.name);
     let mut player = Player { case, server, variables: BTreeMap::new(), records: Vec::new() };
     player.variables.insert("id".to_owned(), json!(id));
     player.variables.insert("ns".to_owned(), json!(id));
-    if mentions_namespace(&case.steps) {
-        player.make_namespace(&id).await?;
+    let broken_off = player.all_steps(&id).await.err();
+    Played { records: normal::normalise(player.records), broken_off }
+}
+
+/// Plays every case on a server, one after the other, and gives back everything in which it is not as recorded.
+///
+/// # Errors
+/// If the scripts or the recording cannot be read. A case that cannot be played to its end is a difference.
+pub async fn check(server: &dyn Transport) -> Result<Vec<Difference>, Error> {
+    let (mut records, mut differences) = (Vec::new(), Vec::new());
+    for case in crate::cases()? {
+        let played = play(&case, server).await;
+        records.extend(played.records);
+        differences.extend(played.broken_off.map(|error| Difference {
+            case: case.name,
+            step: "broken off".to_owned(),
+            what: vec![error.to_string()],
+        }));
     }
-    for (index, step) in case.steps.iter().enumerate() {
-        player.step((index + 1).to_string(), step).await?;
-    }
-    Ok(normal::normalise(player.records))
+    differences.extend(compare(&crate::recorded()?, &records));
+    Ok(differences)
 }
 
 /// The name of a case as a DNS label.
@@ -55,6 +76,16 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
+    async fn all_steps(&mut self, id: &str) -> Result<(), Error> {
+        if mentions_namespace(&self.case.steps) {
+            self.make_namespace(id).await?;
+        }
+        for (index, step) in self.case.steps.iter().enumerate() {
+            self.step((index + 1).to_string(), step).await?;
+        }
+        Ok(())
+    }
+
     /// A namespace and, in the place of the controller that would make it, its service account: pods need one.
     async fn make_namespace(&self, id: &str) -> Result<(), Error> {
         let account = format!("/api/v1/namespaces/{id}/serviceaccounts");
@@ -81,7 +112,7 @@ impl Player<'_> {
             });
             let is_stream = step.act == Act::Watch && parts.status.is_success();
             let body = if is_stream { events(body, step.events).await } else { whole(body).await };
-            self.keep(step, &body, &number)?;
+            let kept = self.keep(step, &body, &number);
             self.records.push(Record {
                 case: self.case.name.clone(),
                 step: number,
@@ -90,7 +121,7 @@ impl Player<'_> {
                 headers: headers.collect(),
                 body: compared(step, body),
             });
-            Ok(())
+            kept
         })
     }
 
@@ -122,10 +153,8 @@ impl Player<'_> {
         request: http::Result<Request<Vec<u8>>>,
         path: &str,
     ) -> Result<Response<BodyStream>, Error> {
-        let failed = |what: String| Error::NoAnswer {
-            request: format!("{}: {path}", self.case.name),
-            what,
-        };
+        let failed =
+            |what: String| Error::NoAnswer { request: format!("{}: {path}", self.case.name), what };
         let request = request.map_err(|error| failed(error.to_string()))?;
         match tokio::time::timeout(PATIENCE, self.server.send(request)).await {
             Ok(answer) => answer.map_err(|error| failed(error.to_string())),

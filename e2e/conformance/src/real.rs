@@ -7,11 +7,11 @@ use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rerail_controlplane::{ControlPlane, Options};
 
+use crate::Error;
 use crate::case::Case;
 use crate::play::play;
 use crate::record::Record;
 use crate::transport::Transport;
-use crate::Error;
 
 /// What writes by itself, and would make answers depend on when it does.
 const OTHERS: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kwok"];
@@ -70,22 +70,18 @@ impl Real {
     /// Plays cases, one after the other.
     ///
     /// # Errors
-    /// If a script cannot be played to its end.
+    /// If a case cannot be played to its end.
     pub async fn play(&self, cases: &[Case]) -> Result<Vec<Record>, Error> {
-        play_all(cases, &self.client).await
+        let mut records = Vec::new();
+        for case in cases {
+            let played = play(case, &self.client).await;
+            match played.broken_off {
+                Some(error) => return Err(error),
+                None => records.extend(played.records),
+            }
+        }
+        Ok(records)
     }
-}
-
-/// Plays cases on a server, one after the other.
-///
-/// # Errors
-/// If a script cannot be played to its end.
-pub async fn play_all(cases: &[Case], server: &dyn Transport) -> Result<Vec<Record>, Error> {
-    let mut records = Vec::new();
-    for case in cases {
-        records.extend(play(case, server).await?);
-    }
-    Ok(records)
 }
 
 /// A client that sends every request once.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::record::Record;
 use crate::Error;
+use crate::record::Record;
 
 /// What was asked, and the code of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,7 +208,8 @@ fn patch_type(event: &Value, uri: &str) -> String {
     let is_custom = event["objectRef"]["apiGroup"] == "rerail.dev";
     let name = if body.is_array() {
         "json"
-    } else if uri.contains("force=") || (body["kind"].is_string() && uri.contains("fieldManager=")) {
+    } else if uri.contains("force=") || (body["kind"].is_string() && uri.contains("fieldManager="))
+    {
         "apply"
     } else if is_custom {
         "merge"
@@ -293,7 +294,11 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("/openapi/v3/apis/apiextensions.k8s.io/", "for objects that are left out"),
     ("/openapi/v3/apis/rbac.authorization.k8s.io/", "for objects that are left out"),
     ("/openapi/v3/apis/flowcontrol.apiserver.k8s.io/", "for objects that are left out"),
-    ("get /openapi/v3 304", "kubectl's own cache; a server may always say 200"),
+    (" 304", "kubectl's own cache; a server may always say 200"),
+    (".batch ", "kubectl get all"),
+    (".autoscaling ", "kubectl get all"),
+    ("list replicationcontrollers ", "kubectl get all"),
+    ("list services ", "kubectl get all"),
     ("watch noderemediations.rerail.dev 429", "for a moment after a CRD was made"),
     ("watch remediationpolicies.rerail.dev 429", "for a moment after a CRD was made"),
 ];
@@ -309,4 +314,89 @@ pub fn uncovered(seen: &BTreeSet<Tuple>, records: &[Record]) -> Vec<Tuple> {
     let covered = covered(records);
     let open = seen.iter().filter(|t| !t.is_covered_by(&covered) && left_out(t).is_none());
     open.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(request: &str, code: u16) -> String {
+        let (case, step) = ("a/b".to_owned(), "1".to_owned());
+        let (request, headers, body) = (request.to_owned(), BTreeMap::new(), Value::Null);
+        let record = Record { case, step, request, status: code, headers, body };
+        Tuple::of_record(&record).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_request_of_the_suite_is_the_same_kind_as_in_an_audit_log() {
+        for (request, expected) in [
+            ("GET /api/v1/nodes?limit=5", "list nodes 200"),
+            ("GET /api/v1/nodes/a", "get nodes 200"),
+            ("WATCH /api/v1/namespaces/x/pods?timeoutSeconds=1", "watch pods 200"),
+            ("GET /api/v1/pods?watch=true", "watch pods 200"),
+            ("POST /api/v1/namespaces/x/pods/a/eviction", "create pods/eviction 200"),
+            ("POST /api/v1/namespaces", "create namespaces 200"),
+            ("GET /api/v1/namespaces/x", "get namespaces 200"),
+            ("PUT /api/v1/namespaces/x/status", "update namespaces/status 200"),
+            ("DELETE /api/v1/namespaces/x/pods", "deletecollection pods 200"),
+            ("PATCH(json) /api/v1/nodes/a", "patch(json) nodes 200"),
+            ("PUT /apis/rerail.dev/v1alpha1/runs/a/status", "update runs.rerail.dev/status 200"),
+            ("GET /apis/rerail.dev/v1alpha1", "get /apis/rerail.dev/v1alpha1 200"),
+            ("GET /openapi/v3?timeout=32s", "get /openapi/v3 200"),
+        ] {
+            assert_eq!(of(request, 200), expected);
+            assert_eq!(Tuple::parse(expected).unwrap().to_string(), expected);
+        }
+    }
+
+    fn event(user: &str, agent: &str, verb: &str, body: &Value) -> String {
+        let stage = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        json!({
+            "stage": stage, "verb": verb, "user": { "username": user }, "userAgent": agent,
+            "requestURI": "/api/v1/nodes/a?fieldManager=x", "requestObject": body,
+            "objectRef": { "resource": "nodes", "name": "a", "subresource": "status" },
+            "responseStatus": { "code": 200 },
+        })
+        .to_string()
+    }
+
+    fn seen_by(log: &str) -> Vec<(String, Vec<Who>)> {
+        let mut seen = Seen::new();
+        add_audit(log, &mut seen);
+        seen.into_iter()
+            .map(|(tuple, who)| (tuple.to_string(), who.into_keys().collect()))
+            .collect()
+    }
+
+    #[test]
+    fn an_audit_log_gives_verbs_types_of_patches_and_who_asked() {
+        let log = [
+            event("rerail-fleet", "", "patch", &json!([{ "op": "test" }])),
+            event("rerail-e2e-admin", "kubectl/v1", "patch", &json!({ "status": {} })),
+            event("rerail-fleet", "", "patch", &json!({ "kind": "Node", "status": {} })),
+            event("system:kube-scheduler", "", "get", &Value::Null),
+            "{ \"stage\": \"Resp".to_owned(),
+        ];
+        let expected = [
+            ("patch(apply) nodes/status 200".to_owned(), vec![Who::Fleet]),
+            ("patch(json) nodes/status 200".to_owned(), vec![Who::Fleet]),
+            ("patch(object) nodes/status 200".to_owned(), vec![Who::Kubectl]),
+        ];
+        assert_eq!(seen_by(&log.join("\n")), expected);
+    }
+
+    #[test]
+    fn a_patch_of_unknown_type_needs_both() {
+        let tuple = |text: &str| Tuple::parse(text).unwrap();
+        let wanted = tuple("patch(object) nodes 200");
+        let mut covered = BTreeSet::from([tuple("patch(merge) nodes 200")]);
+        assert!(!wanted.is_covered_by(&covered));
+        covered.insert(tuple("patch(strategic) nodes 200"));
+        assert!(wanted.is_covered_by(&covered));
+        covered.clear();
+        covered.extend([tuple("patch(merge) nodes 404"), tuple("patch(strategic) nodes 404")]);
+        assert!(!wanted.is_covered_by(&covered), "another code is not the same");
+    }
 }

@@ -12,7 +12,11 @@ fn the_real_api_server_answers_as_recorded() {
     });
     let differences = compare(&recorded, &got);
     let text: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    assert!(text.is_empty(), "{}\n`cargo xtask conformance --record` records anew", text.join("\n"));
+    assert!(
+        text.is_empty(),
+        "{}\n`cargo xtask conformance --record` records anew",
+        text.join("\n")
+    );
     got[0].status = 418;
     assert_eq!(compare(&recorded, &got).len(), 1, "a difference is noticed");
 }
