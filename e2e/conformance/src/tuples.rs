@@ -294,6 +294,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("/openapi/v3/apis/apiextensions.k8s.io/", "for objects that are left out"),
     ("/openapi/v3/apis/rbac.authorization.k8s.io/", "for objects that are left out"),
     ("/openapi/v3/apis/flowcontrol.apiserver.k8s.io/", "for objects that are left out"),
+    (" 504", "a fault and no rule: etcd does not answer in time"),
     (" 304", "kubectl's own cache; a server may always say 200"),
     (".batch ", "kubectl get all"),
     (".autoscaling ", "kubectl get all"),
