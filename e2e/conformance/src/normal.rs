@@ -11,6 +11,7 @@
 //! | managedFields | left out |
 //! | continue tokens | `<continue>` |
 //! | ages in tables | `<age>` |
+//! | the order of the resources of one API, in discovery | sorted: with CRDs it is random |
 //! | a bookmark right after one that says the same | left out |
 //! | a whole object in the text of an error | `<object>` |
 //! | the order of causes in an error, and of their texts in its message | sorted: the real server's is random |
@@ -118,7 +119,10 @@ impl Names {
     fn replace(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.text(text),
-            Value::Array(list) => list.iter_mut().for_each(|item| self.replace(item)),
+            Value::Array(list) => {
+                list.iter_mut().for_each(|item| self.replace(item));
+                sort_resources(list);
+            }
             Value::Object(map) => {
                 if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
                     self.replace_metadata(metadata);
@@ -206,6 +210,15 @@ fn ages(table: &mut Map<String, Value>) {
     for cell in cells {
         if cell.as_str().is_some_and(|text| PATTERNS.age.is_match(text)) {
             *cell = Value::from("<age>");
+        }
+    }
+}
+
+/// Sorts the resources of one API in answers about discovery, of either form.
+fn sort_resources(list: &mut [Value]) {
+    for (key, only_there) in [("name", "singularName"), ("resource", "responseKind")] {
+        if list.iter().all(|item| item.get(only_there).is_some()) {
+            list.sort_by_key(|item| item[key].as_str().unwrap_or_default().to_owned());
         }
     }
 }
@@ -319,6 +332,18 @@ mod tests {
         };
         assert_eq!(bodies(&[status(["b", "a"])]), bodies(&[status(["a", "b"])]));
         assert_ne!(bodies(&[status(["b", "a"])]), bodies(&[status(["b", "c"])]));
+    }
+
+    #[test]
+    fn resources_of_an_api_are_sorted_and_other_lists_are_not() {
+        let list = |names: [&str; 2], key: &str, other: &str| {
+            json!(names.map(|name| json!({ key: name, other: "" })))
+        };
+        let sorted =
+            |key, other| bodies(&[list(["b", "a"], key, other)]) == [list(["a", "b"], key, other)];
+        assert!(sorted("name", "singularName"));
+        assert!(sorted("resource", "responseKind"));
+        assert!(!sorted("name", "kind"));
     }
 
     #[test]
