@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use rerail_conformance::{Record, Step, cases, compare, recorded, seen, uncovered};
+use rerail_conformance::{LEFT_OUT, Record, Step};
+use rerail_conformance::{cases, compare, recorded, seen, uncovered};
 use serde_json::Value;
 
 fn count(steps: &[Step]) -> usize {
@@ -29,6 +30,14 @@ fn every_request_that_the_e2e_suite_shows_is_covered_or_left_out_with_a_reason()
     let open = uncovered(&seen().unwrap(), &recorded().unwrap());
     let text: Vec<String> = open.iter().map(ToString::to_string).collect();
     assert!(text.is_empty(), "no case covers:\n{}", text.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_out_that_nobody_asks_for() {
+    let seen: Vec<String> = seen().unwrap().iter().map(ToString::to_string).collect();
+    for (part, reason) in LEFT_OUT {
+        assert!(seen.iter().any(|tuple| tuple.contains(part)), "{part}: {reason}");
+    }
 }
 
 #[test]
