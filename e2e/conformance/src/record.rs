@@ -181,11 +181,15 @@ fn walk(place: &str, wanted: &Value, found: &Value, out: &mut Vec<String>) {
             for (key, value) in a {
                 match b.get(key) {
                     Some(other) => walk(&format!("{place}/{key}"), value, other, out),
-                    None => out.push(format!("{place}/{key}: {value} is missing")),
+                    None => out.push(format!("{place}/{key}: {} is missing", from(value, 0))),
                 }
             }
             let extra = b.iter().filter(|(key, _)| !a.contains_key(*key));
-            out.extend(extra.map(|(key, value)| format!("{place}/{key}: {value} is not expected")));
+            out.extend(
+                extra.map(|(key, value)| {
+                    format!("{place}/{key}: {} is not expected", from(value, 0))
+                }),
+            );
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (index, (value, other)) in a.iter().zip(b).enumerate() {
@@ -193,6 +197,66 @@ fn walk(place: &str, wanted: &Value, found: &Value, out: &mut Vec<String>) {
             }
         }
         _ if wanted == found => {}
-        _ => out.push(format!("{place}: {wanted} expected, got {found}")),
+        _ => {
+            let texts = (wanted.to_string(), found.to_string());
+            let same = texts.0.chars().zip(texts.1.chars()).take_while(|(a, b)| a == b);
+            let start = same.count();
+            let (wanted, found) = (from(wanted, start), from(found, start));
+            out.push(format!("{place}: {wanted} expected, got {found}"));
+        }
+    }
+}
+
+/// What is shown of a value that may be long: from a little before the character where it begins to be of interest.
+fn from(value: &Value, start: usize) -> String {
+    const BEFORE: usize = 60;
+    const LENGTH: usize = 300;
+    let text = value.to_string();
+    let skipped = start.saturating_sub(BEFORE);
+    let shown: String = text.chars().skip(skipped).take(LENGTH).collect();
+    let (left, right) = (skipped > 0, text.chars().count() > skipped + LENGTH);
+    format!("{}{shown}{}", if left { "…" } else { "" }, if right { "…" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(wanted: Value, found: Value) -> Vec<String> {
+        let mut out = Vec::new();
+        walk("body", &wanted, &found, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_place() {
+        let found = shown(json!({ "a": [1, { "b": 2 }] }), json!({ "a": [1, { "b": 3 }], "c": 4 }));
+        assert_eq!(found, ["body/a/1/b: 2 expected, got 3", "body/c: 4 is not expected"]);
+        assert_eq!(shown(json!({ "a": 1 }), json!({})), ["body/a: 1 is missing"]);
+        assert_eq!(shown(json!([1]), json!([1, 2])), ["body: [1] expected, got [1,2]"]);
+    }
+
+    #[test]
+    fn of_long_texts_the_part_that_differs_is_shown() {
+        let (same, end) = ("x".repeat(500), "y".repeat(500));
+        let found = shown(json!(format!("{same}1{end}")), json!(format!("{same}2{end}")));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("x1y") && found[0].contains("x2y"), "{found:?}");
+        assert!(found[0].chars().count() < 700, "{found:?}");
+    }
+
+    #[test]
+    fn a_record_is_the_same_after_it_was_written_and_read() {
+        let record = Record {
+            case: "a/b".to_owned(),
+            step: "2.1".to_owned(),
+            request: "GET /x".to_owned(),
+            status: 404,
+            headers: BTreeMap::from([("retry-after".to_owned(), "1".to_owned())]),
+            body: json!({ "kind": "Status", "message": "\"quoted\"" }),
+        };
+        assert_eq!(Record::from_line("file", &record.to_line()).unwrap(), record);
+        let error = Record::from_line("file", "{\"case\":\"a\"}").unwrap_err();
+        assert_eq!(error.to_string(), "file: `step` is missing");
     }
 }
