@@ -62,6 +62,8 @@ pub(super) fn written(
     times: &Times,
     now: Timestamp,
 ) -> Result<Lease, LedgerError> {
+    // With UID and version of the one before: without the UID the API server makes a Lease that was
+    // deleted anew (201), under an operator that knows nothing of its end.
     let mut lease = before.cloned().unwrap_or_else(|| Lease {
         metadata: ObjectMeta {
             name: Some(names::LEASE.to_owned()),
@@ -109,6 +111,8 @@ mod tests {
         let (times, now) = (Times::default(), Timestamp::UNIX_EPOCH);
         let mut lease = written(None, &document, "a_1", &times, now).unwrap();
         lease.metadata.labels = Some([("team".to_owned(), "infra".to_owned())].into());
+        lease.metadata.uid = Some("lease-1".to_owned());
+        lease.metadata.resource_version = Some("7".to_owned());
         let again = written(Some(&lease), &document, "a_1", &times, now).unwrap();
         assert_eq!(again, lease, "a renewal by the same holder");
         let other = written(Some(&lease), &document, "b_1", &times, now).unwrap();
