@@ -1,0 +1,209 @@
+//! The thin shell: a service that kube's client takes for an API server. Everything that is decided is
+//! decided by the [`Store`]; here is only what waits.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
+use kube::client::Body;
+use serde_json::Value;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+use tower::{BoxError, Service};
+
+use crate::{
+    handle::{Answer, Reply},
+    store::{Options, Store},
+    watch::{Next, Watch},
+};
+
+/// Body of an answer.
+pub type Answered = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A simulated API server; clones are the same one. Its clock is tokio's, so it stands still when that
+/// is paused.
+#[derive(Clone)]
+pub struct Server {
+    world: Arc<World>,
+}
+
+struct World {
+    store: Mutex<Store>,
+    /// Wakes watches; what they see they read from the store.
+    changed: watch::Sender<u64>,
+    start: Timestamp,
+    origin: Instant,
+    latency: std::time::Duration,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.start.saturating_add(self.origin.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn tell(&self, version: u64) {
+        self.changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+    }
+}
+
+impl Server {
+    /// An empty cluster. Within a tokio runtime: its clock starts here.
+    pub fn new(options: Options) -> Self {
+        let (start, latency) = (options.start, options.latency);
+        let store = Store::new(options);
+        let (changed, _) = watch::channel(store.version());
+        let origin = Instant::now();
+        let world = World { store: Mutex::new(store), changed, start, origin, latency };
+        Server { world: Arc::new(world) }
+    }
+
+    /// A client of this server, without retries. Within a tokio runtime.
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.clone(), "default")
+    }
+
+    /// What the server's clock says.
+    pub fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+
+    /// Looks at the world, or changes it past the API, in one step.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
+        let now = self.now();
+        let mut store = self.world.lock();
+        let result = work(&mut store, now);
+        let version = store.version();
+        drop(store);
+        self.world.tell(version);
+        result
+    }
+
+    /// Answers at once, without the way there and back.
+    pub fn answer(&self, request: &Request<Bytes>) -> Response<Answered> {
+        let reply = self.with(|store, now| store.handle(request, now));
+        let mut response = match reply {
+            Reply::Answer(answer) => whole(answer),
+            Reply::Watch(watch) => self.streamed(*watch),
+        };
+        if let Some(date) = date(self.now()) {
+            response.headers_mut().insert(header::DATE, date);
+        }
+        response
+    }
+
+    fn streamed(&self, watch: Watch) -> Response<Answered> {
+        let lines = lines(self.world.clone(), watch);
+        let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+impl Service<Request<Body>> for Server {
+    type Response = Response<Answered>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// What has left the client is carried out, whether or not somebody still waits for the answer.
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (tell, told) = oneshot::channel();
+        let server = self.clone();
+        tokio::spawn(async move {
+            let half = server.world.latency / 2;
+            tokio::time::sleep(half).await;
+            let answer = server.carry_out(request).await;
+            tokio::time::sleep(server.world.latency.saturating_sub(half)).await;
+            let _ = tell.send(answer);
+        });
+        Box::pin(async move {
+            told.await.unwrap_or_else(|_| Err("the simulated API server has ended".into()))
+        })
+    }
+}
+
+impl Server {
+    async fn carry_out(&self, request: Request<Body>) -> Result<Response<Answered>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await?;
+        Ok(self.answer(&Request::from_parts(parts, body)))
+    }
+}
+
+fn whole(answer: Answer) -> Response<Answered> {
+    let (text, media) = match &answer.body {
+        Value::String(text) => (text.clone().into_bytes(), "text/plain; charset=utf-8"),
+        body => (body.to_string().into_bytes(), "application/json"),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    *response.status_mut() =
+        http::StatusCode::from_u16(answer.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    if let Some(seconds) = answer.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    for warning in answer.warnings {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// `Date`, by which the operator knows the server's clock.
+fn date(now: Timestamp) -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The lines of a watch, until it ends.
+fn lines(world: Arc<World>, watch: Watch) -> impl Stream<Item = Bytes> + Send {
+    let changed = world.changed.subscribe();
+    stream::unfold((world, watch, changed), |(world, mut watch, mut changed)| async move {
+        loop {
+            // Whatever changes from here on wakes it again.
+            changed.borrow_and_update();
+            let next = world.lock().next(&mut watch, world.now());
+            match next {
+                Next::End => return None,
+                Next::Event(event) => {
+                    let line = Bytes::from(format!("{event}\n"));
+                    return Some((line, (world, watch, changed)));
+                }
+                Next::Wait(until) => {
+                    let pause = until.duration_since(world.now());
+                    let pause = std::time::Duration::try_from(pause).unwrap_or_default();
+                    tokio::select! {
+                        biased;
+                        alive = changed.changed() => alive.ok()?,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
