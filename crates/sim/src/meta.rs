@@ -126,6 +126,31 @@ pub fn suffix(seed: u64, n: u64) -> String {
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
+const LABEL_KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+/// What is wrong with labels; lengths and prefixes are not looked at.
+fn label_problems(object: &Value) -> Vec<FieldError> {
+    let is_word = |text: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        text.chars().all(inner) && end(text.chars().next()) && end(text.chars().last())
+    };
+    let mut problems = Vec::new();
+    let labels = get(object, "labels").and_then(Value::as_object);
+    for (key, value) in labels.into_iter().flatten() {
+        let name = key.split_once('/').map_or(key.as_str(), |(_, name)| name);
+        if !is_word(name) {
+            problems.push(FieldError::invalid("metadata.labels", &json!(key), LABEL_KEY));
+        }
+        let text = value.as_str().unwrap_or_default();
+        if !text.is_empty() && !is_word(text) {
+            problems.push(FieldError::invalid("metadata.labels", value, LABEL_VALUE));
+        }
+    }
+    problems
+}
+
 fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
@@ -145,6 +170,7 @@ pub fn problems(resource: &Resource, object: &Value) -> Vec<FieldError> {
     } else if !name.split('.').all(is_label) {
         problems.push(FieldError::invalid("metadata.name", &json!(name), SUBDOMAIN));
     }
+    problems.extend(label_problems(object));
     let annotations = get(object, "annotations").and_then(Value::as_object);
     let bytes = |(key, value): (&String, &Value)| key.len() + value.as_str().map_or(0, str::len);
     if annotations.into_iter().flatten().map(bytes).sum::<usize>() > ANNOTATIONS_LIMIT {
@@ -230,6 +256,26 @@ mod tests {
         assert_eq!(
             problems(nodes, &annotations)[0].body,
             "Too long: may not be more than 262144 bytes"
+        );
+    }
+
+    /// As kube-apiserver 1.36.3 answered.
+    #[test]
+    fn labels_are_words() {
+        let nodes = &of_kubernetes()[0];
+        let problem = |key: &str, value: &str| {
+            let found =
+                problems(nodes, &json!({ "metadata": { "name": "n", "labels": { key: value } } }));
+            found.first().map(|problem| problem.body.clone()).unwrap_or_default()
+        };
+        assert_eq!((problem("a.b/c", ""), problem("a", "x_y.z")), (String::new(), String::new()));
+        assert!(
+            problem("bad key!", "x")
+                .starts_with("Invalid value: \"bad key!\": name part must consist of")
+        );
+        assert!(
+            problem("a", "-x")
+                .starts_with("Invalid value: \"-x\": a valid label must be an empty string or")
         );
     }
 
