@@ -170,6 +170,16 @@ impl Node {
     }
 }
 
+/// What is so wrong that rules are not asked: `hasBlockingErr` in
+/// `apiextensions-apiserver/pkg/registry/customresource/strategy.go`.
+const BLOCKING: &[&str] = &[
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+
 /// The schema of a custom resource.
 #[derive(Debug)]
 pub struct Schema {
@@ -208,8 +218,8 @@ impl Schema {
     pub fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut problems = Vec::new();
         self.root.validate(object, old, "", &mut problems);
-        // Entries that are there twice are found by another step, and hold no rule up.
-        if problems.iter().all(|problem| problem.cause == "FieldValueDuplicate") {
+        // Errors of other kinds hold no rule up.
+        if !problems.iter().any(|problem| BLOCKING.contains(&problem.cause)) {
             problems.extend(self.rules.problems(object, old));
             return problems;
         }

@@ -1,5 +1,7 @@
 //! The CEL rules of a schema, by the crate that kube itself uses.
 
+use std::collections::BTreeSet;
+
 use kube_cel::CompiledSchema;
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,8 @@ const RULES: &str = "x-kubernetes-validations";
 #[derive(Debug)]
 pub(super) struct Rules {
     compiled: Option<CompiledSchema>,
+    /// Rules of an object that point at a field of it: what they show is the object.
+    pointing: BTreeSet<String>,
 }
 
 impl Rules {
@@ -20,7 +24,9 @@ impl Rules {
         if let Some(compiled) = &compiled {
             collect_errors(compiled, "", unknown);
         }
-        Rules { compiled }
+        let mut pointing = BTreeSet::new();
+        collect_pointing(schema, &mut pointing);
+        Rules { compiled, pointing }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -43,7 +49,8 @@ impl Rules {
             .into_iter()
             .filter(|error| counts(&error.rule, &error.field_path))
             .map(|error| {
-                let value = at(object, &error.field_path);
+                let shown = !self.pointing.contains(&error.rule);
+                let value = at(object, &error.field_path).filter(|_| shown);
                 problem(error.reason.as_deref(), &error.field_path, value, &error.message)
             })
             .collect()
@@ -116,6 +123,19 @@ fn only_rules(schema: &Value) -> Option<Value> {
         }
     }
     Some(json!(kept))
+}
+
+fn collect_pointing(schema: &Value, rules: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let (Some(_), Some(Value::String(rule))) = (map.get("fieldPath"), map.get("rule")) {
+                rules.insert(rule.clone());
+            }
+            map.values().for_each(|inner| collect_pointing(inner, rules));
+        }
+        Value::Array(all) => all.iter().for_each(|inner| collect_pointing(inner, rules)),
+        _ => {}
+    }
 }
 
 fn collect_errors(compiled: &CompiledSchema, path: &str, unknown: &mut Vec<String>) {

@@ -114,6 +114,19 @@ fn rules_about_changes_hold() {
     );
 }
 
+/// As kube-apiserver 1.36.3 answered.
+#[test]
+fn a_number_out_of_bounds_holds_no_rule_up() {
+    let schema = of("NodeRemediation");
+    let problems = said(&schema.problems(&run(json!({ "retries": 5000 }), Value::Null), None));
+    assert_eq!(
+        problems,
+        [
+            "spec.retries: Invalid value: 5000: spec.retries in body should be less than or equal to 1000"
+        ]
+    );
+}
+
 #[test]
 fn an_update_may_keep_what_was_wrong_already() {
     let schema = of("NodeRemediation");

@@ -20,7 +20,7 @@ impl Node {
         }
         if !self.has_type(value) {
             let name = type_name(value);
-            let wanted = self.kind.as_deref().unwrap_or("integer or string");
+            let wanted = self.kind.as_deref().unwrap_or("integer,string");
             let detail = format!("{path} in body must be of type {wanted}: \"{name}\"");
             problems.push(FieldError::type_invalid(path, &Value::from(name), &detail));
             return;
