@@ -39,7 +39,7 @@ fn spoil_every_kind(proxy: &Proxy, fault: &Fault) -> Vec<Arc<Injected>> {
         let said = format!("\"step\":\"{step}\"");
         inject(Rule::on("update", "noderemediations/status").saying(&said))
     };
-    let admitted = inject(Rule::on("create", "events"));
+    let admitted = status("Cordoning");
     let cordoned = inject(Rule::on("patch", "nodes").saying("cordon-note"));
     let draining = status("Draining");
     vec![
@@ -48,7 +48,8 @@ fn spoil_every_kind(proxy: &Proxy, fault: &Fault) -> Vec<Arc<Injected>> {
         // The ledger with this run in it; and the Lease by a last look.
         inject(Rule::on("update", "leases").saying("runUID")),
         inject(Rule::on("get", "leases").behind(&admitted)),
-        status("Cordoning"),
+        // Beside the work, at any time.
+        inject(Rule::on("create", "events")),
         inject(Rule::on("get", "nodes").behind(&admitted)),
         inject(Rule::on("get", "remediationpolicies").behind(&cordoned)),
         inject(Rule::on("get", "noderemediations").behind(&draining)),
