@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, files::files_in};
 
 /// A script.
 #[derive(Debug, Clone)]
@@ -149,13 +149,8 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// If a script cannot be read.
 pub fn cases() -> Result<Vec<Case>, Error> {
-    let folder = folder();
-    let entries = std::fs::read_dir(&folder).map_err(Error::file(&folder))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
     let mut cases = Vec::new();
-    for file in files {
+    for file in files_in(&folder(), "yaml")? {
         let text = std::fs::read_to_string(&file).map_err(Error::file(&file))?;
         let group = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         cases.extend(parse(&group, &text)?);

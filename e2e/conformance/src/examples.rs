@@ -3,12 +3,12 @@
 //! As the scenarios do it: a file with one document is created; of one with two the first is there, and the second, as
 //! a merge patch, is the change.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::Error;
 use crate::case::{Act, Case, PatchType, Step};
+use crate::{Error, files::files_in};
 
 const STRICT: &str = "fieldValidation=Strict";
 
@@ -20,12 +20,7 @@ pub fn examples() -> Result<Vec<Case>, Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut cases = Vec::new();
     for folder in [root.clone(), root.join("invalid")] {
-        let entries = std::fs::read_dir(&folder).map_err(Error::file(&folder))?;
-        let mut files: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-        files.sort();
-        for file in files {
+        for file in files_in(&folder, "yaml")? {
             cases.push(example(&file)?);
         }
     }

@@ -28,6 +28,7 @@
 mod case;
 mod error;
 mod examples;
+mod files;
 mod kubectl;
 mod normal;
 mod play;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::Error;
+use crate::{Error, files::files_in};
 
 /// One answer in normal form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,13 +93,8 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// If a file is not as [`write`] writes it.
 pub fn recorded() -> Result<Vec<Record>, Error> {
-    let folder = folder();
-    let entries = std::fs::read_dir(&folder).map_err(Error::file(&folder))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
-    files.sort();
     let mut records = Vec::new();
-    for file in files {
+    for file in files_in(&folder(), "jsonl")? {
         let text = std::fs::read_to_string(&file).map_err(Error::file(&file))?;
         let place = file.display().to_string();
         for line in text.lines() {
@@ -116,10 +111,8 @@ pub fn recorded() -> Result<Vec<Record>, Error> {
 pub fn write(records: &[Record]) -> Result<(), Error> {
     let folder = folder();
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-    for entry in std::fs::read_dir(&folder).map_err(Error::file(&folder))?.flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
-            std::fs::remove_file(entry.path()).map_err(Error::file(&entry.path()))?;
-        }
+    for file in files_in(&folder, "jsonl")? {
+        std::fs::remove_file(&file).map_err(Error::file(&file))?;
     }
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     for record in records {

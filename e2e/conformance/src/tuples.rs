@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::Error;
 use crate::record::Record;
+use crate::{Error, files::files_in};
 
 /// What was asked, and the code of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,11 +225,8 @@ fn patch_type(event: &Value, uri: &str) -> String {
 /// If one cannot be read.
 pub fn seen_in(folder: &Path) -> Result<Seen, Error> {
     let mut seen = Seen::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::file(folder))?.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            add_audit(&std::fs::read_to_string(&path).map_err(Error::file(&path))?, &mut seen);
-        }
+    for file in files_in(folder, "log")? {
+        add_audit(&std::fs::read_to_string(&file).map_err(Error::file(&file))?, &mut seen);
     }
     Ok(seen)
 }
