@@ -249,12 +249,11 @@ impl Driver {
     /// The run by a fresh read, and since when. The answer to the write that committed an intent a
     /// moment ago is one.
     async fn run_now(&self) -> Result<Option<(Arc<NodeRemediation>, Timestamp)>, CallError> {
-        let now = self.context.now();
-        let since = now.saturating_sub(ANSWER_LASTS).unwrap_or(now);
-        let answered = self.context.runs.known_since(&self.name, since);
-        if let Some(known) = answered.filter(|(_, asked)| *asked <= now) {
+        let answered = self.context.runs.answered(&self.name);
+        if let Some(known) = answered.filter(|(_, asked)| self.is_recent(*asked)) {
             return Ok(Some(known));
         }
+        let now = self.context.now();
         Ok(check::run(&self.context, &self.name).await?.map(|object| (object, now)))
     }
 

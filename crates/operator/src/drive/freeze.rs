@@ -46,10 +46,9 @@ impl Driver {
             recheck_at: None,
         };
         let written = self.write(object, run, &next, Some((&decision, None))).await?;
-        let frozen = |object: std::sync::Arc<NodeRemediation>| {
-            object.status.as_ref().is_some_and(|s| s.frozen.is_some())
-        };
-        if !self.context.runs.get(&self.name).is_some_and(frozen) {
+        let known = self.context.runs.get(&self.name);
+        let status = known.as_ref().and_then(|object| object.status.as_ref());
+        if status.is_none_or(|status| status.frozen.is_none()) {
             return Ok(written); // somebody else wrote the run in between; it is looked at again
         }
         self.context.deps.metrics.violated(invariant);

@@ -176,7 +176,8 @@ impl Driver {
         });
     }
 
-    fn is_recent(&self, asked: Timestamp) -> bool {
+    /// An answer to a call that was sent then is still as good as a fresh read.
+    pub(super) fn is_recent(&self, asked: Timestamp) -> bool {
         let age = self.context.now().duration_since(asked);
         !age.is_negative() && age <= ANSWER_LASTS
     }

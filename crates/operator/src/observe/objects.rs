@@ -168,7 +168,7 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
     }
 
     /// Puts the answer to a write or a fresh read of our own, unless a newer version is known. `asked`
-    /// says when the call was sent, for [`known_since`](Self::known_since).
+    /// says when the call was sent, for [`answered`](Self::answered).
     pub fn put(&self, object: impl Into<Arc<K>>, asked: Option<Timestamp>)
     where
         K: Resource<DynamicType = ()>,
@@ -189,13 +189,12 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
         self.lock().objects.get(name)?.entry.clone().good()
     }
 
-    /// The same if what is known of it is not older than `since`, and how old it is at most: by the
-    /// answer to a call of our own, which is as good as a read.
-    pub fn known_since(&self, name: &str, since: Timestamp) -> Option<(Arc<K>, Timestamp)> {
+    /// The same if a call of our own was answered with it, which is as good as a read, and when that was
+    /// sent: what is known is not older.
+    pub fn answered(&self, name: &str) -> Option<(Arc<K>, Timestamp)> {
         let inner = self.lock();
         let known = inner.objects.get(name)?;
-        let asked = known.asked.filter(|asked| *asked >= since)?;
-        Some((known.entry.clone().good()?, asked))
+        Some((known.entry.clone().good()?, known.asked?))
     }
 
     /// Every object, in order of names.

@@ -33,7 +33,7 @@ fn at(second: i64) -> Timestamp {
 
 /// Version and age of what is known since then.
 fn known(runs: &Objects<NodeRemediation>, since: i64) -> Option<(String, Timestamp)> {
-    let (run, asked) = runs.known_since("r", at(since))?;
+    let (run, asked) = runs.answered("r").filter(|(_, asked)| *asked >= at(since))?;
     Some((run.resource_version().unwrap(), asked))
 }
 
