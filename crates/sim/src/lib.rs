@@ -20,6 +20,7 @@
 //! | `discovery`, `openapi` | versions, groups, resources |
 //! | `absent`, `options` | what is not served, and what is refused at once |
 //! | `server` | the service |
+//! | [`observe`] | who sees everything |
 
 mod absent;
 mod apply;
@@ -32,6 +33,7 @@ pub mod handle;
 mod list;
 pub mod managed;
 pub mod meta;
+pub mod observe;
 mod openapi;
 mod options;
 pub mod patch;

@@ -24,6 +24,7 @@ use tower::{BoxError, Service};
 
 use crate::{
     handle::{Answer, Reply},
+    observe::{Happening, Observer},
     store::{Options, Store},
     watch::{Next, Watch},
 };
@@ -35,25 +36,33 @@ pub type Answered = UnsyncBoxBody<Bytes, Infallible>;
 /// is paused.
 #[derive(Clone)]
 pub struct Server {
-    world: Arc<World>,
+    world: Arc<Inner>,
+    /// Who asks.
+    name: Arc<str>,
 }
 
-struct World {
+struct Inner {
     store: Mutex<Store>,
     /// Wakes watches; what they see they read from the store.
     changed: watch::Sender<u64>,
     start: Timestamp,
     origin: Instant,
     latency: std::time::Duration,
+    observers: Mutex<Vec<Box<dyn Observer>>>,
 }
 
-impl World {
+impl Inner {
     fn lock(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
         self.start.saturating_add(self.origin.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn each_observer(&self, tell: impl FnMut(&mut Box<dyn Observer>)) {
+        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.iter_mut().for_each(tell);
     }
 
     fn tell(&self, version: u64) {
@@ -68,8 +77,29 @@ impl Server {
         let store = Store::new(options);
         let (changed, _) = watch::channel(store.version());
         let origin = Instant::now();
-        let world = World { store: Mutex::new(store), changed, start, origin, latency };
-        Server { world: Arc::new(world) }
+        let (store, observers) = (Mutex::new(store), Mutex::default());
+        let world = Inner { store, changed, start, origin, latency, observers };
+        Server { world: Arc::new(world), name: Arc::from("") }
+    }
+
+    /// The same server for somebody else: changes that come through it bear this name
+    /// ([`Commit::by`](crate::store::Commit::by)).
+    #[must_use]
+    pub fn acting_as(&self, name: &str) -> Server {
+        Server { world: self.world.clone(), name: Arc::from(name) }
+    }
+
+    /// From now on this one sees everything that happens.
+    pub fn observe(&self, observer: impl Observer + 'static) {
+        self.world.lock().keep_journal();
+        let mut observers = self.world.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.push(Box::new(observer));
+    }
+
+    /// Tells all observers of something that is not an object's change.
+    pub fn happened(&self, happening: &Happening) {
+        let store = self.world.lock();
+        self.world.each_observer(|observer| observer.happened(&store, happening));
     }
 
     /// A client of this server, without retries. Within a tokio runtime.
@@ -86,8 +116,12 @@ impl Server {
     pub fn with<T>(&self, work: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
         let now = self.now();
         let mut store = self.world.lock();
+        store.asked = (now, self.name.clone());
         let result = work(&mut store, now);
         let version = store.version();
+        for commit in store.take_journal() {
+            self.world.each_observer(|observer| observer.committed(&store, &commit));
+        }
         drop(store);
         self.world.tell(version);
         result
@@ -178,7 +212,7 @@ fn date(now: Timestamp) -> Option<HeaderValue> {
 }
 
 /// The lines of a watch, until it ends.
-fn lines(world: Arc<World>, watch: Watch) -> impl Stream<Item = Bytes> + Send {
+fn lines(world: Arc<Inner>, watch: Watch) -> impl Stream<Item = Bytes> + Send {
     let changed = world.changed.subscribe();
     stream::unfold((world, watch, changed), |(world, mut watch, mut changed)| async move {
         loop {

@@ -88,6 +88,19 @@ impl Change {
     }
 }
 
+/// One change, when it was made and by whom.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// When, by the server's clock.
+    pub at: Timestamp,
+    /// Who: the name under which the request came ([`Server::acting_as`](crate::Server::acting_as)).
+    pub by: Arc<str>,
+    /// Where the resource stands ([`Store::resource`]).
+    pub resource: usize,
+    /// What changed.
+    pub change: Change,
+}
+
 /// The objects of one resource.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -145,6 +158,10 @@ pub struct Store {
     version: u64,
     drawn: u64,
     pub(crate) options: Options,
+    /// When and by whom the request that is being answered came.
+    pub(crate) asked: (Timestamp, Arc<str>),
+    /// What was committed and not yet taken; `None` while nobody wants it.
+    journal: Option<Vec<Commit>>,
 }
 
 impl Store {
@@ -153,8 +170,10 @@ impl Store {
         let mut resources = resource::of_kubernetes();
         resources.extend(options.definitions.iter().filter_map(resource::of_definition));
         let tables = resources.iter().map(|_| Table::default()).collect();
-        let mut store = Store { resources, tables, version: 0, drawn: 0, options };
-        let now = store.options.start;
+        let now = options.start;
+        let asked = (now, Arc::from(""));
+        let mut store =
+            Store { resources, tables, version: 0, drawn: 0, options, asked, journal: None };
         let namespaces = NAMESPACES.iter().map(|&name| name.to_owned());
         let namespaces: Vec<String> = namespaces.chain(store.options.namespaces.clone()).collect();
         let defaults = namespaces.iter().map(|name| (name.clone(), "default".to_owned()));
@@ -260,7 +279,21 @@ impl Store {
         after
     }
 
+    /// From now on every change is kept until it is taken.
+    pub(crate) fn keep_journal(&mut self) {
+        self.journal.get_or_insert_default();
+    }
+
+    /// What was committed since this was last asked, in order.
+    pub(crate) fn take_journal(&mut self) -> Vec<Commit> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     fn remember(&mut self, table: usize, change: Change) {
+        if let Some(journal) = &mut self.journal {
+            let (at, by) = self.asked.clone();
+            journal.push(Commit { at, by, resource: table, change: change.clone() });
+        }
         let most = self.options.history;
         let table = &mut self.tables[table];
         table.history.push_back(change);

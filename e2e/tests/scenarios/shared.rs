@@ -25,7 +25,10 @@ use rerail_fleet::{Fault, FleetOptions, Pool, truth::Limits};
 use rerail_proxy::Proxy;
 use tokio::runtime::Runtime;
 
-use crate::turns;
+use crate::{
+    doors::{rerail, words},
+    turns,
+};
 
 /// Outlives every test: what runs on it must not end with the test that came first.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -260,7 +263,17 @@ spec:
                 other => Err(format!("{:?}", other.as_ref().map(summary))),
             }
         };
-        wait_for(&format!("{node}: {what}"), PATIENCE, look).await.unwrap()
+        match wait_for(&format!("{node}: {what}"), PATIENCE, look).await {
+            Ok(run) => run,
+            Err(error) => panic!("{error}; {}", self.why(node).await),
+        }
+    }
+
+    /// What a person is told of a node, for a test that waited for it in vain.
+    async fn why(&self, node: &str) -> String {
+        let answer = rerail(self.cluster(), &["explain", "node", node]).await;
+        let policy = self.cluster().policies().get(self.pool).await.map(|policy| policy.status);
+        format!("explained:\n{}\nthe policy: {policy:?}", words(&answer))
     }
 
     /// Waits until the status of the stage's policy satisfies `is`.

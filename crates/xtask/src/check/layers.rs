@@ -23,7 +23,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-api", Ours::Only(&["rerail-core"])),
     ("rerail-agent", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api"])),
-    ("rerail-sim", Ours::Only(&["rerail-api"])),
+    ("rerail-sim", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-cli", Ours::Any),
     ("rerail-controlplane", Ours::Only(&[])),
     ("rerail-conformance", Ours::Only(&["rerail-controlplane"])),
