@@ -20,10 +20,12 @@
 //! | `discovery`, `openapi` | versions, groups, resources |
 //! | `absent`, `options` | what is not served, and what is refused at once |
 //! | `server` | the service |
+//! | [`backup`] | etcd restored from a backup |
 //! | [`observe`] | who sees everything |
 
 mod absent;
 mod apply;
+pub mod backup;
 mod builtin;
 mod delete;
 mod discovery;

@@ -156,6 +156,8 @@ pub struct Store {
     resources: Vec<Resource>,
     tables: Vec<Table>,
     version: u64,
+    /// How often a backup was restored: watches from before that are over.
+    restored: u64,
     drawn: u64,
     pub(crate) options: Options,
     /// When and by whom the request that is being answered came.
@@ -172,8 +174,16 @@ impl Store {
         let tables = resources.iter().map(|_| Table::default()).collect();
         let now = options.start;
         let asked = (now, Arc::from(""));
-        let mut store =
-            Store { resources, tables, version: 0, drawn: 0, options, asked, journal: None };
+        let mut store = Store {
+            resources,
+            tables,
+            version: 0,
+            restored: 0,
+            drawn: 0,
+            options,
+            asked,
+            journal: None,
+        };
         let namespaces = NAMESPACES.iter().map(|&name| name.to_owned());
         let namespaces: Vec<String> = namespaces.chain(store.options.namespaces.clone()).collect();
         let defaults = namespaces.iter().map(|name| (name.clone(), "default".to_owned()));
@@ -289,11 +299,35 @@ impl Store {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn remember(&mut self, table: usize, change: Change) {
+    /// Tells observers of a change.
+    pub(crate) fn note(&mut self, table: usize, change: &Change) {
         if let Some(journal) = &mut self.journal {
             let (at, by) = self.asked.clone();
             journal.push(Commit { at, by, resource: table, change: change.clone() });
         }
+    }
+
+    /// The tables of all resources, in their order.
+    pub(crate) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// How often a backup was restored.
+    pub(crate) fn restored(&self) -> u64 {
+        self.restored
+    }
+
+    /// Puts these objects in the place of all; nothing of the past is known any more.
+    pub(crate) fn go_back(&mut self, version: u64, objects: Vec<BTreeMap<Key, Arc<Value>>>) {
+        self.version = version;
+        self.restored += 1;
+        for (table, objects) in self.tables.iter_mut().zip(objects) {
+            *table = Table { objects, history: VecDeque::new(), forgotten: version };
+        }
+    }
+
+    fn remember(&mut self, table: usize, change: Change) {
+        self.note(table, &change);
         let most = self.options.history;
         let table = &mut self.tables[table];
         table.history.push_back(change);

@@ -37,6 +37,8 @@ pub struct Watch {
     bookmark: Option<Timestamp>,
     ends: Timestamp,
     over: bool,
+    /// How often a backup had been restored when it was opened.
+    restored: u64,
     /// True once the columns of a table were sent.
     titled: bool,
 }
@@ -100,6 +102,7 @@ impl Store {
             bookmark: bookmarks.then(|| first_bookmark(call.now, ends)),
             ends,
             over: false,
+            restored: self.restored(),
             titled: false,
         };
         let from_nothing = version.is_none_or(|version| version == 0);
@@ -129,7 +132,7 @@ impl Store {
 
     /// What a watch shows next.
     pub fn next(&self, watch: &mut Watch, now: Timestamp) -> Next {
-        if watch.over {
+        if watch.over || watch.restored != self.restored() {
             return Next::End;
         }
         if let Form::Table(as_of) = &mut watch.form {
