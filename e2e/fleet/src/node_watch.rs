@@ -1,5 +1,7 @@
-//! One watch of all nodes: machines know nothing of cordons, and what is told of them in the end is
-//! only what is left of them.
+//! One watch of all nodes, for what others write on them. Machines know nothing of cordons, and what is
+//! told of them in the end is only what is left of them. And a kubelet that reads that its node is
+//! Unknown says at once that it is not: on a busy machine the node controller may miss a renewal of its
+//! Lease.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, ApiResource};
-use kube::core::{NotUsed, Object};
+use kube::core::Object;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use rerail_api::names;
@@ -16,16 +18,47 @@ use tracing::warn;
 
 use crate::clock;
 use crate::fleet::Inner;
+use crate::machine::Power;
 use crate::truth::NodeSeen;
 
 /// Pause before a watch that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The part of a node's spec that is looked at; most of a node is its status, and is not decoded.
+/// The part of a node's spec that is looked at.
 #[derive(Debug, Clone, Deserialize)]
 struct Spec {
     #[serde(default)]
     unschedulable: bool,
+}
+
+/// The part of a node's status that is looked at; most of a node is the rest, and is not decoded.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+impl Status {
+    /// Only the node controller writes this.
+    fn is_unknown(&self) -> bool {
+        self.conditions.iter().any(|one| one.kind == "Ready" && one.status == "Unknown")
+    }
+}
+
+/// The kubelet of a machine that is on contradicts.
+fn contradict(fleet: &Inner, node: &str) {
+    let Some(machine) = fleet.find(node) else { return };
+    let is_on = machine.state().power == Power::On;
+    if is_on {
+        machine.status_changed.notify_one();
+    }
 }
 
 /// Cordons as they were seen, oldest first.
@@ -52,7 +85,7 @@ impl Seen {
 /// Watches for ever. Deletions are in the truth log.
 pub(crate) async fn run(fleet: Arc<Inner>) {
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Node>(&());
-    let nodes: Api<Object<Spec, NotUsed>> = Api::all_with(fleet.client.clone(), &resource);
+    let nodes: Api<Object<Spec, Status>> = Api::all_with(fleet.client.clone(), &resource);
     let mut events = watcher(nodes, watcher::Config::default()).boxed();
     let mut latest = BTreeMap::new();
     while let Some(event) = events.next().await {
@@ -65,6 +98,9 @@ pub(crate) async fn run(fleet: Arc<Inner>) {
                     cordoned: node.spec.unschedulable,
                     by: node.annotations().get(names::CORDONED_BY).cloned(),
                 };
+                if node.status.as_ref().is_some_and(Status::is_unknown) {
+                    contradict(&fleet, &seen.node);
+                }
                 fleet.seen.see(&mut latest, seen);
             }
             Ok(watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_)) => {}
@@ -88,6 +124,17 @@ mod tests {
             cordoned,
             by: by.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn only_ready_is_asked_about() {
+        let status = |kind: &str, status: &str| Status {
+            conditions: vec![Condition { kind: kind.into(), status: status.into() }],
+        };
+        assert!(status("Ready", "Unknown").is_unknown());
+        assert!(!status("Ready", "False").is_unknown());
+        assert!(!status("KernelDeadlock", "Unknown").is_unknown());
+        assert!(!Status::default().is_unknown());
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl World {
         condition(&node, "Ready").map_or_else(String::new, |condition| condition.0)
     }
 
+    /// What a node controller does that has missed a renewal of the Lease.
+    async fn is_called_unknown(&self, name: &str) {
+        let unknown =
+            json!({ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown" });
+        let patch = Patch::Strategic(json!({ "status": { "conditions": [unknown] } }));
+        self.nodes().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     async fn eventually_ready(&self, name: &str, wanted: &str) {
         for _ in 0..600 {
             if self.ready(name).await == wanted {
@@ -213,6 +221,8 @@ async fn power_is_what_the_node_controller_sees() {
     assert!(!dark.labels().contains_key(rerail_fleet::KUBELET_LABEL));
     assert_eq!(boot_id(&dark), boot_id(&before));
     assert_eq!(world.ready(other).await, "True", "leases keep the others alive");
+    world.is_called_unknown(other).await;
+    world.eventually_ready(other, "True").await;
 
     machine.power_on().await.unwrap();
     world.eventually_ready(name, "True").await;

@@ -273,7 +273,15 @@ spec:
     async fn why(&self, node: &str) -> String {
         let answer = rerail(self.cluster(), &["explain", "node", node]).await;
         let policy = self.cluster().policies().get(self.pool).await.map(|policy| policy.status);
-        format!("explained:\n{}\nthe policy: {policy:?}", words(&answer))
+        let (operator, plane) = (&self.shared.operator, &self.cluster().plane);
+        let log = plane.dir().join(format!("{}.log", operator.name()));
+        let log = std::fs::read_to_string(log).unwrap_or_else(|error| error.to_string());
+        let last = log.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+        format!(
+            "explained:\n{}\nthe policy: {policy:?}\nthe operator runs: {}; its log, the latest first:\n{last}",
+            words(&answer),
+            operator.runs(plane),
+        )
     }
 
     /// Waits until the status of the stage's policy satisfies `is`.
