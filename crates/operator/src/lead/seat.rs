@@ -2,7 +2,10 @@
 //! since boot: whether a Lease has expired is a matter of our own observation alone.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,9 +32,17 @@ pub struct Seat {
     inner: Mutex<Inner>,
     /// Rung when it changed.
     pub changed: Notify,
+    /// Counts the tries of this process to acquire it.
+    acquisitions: AtomicU64,
 }
 
 impl Seat {
+    /// The number of one more try to acquire it: with the identity of the process, unique for each
+    /// term (protocol R6).
+    pub(crate) fn next_acquisition(&self) -> u64 {
+        self.acquisitions.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
     /// Takes in an event of the watch, seen at `now` on the clock since boot.
     pub fn event(&self, event: Event<Lease>, now: Duration) {
         match event {

@@ -1,12 +1,6 @@
 //! Stands by with warm caches until the Lease is free, and takes it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
@@ -16,9 +10,6 @@ use tokio::sync::watch;
 
 use super::{Handle, keep::Keeper, leases, nonce, object};
 use crate::{check, client::CallError, context::Shared};
-
-/// Counts the acquisitions of this process (protocol R6).
-static ACQUISITIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Waits for the Lease and takes it; `None` when told to stop. A Lease that this process has given
 /// away is left alone until `not_before`, on the clock since boot.
@@ -100,8 +91,7 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let Some((before, _)) = shared.seat.observed() else { return Ok(None) };
     let document = before.as_ref().map_or(Ok(None), object::document);
     let document = document.map_err(|error| NotTaken::Frozen(error.to_string()))?;
-    let count = ACQUISITIONS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-    let identity = format!("{}_{count}", deps.identity);
+    let identity = format!("{}_{}", deps.identity, shared.seat.next_acquisition());
     let document = object::taken_over(document, &identity, nonce(&identity, 1));
     let wanted = object::written(before.as_ref(), &document, &identity, &times, deps.clock.now());
     let wanted = wanted.map_err(|error| NotTaken::Frozen(error.to_string()))?;
