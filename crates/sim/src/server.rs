@@ -4,7 +4,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -17,7 +20,7 @@ use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use kube::client::Body;
 use serde_json::Value;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot},
     time::Instant,
 };
 use tower::{BoxError, Service};
@@ -43,8 +46,11 @@ pub struct Server {
 
 struct Inner {
     store: Mutex<Store>,
-    /// Wakes watches; what they see they read from the store.
-    changed: watch::Sender<u64>,
+    /// Wakes watches, in the order in which they began to wait: `tokio::sync::watch` would draw the order,
+    /// from what no seed reaches. What they see they read from the store.
+    changed: Notify,
+    /// The version of which they have been told.
+    told: AtomicU64,
     start: Timestamp,
     origin: Instant,
     latency: std::time::Duration,
@@ -66,7 +72,9 @@ impl Inner {
     }
 
     fn tell(&self, version: u64) {
-        self.changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+        if self.told.swap(version, Ordering::Relaxed) != version {
+            self.changed.notify_waiters();
+        }
     }
 }
 
@@ -75,10 +83,10 @@ impl Server {
     pub fn new(options: Options) -> Self {
         let (start, latency) = (options.start, options.latency);
         let store = Store::new(options);
-        let (changed, _) = watch::channel(store.version());
+        let (changed, told) = (Notify::new(), AtomicU64::new(store.version()));
         let origin = Instant::now();
         let (store, observers) = (Mutex::new(store), Mutex::default());
-        let world = Inner { store, changed, start, origin, latency, observers };
+        let world = Inner { store, changed, told, start, origin, latency, observers };
         Server { world: Arc::new(world), name: Arc::from("") }
     }
 
@@ -213,24 +221,24 @@ fn date(now: Timestamp) -> Option<HeaderValue> {
 
 /// The lines of a watch, until it ends.
 fn lines(world: Arc<Inner>, watch: Watch) -> impl Stream<Item = Bytes> + Send {
-    let changed = world.changed.subscribe();
-    stream::unfold((world, watch, changed), |(world, mut watch, mut changed)| async move {
+    stream::unfold((world, watch), |(world, mut watch)| async move {
         loop {
-            // Whatever changes from here on wakes it again.
-            changed.borrow_and_update();
+            let mut changed = std::pin::pin!(world.changed.notified());
+            // Whatever changes from here on wakes it.
+            changed.as_mut().enable();
             let next = world.lock().next(&mut watch, world.now());
             match next {
                 Next::End => return None,
                 Next::Event(event) => {
                     let line = Bytes::from(format!("{event}\n"));
-                    return Some((line, (world, watch, changed)));
+                    return Some((line, (world.clone(), watch)));
                 }
                 Next::Wait(until) => {
                     let pause = until.duration_since(world.now());
                     let pause = std::time::Duration::try_from(pause).unwrap_or_default();
                     tokio::select! {
                         biased;
-                        alive = changed.changed() => alive.ok()?,
+                        () = changed => {}
                         () = tokio::time::sleep(pause) => {}
                     }
                 }

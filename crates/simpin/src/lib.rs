@@ -10,7 +10,8 @@
 //! | the clock of timers | everybody | a runtime of one thread whose clock was paused when it started |
 //!
 //! What is left to those who are simulated: `biased;` in every `tokio::select!`, no threads, no sockets,
-//! no files.
+//! no files, and no `tokio::sync::watch` for which several tasks wait at a time: in which order it wakes
+//! them is drawn from a seed of tokio's own, which cannot be pinned.
 //!
 //! All of a program's simulations have to go through [`run`], which looks whether the pins hold: a
 //! test beside them that touches ahash first would undo one.
