@@ -12,16 +12,16 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder, DynBody},
+    client::{Body, ClientBuilder, DynBody, retry::RetryPolicy},
 };
-use tower::{BoxError, Layer, Service, layer::util::Identity, util::BoxService};
+use tower::{BoxError, Layer, Service, layer::util::Identity, retry::RetryLayer, util::BoxService};
 
 use in_time::InTime;
 
 use crate::{observe::watch::WATCH_SECONDS, record::metrics::Metrics};
 
 /// A connection from which a watch has heard nothing for longer than it may last is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+pub const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 pub use fence::Fence;
 pub use server_clock::ServerClock;
@@ -186,6 +186,33 @@ impl Clients {
             .with_layer(&fence)
             .build();
         Ok(Clients { read, act, server_clock, fence })
+    }
+
+    /// The same layers over any transport, such as a simulated API server, which itself gives up bodies
+    /// that are silent for [`DEAD_AFTER`]. `outermost` sees a request before the fence does.
+    pub fn over<S, B, L>(transport: S, outermost: &L, metrics: &Metrics) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<B>, Error = BoxError>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
+        L: Layer<BoxService<http::Request<Body>, http::Response<B>, BoxError>>,
+        L::Service: Service<http::Request<Body>, Response = http::Response<B>, Error = BoxError>
+            + Send
+            + 'static,
+        <L::Service as Service<http::Request<Body>>>::Future: Send + 'static,
+    {
+        let counter = CountRequests { metrics: metrics.clone() };
+        let (server_clock, fence) = (ServerClock::default(), Fence::default());
+        let retry = RetryLayer::new(RetryPolicy::server_retry());
+        let read = InTime(CALL_DEADLINE).layer(retry.layer(transport.clone()));
+        let read = counter.layer(server_clock.layer(read));
+        let act = fence.layer(counter.layer(server_clock.layer(transport)));
+        let read = Client::new(outermost.layer(BoxService::new(read)), "default");
+        let act = Client::new(outermost.layer(BoxService::new(act)), "default");
+        Clients { read, act, server_clock, fence }
     }
 }
 
