@@ -163,8 +163,9 @@ async fn term<W: Future<Output = ()>>(
 ) -> Option<Lost> {
     let epoch = keeper.epoch();
     tracing::info!(epoch, "this operator leads");
-    // A task of its own: nothing that the work does holds a renewal up.
-    let mut keeping = tokio::spawn(keeper.keep());
+    // A task of its own: nothing that the work does holds a renewal up. It ends with this one.
+    let mut keeping = JoinSet::new();
+    keeping.spawn(keeper.keep());
     let mut begun = None;
     let lost = {
         let at_work = async {
@@ -175,7 +176,7 @@ async fn term<W: Future<Output = ()>>(
         };
         tokio::select! {
             biased;
-            lost = &mut keeping => Some(lost.unwrap_or(Lost::Deadline)),
+            lost = keeping.join_next() => Some(lost.and_then(Result::ok).unwrap_or(Lost::Deadline)),
             () = at_work => None,
         }
     };
@@ -189,7 +190,7 @@ async fn term<W: Future<Output = ()>>(
     }
     if lost.is_none() {
         handle.release().await;
-        let _ = keeping.await;
+        let _ = keeping.join_next().await;
     }
     shared.deps.watchdog.feed(None);
     shared.deps.metrics.stands_by();

@@ -127,7 +127,11 @@ impl Keeper {
             let shared = self.shared.clone();
             let order = tokio::select! {
                 biased;
-                order = self.orders.recv() => order,
+                // Nobody is left who could give an order: nobody works.
+                order = self.orders.recv() => match order {
+                    None => return Lost::Released,
+                    order => order,
+                },
                 () = shared.seat.changed.notified() => self.is_news().then_some(Order::Look),
                 () = tokio::time::sleep(pause) => continue,
             };
@@ -360,5 +364,66 @@ impl Keeper {
 
     fn now(&self) -> Duration {
         self.shared.deps.boot_clock.since_boot()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use tower::{BoxError, layer::util::Identity, service_fn};
+
+    use super::*;
+    use crate::{
+        client::Clients,
+        deps::{Deps, Settings, SteadyClock, SystemBootClock, Watchdog},
+        record::metrics::Metrics,
+        run::begin,
+    };
+
+    struct NoWatchdog;
+
+    impl Watchdog for NoWatchdog {
+        fn feed(&self, _: Option<Duration>) {}
+    }
+
+    fn deps() -> Arc<Deps> {
+        Arc::new(Deps {
+            clock: Box::new(SteadyClock::start()),
+            boot_clock: Arc::new(SystemBootClock),
+            watchdog: Box::new(NoWatchdog),
+            identity: "operator-1-1".into(),
+            settings: Settings {
+                pod_name: String::new(),
+                node_name: String::new(),
+                node_image: "rerail".into(),
+                reboot_command: vec!["reboot".into()],
+                election: Times::default(),
+            },
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Before, it asked again and again for an order that nobody could give.
+    #[tokio::test]
+    async fn when_nobody_works_any_more_the_lease_is_given_away() {
+        // An API server that takes everything.
+        let echo = service_fn(|request: http::Request<Body>| async move {
+            let body = request.into_body().collect_bytes().await?;
+            Ok::<_, BoxError>(http::Response::new(Body::from(body)))
+        });
+        let deps = deps();
+        let clients = Clients::over(echo, &Identity::new(), &deps.metrics);
+        let (shared, _publisher) = begin(clients, deps.clone());
+        let term = "operator-1-1_1";
+        let document = object::taken_over(None, term, nonce(term, 1));
+        let (times, now) = (Times::default(), deps.clock.now());
+        let lease = object::written(None, &document, term, &times, now).unwrap();
+        let sent = deps.boot_clock.since_boot();
+        let (keeper, handle) = Keeper::begin(shared.clone(), lease, document, sent);
+        drop(handle);
+        let lost = tokio::time::timeout(Duration::from_secs(5), keeper.keep()).await;
+        assert!(matches!(lost, Ok(Lost::Released)), "{lost:?}");
+        let (lease, _) = shared.seat.observed().unwrap();
+        assert_eq!(object::seen(&lease.unwrap()).holder, "", "given away");
     }
 }
