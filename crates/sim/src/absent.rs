@@ -12,31 +12,10 @@ const CORE: &[&str] = &[
     "bindings",
     "componentstatuses",
     "endpoints",
-    "limitranges",
     "persistentvolumeclaims",
     "persistentvolumes",
     "podtemplates",
-    "replicationcontrollers",
-    "resourcequotas",
-    "services",
     "watch",
-];
-
-/// Subresources that are not simulated.
-const SUBRESOURCES: &[&str] = &[
-    "attach",
-    "binding",
-    "ephemeralcontainers",
-    "eviction",
-    "exec",
-    "finalize",
-    "log",
-    "portforward",
-    "proxy",
-    "resize",
-    "scale",
-    "status",
-    "token",
 ];
 
 /// Groups of Kubernetes without `.k8s.io` in their names.
@@ -82,7 +61,7 @@ fn resource(target: &Target, loud: Failure) -> Failure {
 /// Answers a subresource that is not served.
 pub fn subresource(resource: &Resource, target: &Target, loud: Failure) -> Failure {
     let name = target.subresource.as_deref().unwrap_or_default();
-    if SUBRESOURCES.contains(&name) {
+    if resource.refused.contains(&name) || resource.read_only {
         loud
     } else if resource.is_custom() {
         // The real server looks for the object first, and for whatever else then.

@@ -4,14 +4,19 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{handle::Answer, openapi, path::Path, resource::Resource};
+use crate::{accept, handle::Answer, openapi, path::Path, resource::Resource};
 
 /// What this server says it is; behaviour was read and observed there.
 pub const VERSION: &str = "v1.36.3";
 
 /// Answers a path that names no resource; `None` when there is nothing there.
-pub fn answer(resources: &[Resource], path: &Path) -> Option<Answer> {
+pub(crate) fn answer(resources: &[Resource], path: &Path, aggregated: bool) -> Option<Answer> {
     let body = match path {
+        Path::CoreVersions | Path::Groups if aggregated => {
+            let body = aggregate(resources, *path == Path::CoreVersions);
+            let media = Some(accept::AGGREGATED);
+            return Some(Answer { media, etag: Some(hash(&body)), ..Answer::new(200, body) });
+        }
         Path::CoreVersions => json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1" }],
@@ -34,11 +39,113 @@ pub fn answer(resources: &[Resource], path: &Path) -> Option<Answer> {
             "buildDate": "", "goVersion": "", "compiler": "", "platform": "rerail-sim",
         }),
         Path::Health => json!("ok"),
-        Path::OpenApis => openapi::index(resources),
-        Path::OpenApi(group, version) => openapi::document(resources, group, version)?,
+        Path::OpenApis => {
+            let media = Some("text/plain; charset=utf-8");
+            return Some(Answer { media, ..Answer::new(200, openapi::index(resources)) });
+        }
+        Path::OpenApi(group, version) => {
+            let body = openapi::document(resources, group, version)?;
+            return Some(Answer { etag: Some(hash(&body)), ..Answer::new(200, body) });
+        }
         Path::Resource(_) | Path::Other => return None,
     };
     Some(Answer::new(200, body))
+}
+
+/// By which a client sees that its copy is as good as what it would get.
+pub(crate) fn hash(body: &Value) -> String {
+    let hash = Sha256::digest(body.to_string().as_bytes());
+    hash.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// All of the core group, or of the others, in one answer (`apidiscovery.k8s.io/v2`).
+fn aggregate(resources: &[Resource], core: bool) -> Value {
+    let groups =
+        if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(resources) };
+    let items = groups.into_iter().map(|(group, versions)| {
+        let versions = versions.into_iter().map(|version| {
+            let of_version = |it: &&Resource| it.group == group && it.version == version;
+            let all: Vec<Value> = resources.iter().filter(of_version).map(aggregated).collect();
+            json!({ "version": version, "freshness": "Current", "resources": all })
+        });
+        let metadata = if core { json!({}) } else { json!({ "name": group }) };
+        json!({ "metadata": metadata, "versions": versions.collect::<Vec<_>>() })
+    });
+    json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {},
+        "items": items.collect::<Vec<_>>(),
+    })
+}
+
+fn aggregated(resource: &Resource) -> Value {
+    // For Kubernetes' own types the real server leaves group and version to be those around it.
+    let own = |kind: &str| match resource.is_custom() {
+        true => json!({ "group": resource.group, "version": resource.version, "kind": kind }),
+        false => json!({ "group": "", "version": "", "kind": kind }),
+    };
+    let mut row = json!({
+        "resource": resource.plural, "responseKind": own(&resource.kind),
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": resource.singular, "verbs": resource.verbs(),
+    });
+    if !resource.short_names.is_empty() {
+        row["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        row["categories"] = json!(resource.categories);
+    }
+    let subresources: Vec<Value> = subresources(resource)
+        .map(|one| {
+            let kind = match one.of {
+                Some((group, version)) => {
+                    json!({ "group": group, "version": version, "kind": one.kind })
+                }
+                None => own(&one.kind),
+            };
+            json!({ "subresource": one.name, "responseKind": kind, "verbs": one.verbs })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        row["subresources"] = Value::Array(subresources);
+    }
+    row
+}
+
+/// A subresource as discovery lists it.
+struct Subresource {
+    name: &'static str,
+    /// Group and version of what it takes or gives, if other than the resource's.
+    of: Option<(&'static str, &'static str)>,
+    kind: String,
+    verbs: &'static [&'static str],
+}
+
+/// What the real server has, whether or not this one does it: what it does not do it refuses loudly.
+fn subresources(resource: &Resource) -> impl Iterator<Item = Subresource> {
+    const ANY: &[&str] = &["create", "delete", "get", "patch", "update"];
+    let mut names: Vec<&str> = [resource.subresources, resource.refused].concat();
+    names.sort_unstable();
+    names.into_iter().map(|name| {
+        let own = resource.kind.as_str();
+        let (of, kind, verbs): (_, _, &[&str]) = match name {
+            "attach" => (None, format!("{own}AttachOptions"), &["create", "get"]),
+            "binding" => (None, "Binding".to_owned(), &["create"]),
+            "eviction" => (Some(("policy", "v1")), "Eviction".to_owned(), &["create"]),
+            "exec" => (None, format!("{own}ExecOptions"), &["create", "get"]),
+            "finalize" => (None, own.to_owned(), &["update"]),
+            "log" => (None, own.to_owned(), &["get"]),
+            "portforward" => (None, format!("{own}PortForwardOptions"), &["create", "get"]),
+            "proxy" => (None, format!("{own}ProxyOptions"), ANY),
+            "scale" => {
+                (Some(("autoscaling", "v1")), "Scale".to_owned(), &["get", "patch", "update"])
+            }
+            "token" => {
+                (Some(("authentication.k8s.io", "v1")), "TokenRequest".to_owned(), &["create"])
+            }
+            _ => (None, own.to_owned(), &["get", "patch", "update"]),
+        };
+        Subresource { name, of, kind, verbs }
+    })
 }
 
 /// Groups with their versions, the core group left out, in the order in which they are served.
@@ -86,23 +193,14 @@ fn rows(resource: &Resource) -> Vec<Value> {
     }
     own["storageVersionHash"] = json!(storage_hash(resource));
     let mut rows = vec![own];
-    for subresource in resource.subresources {
+    for one in subresources(resource) {
         let mut row = json!({
-            "name": format!("{}/{subresource}", resource.plural), "singularName": "",
-            "namespaced": resource.namespaced, "kind": resource.kind, "verbs": ["get", "patch", "update"],
+            "name": format!("{}/{}", resource.plural, one.name), "singularName": "",
+            "namespaced": resource.namespaced, "kind": one.kind, "verbs": one.verbs,
         });
-        match *subresource {
-            "binding" => {
-                row["kind"] = json!("Binding");
-                row["verbs"] = json!(["create"]);
-            }
-            "eviction" => {
-                row["group"] = json!("policy");
-                row["version"] = json!("v1");
-                row["kind"] = json!("Eviction");
-                row["verbs"] = json!(["create"]);
-            }
-            _ => {}
+        if let Some((group, version)) = one.of {
+            row["group"] = json!(group);
+            row["version"] = json!(version);
         }
         rows.push(row);
     }
@@ -191,12 +289,14 @@ mod tests {
     #[test]
     fn what_is_not_there_is_said_loudly() {
         let mut world = World::new();
-        let (code, answer) = world.get("/apis/batch/v1/jobs?limit=500");
+        let (code, answer) = world.get("/apis/storage.k8s.io/v1/csinodes?limit=500");
         assert_eq!(code, 501);
         assert_eq!(
             answer["message"],
-            "rerail-sim does not simulate GET /apis/batch/v1/jobs?limit=500"
+            "rerail-sim does not simulate GET /apis/storage.k8s.io/v1/csinodes?limit=500"
         );
+        assert_eq!(world.get("/apis/batch/v1/jobs").1["items"], json!([]), "there are none");
+        assert_eq!(world.post("/apis/batch/v1/namespaces/default/jobs", json!({})).0, 501);
         assert_eq!(world.get("/openapi/v2").0, 501);
     }
 }

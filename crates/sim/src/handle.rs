@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    absent, discovery, events, list,
+    absent, accept, discovery, events, list,
     managed::{Fields, Writer},
     meta, options, patch,
     path::{self, Path, Query, Target},
     resource::Resource,
     status::{Failure, Outcome},
     store::{self, Key, Store},
-    table,
+    table::{self, Include},
     watch::Watch,
 };
 
@@ -32,17 +32,21 @@ pub enum Reply {
 pub struct Answer {
     /// The HTTP status.
     pub code: u16,
-    /// The body; a JSON text stands for plain text.
+    /// The body; a JSON text stands for plain text, null for none.
     pub body: Value,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
     /// `Warning`s, each as its text.
     pub warnings: Vec<String>,
+    /// `Content-Type`, if it is not what the body looks like.
+    pub media: Option<&'static str>,
+    /// `ETag`, without its quotes.
+    pub etag: Option<String>,
 }
 
 impl Answer {
     pub(crate) fn new(code: u16, body: Value) -> Self {
-        Answer { code, body, retry_after: None, warnings: Vec::new() }
+        Answer { code, body, retry_after: None, warnings: Vec::new(), media: None, etag: None }
     }
 }
 
@@ -50,7 +54,7 @@ impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
         let retry_after = failure.retry_after();
         let body = failure.status();
-        Answer { code: failure.code, body, retry_after, warnings: Vec::new() }
+        Answer { retry_after, ..Answer::new(failure.code, body) }
     }
 }
 
@@ -60,8 +64,11 @@ pub(crate) enum Form {
     Whole,
     /// `PartialObjectMetadata`.
     Metadata,
-    /// A `Table`, with ages as of then.
-    Table(Timestamp),
+    /// A `Table`, with ages as of `now`.
+    Table {
+        now: Timestamp,
+        include: Include,
+    },
 }
 
 /// A request that concerns one resource.
@@ -115,19 +122,19 @@ impl Store {
         let loud = || Failure::not_simulated(format!("{} {}", request.method(), request.uri()));
         let query = Query::parse(request.uri().query());
         let path = path::parse(request.uri().path());
-        let Path::Resource(target) = &path else {
-            let found = (request.method() == Method::GET)
-                .then(|| discovery::answer(self.resources(), &path))
-                .flatten();
-            return found
-                .map(Reply::Answer)
-                .ok_or_else(|| absent::path(&path, request.uri(), loud()));
-        };
-        let at = self.find(target).ok_or_else(|| absent::path(&path, request.uri(), loud()))?;
         let header = |name| {
             let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default()
         };
+        let Path::Resource(target) = &path else {
+            let aggregated = accept::is_aggregated(header(http::header::ACCEPT));
+            let found = (request.method() == Method::GET)
+                .then(|| discovery::answer(self.resources(), &path, aggregated))
+                .flatten();
+            let found = found.ok_or_else(|| absent::path(&path, request.uri(), loud()))?;
+            return Ok(Reply::Answer(unless_known(found, header(http::header::IF_NONE_MATCH))));
+        };
+        let at = self.find(target).ok_or_else(|| absent::path(&path, request.uri(), loud()))?;
         let agent = header(http::header::USER_AGENT).split('/').next().unwrap_or_default();
         let manager = query.get("fieldManager").unwrap_or(agent);
         let call = Call {
@@ -135,7 +142,7 @@ impl Store {
             target,
             query: &query,
             now,
-            form: form(header(http::header::ACCEPT), self.resource(at), now),
+            form: accept::form(header(http::header::ACCEPT), &query, now)?,
             manager: if manager.is_empty() { "unknown".to_owned() } else { manager.to_owned() },
             media: header(http::header::CONTENT_TYPE),
             body: request.body(),
@@ -217,27 +224,24 @@ impl Store {
     }
 }
 
-/// Whoever asks for a table takes plain JSON as well.
-fn form(accept: &str, resource: &Resource, now: Timestamp) -> Form {
-    let first = accept.split(',').next().unwrap_or_default();
-    if first.contains("as=PartialObjectMetadata") {
-        Form::Metadata
-    } else if first.contains("as=Table") && first.contains("v=v1;") && resource.is_custom() {
-        Form::Table(now)
-    } else {
-        Form::Whole
+/// A client that has this answer already is told so.
+fn unless_known(answer: Answer, known: &str) -> Answer {
+    match &answer.etag {
+        Some(etag) if known.trim_matches('"') == etag => {
+            Answer { etag: answer.etag, ..Answer::new(304, Value::Null) }
+        }
+        _ => answer,
     }
 }
 
 /// An object as it is sent.
 pub(crate) fn present(resource: &Resource, object: &Value, form: Form) -> Value {
-    let object =
-        if resource.group == "events.k8s.io" { events::to_new(object) } else { object.clone() };
     match form {
-        Form::Whole => object,
-        Form::Table(now) => {
-            let metadata = json!({ "resourceVersion": meta::of(&object, "resourceVersion") });
-            table::table(resource, metadata, vec![table::row(resource, &object, now)])
+        Form::Whole if resource.group == "events.k8s.io" => events::to_new(object),
+        Form::Whole => object.clone(),
+        Form::Table { now, include } => {
+            let metadata = json!({ "resourceVersion": meta::of(object, "resourceVersion") });
+            table::table(resource, metadata, vec![table::row(resource, object, now, include)])
         }
         Form::Metadata => json!({
             "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",

@@ -18,12 +18,14 @@
 //! | [`patch`], [`schema`], [`selector`], [`meta`], [`managed`], [`events`], `builtin` | the rules of single things |
 //! | [`status`] | answers that are errors |
 //! | `discovery`, `openapi` | versions, groups, resources |
+//! | `accept` | the form in which a client wants its answer |
 //! | `absent`, `options` | what is not served, and what is refused at once |
 //! | `server` | the service |
 //! | [`backup`] | etcd restored from a backup |
 //! | [`observe`] | who sees everything |
 
 mod absent;
+mod accept;
 mod apply;
 pub mod backup;
 mod builtin;

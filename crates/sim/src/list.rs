@@ -178,7 +178,7 @@ pub(crate) fn whole(
     let (kind, api_version) = match form {
         Form::Whole => (format!("{}List", resource.kind), resource.api_version()),
         Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-        Form::Table(_) => return table::table(resource, metadata, items),
+        Form::Table { .. } => return table::table(resource, metadata, items),
     };
     if resource.is_custom() && form == Form::Whole && metadata.get("continue").is_none() {
         // Lists of custom resources are not typed, and say that they do not go on.
@@ -189,8 +189,8 @@ pub(crate) fn whole(
 
 /// In lists the types of Kubernetes itself do not repeat their kind.
 pub(crate) fn item(resource: &Resource, object: &Value, form: Form) -> Value {
-    if let Form::Table(now) = form {
-        return table::row(resource, object, now);
+    if let Form::Table { now, include } = form {
+        return table::row(resource, object, now, include);
     }
     let mut item = present(resource, object, form);
     if form == Form::Whole

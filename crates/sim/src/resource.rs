@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{DaemonSet, Deployment, ReplicaSet},
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        batch::v1::{CronJob, Job},
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, ServiceAccount},
+        core::v1::{
+            ConfigMap, Event, LimitRange, Namespace, Node, Pod, ReplicationController,
+            ResourceQuota, Secret, Service, ServiceAccount,
+        },
         events::v1::Event as NewEvent,
         policy::v1::PodDisruptionBudget,
     },
@@ -56,6 +61,8 @@ pub struct Resource {
     pub categories: Vec<String>,
     /// Subresources that are served.
     pub subresources: &'static [&'static str],
+    /// Subresources that the real server has and this one refuses.
+    pub refused: &'static [&'static str],
     /// Fields that can be selected by, beside name and namespace.
     pub selectable: Vec<String>,
     /// What happens to the status.
@@ -74,6 +81,8 @@ pub struct Resource {
     pub normalise: Option<Normalise>,
     /// For custom resources.
     pub schema: Option<Arc<Schema>>,
+    /// The schema of a custom resource as its definition has it.
+    pub published: Option<Arc<Value>>,
     /// The columns of a custom resource in tables.
     pub columns: Vec<CustomResourceColumnDefinition>,
     /// True for what cannot be written through this server.
@@ -149,6 +158,7 @@ fn builtin<K: k8s_openapi::Resource + Serialize + DeserializeOwned>(singular: &s
         short_names: Vec::new(),
         categories: Vec::new(),
         subresources: &[],
+        refused: &[],
         selectable: Vec::new(),
         status: StatusRule::None,
         generation: false,
@@ -157,6 +167,7 @@ fn builtin<K: k8s_openapi::Resource + Serialize + DeserializeOwned>(singular: &s
         returns_deleted: false,
         normalise: Some(through::<K>),
         schema: None,
+        published: None,
         columns: Vec::new(),
         read_only: false,
     }
@@ -176,7 +187,8 @@ fn event_fields(about: &str, others: &[&str]) -> Vec<String> {
 
 /// The resources of Kubernetes itself that the operator, its tests and its users touch.
 pub fn of_kubernetes() -> Vec<Resource> {
-    [machines(), workloads(), records(), settings()].into_iter().flatten().collect()
+    let all = [machines(), workloads(), records(), settings(), always_empty()];
+    all.into_iter().flatten().collect()
 }
 
 fn with_status(resource: Resource) -> Resource {
@@ -192,12 +204,17 @@ fn workload(resource: Resource, short: &str) -> Resource {
     }
 }
 
+fn scaled(resource: Resource) -> Resource {
+    Resource { subresources: &["scale", "status"], ..resource }
+}
+
 fn machines() -> Vec<Resource> {
     vec![
         Resource {
             namespaced: false,
             short_names: texts(&["no"]),
             subresources: &["status"],
+            refused: &["proxy"],
             status: StatusRule::KeptOnCreate,
             selectable: texts(&["spec.unschedulable"]),
             registry: "minions".to_owned(),
@@ -207,6 +224,15 @@ fn machines() -> Vec<Resource> {
             short_names: texts(&["po"]),
             categories: texts(&["all"]),
             subresources: &["binding", "eviction", "status"],
+            refused: &[
+                "attach",
+                "ephemeralcontainers",
+                "exec",
+                "log",
+                "portforward",
+                "proxy",
+                "resize",
+            ],
             status: StatusRule::Reset,
             generation: true,
             returns_deleted: true,
@@ -234,11 +260,12 @@ fn workloads() -> Vec<Resource> {
             ..with_status(builtin::<PodDisruptionBudget>("poddisruptionbudget"))
         },
         workload(builtin::<DaemonSet>("daemonset"), "ds"),
-        workload(builtin::<Deployment>("deployment"), "deploy"),
+        scaled(workload(builtin::<Deployment>("deployment"), "deploy")),
         Resource {
             selectable: texts(&["status.replicas"]),
-            ..workload(builtin::<ReplicaSet>("replicaset"), "rs")
+            ..scaled(workload(builtin::<ReplicaSet>("replicaset"), "rs"))
         },
+        scaled(workload(builtin::<StatefulSet>("statefulset"), "sts")),
     ]
 }
 
@@ -277,11 +304,13 @@ fn settings() -> Vec<Resource> {
             namespaced: false,
             short_names: texts(&["ns"]),
             returns_deleted: true,
+            refused: &["finalize"],
             selectable: texts(&["status.phase"]),
             ..with_status(builtin::<Namespace>("namespace"))
         },
         Resource {
             short_names: texts(&["sa"]),
+            subresources: &["token"],
             returns_deleted: true,
             ..builtin::<ServiceAccount>("serviceaccount")
         },
@@ -295,12 +324,42 @@ fn settings() -> Vec<Resource> {
     ]
 }
 
+fn empty(resource: Resource, short: &str, categories: &[&str]) -> Resource {
+    let short_names = if short.is_empty() { Vec::new() } else { texts(&[short]) };
+    Resource { short_names, categories: texts(categories), read_only: true, ..resource }
+}
+
+/// What `kubectl get all` and `kubectl describe` look for. Nothing can be written, so there is none.
+fn always_empty() -> Vec<Resource> {
+    let all = &["all"];
+    vec![
+        empty(builtin::<Service>("service"), "svc", all),
+        empty(builtin::<ReplicationController>("replicationcontroller"), "rc", all),
+        empty(builtin::<ResourceQuota>("resourcequota"), "quota", &[]),
+        empty(builtin::<LimitRange>("limitrange"), "limits", &[]),
+        empty(builtin::<Job>("job"), "", all),
+        empty(builtin::<CronJob>("cronjob"), "cj", all),
+        empty(builtin::<HorizontalPodAutoscaler>("horizontalpodautoscaler"), "hpa", all),
+        Resource {
+            // In the crate of types it is still a beta.
+            group: "resource.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            plural: "resourceslices".to_owned(),
+            kind: "ResourceSlice".to_owned(),
+            namespaced: false,
+            selectable: texts(&["spec.driver", "spec.nodeName"]),
+            ..empty(builtin::<LimitRange>("resourceslice"), "", &[])
+        },
+    ]
+}
+
 /// A custom resource as its definition declares it: its first version that is served.
 pub fn of_definition(crd: &CustomResourceDefinition) -> Option<Resource> {
     let spec = &crd.spec;
     let version = spec.versions.iter().find(|version| version.served)?;
     let schema = version.schema.as_ref()?.open_api_v3_schema.as_ref()?;
-    let schema = Schema::new(&serde_json::to_value(schema).ok()?);
+    let published = serde_json::to_value(schema).ok()?;
+    let schema = Schema::new(&published);
     let has_status = version.subresources.as_ref().is_some_and(|all| all.status.is_some());
     let selectable = version.selectable_fields.iter().flatten();
     Some(Resource {
@@ -313,6 +372,7 @@ pub fn of_definition(crd: &CustomResourceDefinition) -> Option<Resource> {
         short_names: spec.names.short_names.clone().unwrap_or_default(),
         categories: spec.names.categories.clone().unwrap_or_default(),
         subresources: if has_status { &["status"] } else { &[] },
+        refused: &[],
         selectable: selectable
             .map(|field| field.json_path.trim_start_matches('.').to_owned())
             .collect(),
@@ -324,6 +384,7 @@ pub fn of_definition(crd: &CustomResourceDefinition) -> Option<Resource> {
         registry: format!("{}/{}", spec.group, spec.names.plural),
         normalise: None,
         schema: Some(Arc::new(schema)),
+        published: Some(Arc::new(published)),
         columns: version.additional_printer_columns.clone().unwrap_or_default(),
         read_only: false,
     })

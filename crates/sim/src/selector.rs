@@ -86,6 +86,32 @@ impl Labels {
     }
 }
 
+/// A `metav1.LabelSelector` as Go shows it: in one line, sorted by keys.
+pub(crate) fn shown(selector: &Value) -> String {
+    let mut all: Vec<(&str, String)> = Vec::new();
+    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten()
+    {
+        all.push((key, format!("{key}={}", value.as_str().unwrap_or_default())));
+    }
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let key = meta::text(expression, &["key"]);
+        let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
+        let mut values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        let text = match meta::text(expression, &["operator"]) {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        };
+        all.push((key, text));
+    }
+    all.sort_by(|one, other| one.0.cmp(other.0));
+    all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
+}
+
 /// Splits at commas outside of parentheses.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0_i32, 0);

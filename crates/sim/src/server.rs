@@ -194,6 +194,7 @@ impl Server {
 
 fn whole(answer: Answer) -> Response<Answered> {
     let (text, media) = match &answer.body {
+        Value::Null => (Vec::new(), "application/json"),
         Value::String(text) => (text.clone().into_bytes(), "text/plain; charset=utf-8"),
         body => (body.to_string().into_bytes(), "application/json"),
     };
@@ -201,7 +202,14 @@ fn whole(answer: Answer) -> Response<Answered> {
     *response.status_mut() =
         http::StatusCode::from_u16(answer.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.media.unwrap_or(media)));
+    if let Some(etag) = &answer.etag
+        && let Ok(value) = HeaderValue::from_str(&format!("{etag:?}"))
+    {
+        headers.insert(header::ETAG, value);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    }
     if let Some(seconds) = answer.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -46,7 +46,7 @@ pub struct Watch {
 impl Watch {
     /// Of tables only the first has its columns.
     fn with_columns_once(&mut self, mut event: Value) -> Value {
-        if matches!(self.form, Form::Table(_)) && event["object"]["kind"] == "Table" {
+        if matches!(self.form, Form::Table { .. }) && event["object"]["kind"] == "Table" {
             if self.titled {
                 event["object"]["columnDefinitions"] = Value::Null;
             }
@@ -135,7 +135,7 @@ impl Store {
         if watch.over || watch.restored != self.restored() {
             return Next::End;
         }
-        if let Form::Table(as_of) = &mut watch.form {
+        if let Form::Table { now: as_of, .. } = &mut watch.form {
             *as_of = now;
         }
         if watch.pending.is_empty() {
@@ -188,7 +188,7 @@ impl Store {
             "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata,
         });
         builtin::zeroes(resource, &mut object);
-        if matches!(watch.form, Form::Table(_)) {
+        if matches!(watch.form, Form::Table { .. }) {
             object = table::table(resource, object["metadata"].take(), Vec::new());
         }
         json!({ "type": "BOOKMARK", "object": object })

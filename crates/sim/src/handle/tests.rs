@@ -146,7 +146,7 @@ fn paths_and_methods_that_are_not_there_answer_as_the_real_server_does() {
     assert_eq!(world.get("/api/v1/pods/a").0, 404, "a pod lives in a namespace");
     assert_eq!(world.get("/api/v1/namespaces/none/pods").0, 200, "empty");
     assert_eq!(world.get("/api/v1/namespaces/default/pods/a/log").0, 501, "loud");
-    assert_eq!(world.get("/api/v1/services").0, 501, "loud");
+    assert_eq!(world.get("/api/v1/endpoints").0, 501, "loud");
     for path in ["/api/v1/nothing", "/api/v2/nodes", "/api/v1/nodes/n1/nothing"] {
         let (code, answer) = world.get(path);
         let message = "the server could not find the requested resource";
