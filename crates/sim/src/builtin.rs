@@ -2,14 +2,19 @@
 //! see an object as it is stored; what is not filled in here is listed in
 //! `docs/design/017-simulated-api-server.md`.
 
+mod checks;
+mod quantity;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::{
     meta,
     resource::Resource,
-    status::{Failure, FieldError, Outcome},
+    status::{Failure, Outcome},
 };
+
+pub use checks::problems;
 
 /// Defaults, at every write.
 pub fn default(resource: &Resource, object: &mut Value) {
@@ -20,6 +25,9 @@ pub fn default(resource: &Resource, object: &mut Value) {
                 && let Some(spec) = object["spec"].as_object_mut()
             {
                 spec.remove("unschedulable");
+            }
+            for list in ["capacity", "allocatable"] {
+                quantity::all(&mut object["status"], list);
             }
         }
         ("", "pods") => {
@@ -67,10 +75,9 @@ pub fn zeroes(resource: &Resource, object: &mut Value) {
             for list in ["containerStatuses", "initContainerStatuses"] {
                 let all = object["status"].get_mut(list).and_then(Value::as_array_mut);
                 for status in all.into_iter().flatten() {
-                    put(status, "state", json!({}));
-                    put(status, "lastState", json!({}));
-                    if status["state"]["running"].is_object() {
-                        put(&mut status["state"]["running"], "startedAt", Value::Null);
+                    for state in ["state", "lastState"] {
+                        put(status, state, json!({}));
+                        container_state(&mut status[state]);
                     }
                 }
             }
@@ -92,6 +99,16 @@ pub fn zeroes(resource: &Resource, object: &mut Value) {
             put(object, "reportingInstance", json!(""));
         }
         _ => {}
+    }
+}
+
+fn container_state(state: &mut Value) {
+    if let Some(running) = state.get_mut("running") {
+        put(running, "startedAt", Value::Null);
+    }
+    if let Some(terminated) = state.get_mut("terminated") {
+        put(terminated, "startedAt", Value::Null);
+        put(terminated, "finishedAt", Value::Null);
     }
 }
 
@@ -210,86 +227,12 @@ pub fn on_create(resource: &Resource, object: &mut Value) {
             });
         }
         ("apps", "replicasets") => object["status"] = json!({ "replicas": 0 }),
+        ("apps", "statefulsets") => {
+            object["status"] = json!({ "replicas": 0, "availableReplicas": 0 });
+        }
         ("apps", "deployments") => object["status"] = json!({}),
         _ => {}
     }
-}
-
-/// What is wrong with an object, or with what becomes of `old`. Only what somebody has asked for so far is
-/// checked.
-pub fn problems(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut problems = Vec::new();
-    let number = |field: &str| object["spec"].get(field).and_then(Value::as_i64);
-    match resource.plural.as_str() {
-        "pods" if object["spec"]["containers"].as_array().is_none_or(Vec::is_empty) => {
-            problems.push(FieldError::required("spec.containers", ""));
-        }
-        "pods" => {
-            let (policy, allowed) =
-                (&object["spec"]["restartPolicy"], ["Always", "OnFailure", "Never"]);
-            let allowed = allowed.map(|text| json!(text));
-            if !allowed.contains(policy) {
-                problems.push(FieldError::unsupported("spec.restartPolicy", policy, &allowed));
-            }
-        }
-        "nodes" => {
-            let allowed = ["NoSchedule", "PreferNoSchedule", "NoExecute"].map(|text| json!(text));
-            let taints = object["spec"]["taints"].as_array();
-            for (at, taint) in taints.into_iter().flatten().enumerate() {
-                if !allowed.contains(&taint["effect"]) {
-                    let field = format!("metadata.taints[{at}].effect");
-                    problems.push(FieldError::unsupported(field, &taint["effect"], &allowed));
-                    // Of an update the real server says it twice.
-                    problems.extend(old.and(problems.last().cloned()));
-                }
-            }
-        }
-        "leases" => {
-            let least = [
-                ("leaseDurationSeconds", 1, "must be greater than 0"),
-                ("leaseTransitions", 0, "must be greater than or equal to 0"),
-            ];
-            for (field, least, why) in least {
-                if let Some(is) = number(field).filter(|is| *is < least) {
-                    problems.push(FieldError::invalid(format!("spec.{field}"), &json!(is), why));
-                }
-            }
-        }
-        "poddisruptionbudgets" => problems.extend(budget(&object["spec"])),
-        "configmaps" | "secrets" => {
-            let was_fixed = old.is_some_and(|old| old.get("immutable") == Some(&json!(true)));
-            for field in ["data", "binaryData"] {
-                if was_fixed && old.and_then(|old| old.get(field)) != object.get(field) {
-                    let why = "field is immutable when `immutable` is set";
-                    problems.push(FieldError::forbidden(field, why));
-                }
-            }
-        }
-        _ => {}
-    }
-    problems
-}
-
-fn budget(spec: &Value) -> Vec<FieldError> {
-    let (least, most) = (&spec["minAvailable"], &spec["maxUnavailable"]);
-    let mut problems = Vec::new();
-    if !least.is_null() && !most.is_null() {
-        // Go writes the fields of its type in their order, by their names in Go.
-        let policy = &spec["unhealthyPodEvictionPolicy"];
-        let body = format!(
-            "Invalid value: {{\"MinAvailable\":{least},\"Selector\":{},\"MaxUnavailable\":{most},\"UnhealthyPodEvictionPolicy\":{policy}}}: minAvailable and maxUnavailable cannot be both set",
-            spec["selector"]
-        );
-        problems.push(FieldError { cause: "FieldValueInvalid", field: "spec".to_owned(), body });
-    }
-    for (field, value) in [("minAvailable", least), ("maxUnavailable", most)] {
-        let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<u32>().ok());
-        if percent.is_some_and(|percent| percent > 100) {
-            let why = "must not be greater than 100%";
-            problems.push(FieldError::invalid(format!("spec.{field}"), value, why));
-        }
-    }
-    problems
 }
 
 /// What the ServiceAccount admission plugin puts in: the account, and a token unless the pod, or its
@@ -375,6 +318,11 @@ fn pod_spec(spec: &mut Value) {
     put(spec, "dnsPolicy", json!("ClusterFirst"));
     put(spec, "securityContext", json!({}));
     put(spec, "schedulerName", json!("default-scheduler"));
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(path) = volume.get_mut("hostPath") {
+            put(path, "type", json!(""));
+        }
+    }
     if let Some(account) = spec.get("serviceAccountName").cloned() {
         put(spec, "serviceAccount", account);
     }
@@ -386,9 +334,21 @@ fn pod_spec(spec: &mut Value) {
             let policy = if latest { "Always" } else { "IfNotPresent" };
             put(container, "imagePullPolicy", json!(policy));
             put(container, "resources", json!({}));
+            quantity::all(&mut container["resources"], "requests");
+            quantity::all(&mut container["resources"], "limits");
+            requests(&mut container["resources"]);
             put(container, "terminationMessagePath", json!("/dev/termination-log"));
             put(container, "terminationMessagePolicy", json!("File"));
         }
+    }
+}
+
+/// What is limited and not requested is requested.
+fn requests(resources: &mut Value) {
+    let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
+    put(resources, "requests", json!({}));
+    for (name, limit) in limits {
+        put(&mut resources["requests"], &name, limit);
     }
 }
 
@@ -457,6 +417,21 @@ fn workload(plural: &str, spec: &mut Value) {
             }
         }
         "replicasets" => put(spec, "replicas", json!(1)),
+        "statefulsets" => {
+            put(spec, "replicas", json!(1));
+            put(spec, "revisionHistoryLimit", json!(10));
+            put(spec, "podManagementPolicy", json!("OrderedReady"));
+            put(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+            let kept = &mut spec["persistentVolumeClaimRetentionPolicy"];
+            put(kept, "whenDeleted", json!("Retain"));
+            put(kept, "whenScaled", json!("Retain"));
+            put(spec, "updateStrategy", json!({}));
+            put(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
+            if spec["updateStrategy"]["type"] == "RollingUpdate" {
+                put(&mut spec["updateStrategy"], "rollingUpdate", json!({}));
+                put(&mut spec["updateStrategy"]["rollingUpdate"], "partition", json!(0));
+            }
+        }
         "daemonsets" => {
             put(spec, "revisionHistoryLimit", json!(10));
             put(

@@ -186,14 +186,17 @@ impl Store {
         }
         let named = call.target.name.is_some();
         let answer = match (method.as_str(), named, subresource) {
-            ("GET", false, None) if call.query.flag("watch") => {
+            ("GET", _, None) if call.target.watched || (!named && call.query.flag("watch")) => {
                 return Some(self.watch(call).map(|watch| Reply::Watch(Box::new(watch))));
             }
+            _ if call.target.watched => Err(Failure::method_not_allowed()),
             ("GET", false, None) => self.list(call),
             ("GET", true, None | Some("status")) => self.read(call),
             ("POST", false, None) => self.create(call),
             ("POST", true, Some("eviction")) => self.evict(call),
             ("POST", true, Some("binding")) => self.bind(call),
+            ("GET" | "PUT" | "PATCH", true, Some("scale")) => self.scale(call, method.as_str()),
+            ("POST", true, Some("token")) => self.token(call),
             ("PUT", true, None | Some("status")) => self.update(call),
             ("PATCH", true, None | Some("status")) if patch::is_apply(call.media) => {
                 self.apply(call)

@@ -14,7 +14,7 @@
 //! | [`resource`] | what is served, and by which rules |
 //! | `write`, `delete`, `eviction` | what changes the world |
 //! | `list`, [`watch`] | what shows it |
-//! | `apply`, `table` | server-side apply, tables for kubectl |
+//! | `apply`, `subresource`, `table` | server-side apply, scales and tokens, tables for kubectl |
 //! | [`patch`], [`schema`], [`selector`], [`meta`], [`managed`], [`events`], `builtin` | the rules of single things |
 //! | [`status`] | answers that are errors |
 //! | `discovery`, `openapi` | versions, groups, resources |
@@ -48,6 +48,7 @@ pub mod selector;
 mod server;
 pub mod status;
 pub mod store;
+mod subresource;
 mod table;
 pub mod watch;
 mod write;

@@ -22,6 +22,8 @@ const EXPIRED: &str = "The provided continue parameter is too old to display a c
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub namespace: Option<String>,
+    /// Of a watch in the old way.
+    pub name: Option<String>,
     pub labels: Labels,
     pub fields: Fields,
 }
@@ -30,6 +32,7 @@ impl Filter {
     pub(crate) fn of(call: &Call<'_>, resource: &Resource) -> Outcome<Self> {
         Ok(Filter {
             namespace: call.target.namespace.clone(),
+            name: call.target.name.clone(),
             labels: Labels::parse(call.query.get("labelSelector"))?,
             fields: Fields::parse(call.query.get("fieldSelector"), resource)?,
         })
@@ -37,7 +40,8 @@ impl Filter {
 
     pub(crate) fn matches(&self, resource: &Resource, object: &Value) -> bool {
         let here = self.namespace.as_deref().is_none_or(|it| it == meta::of(object, "namespace"));
-        here && self.labels.matches(object) && self.fields_match(resource, object)
+        let named = self.name.as_deref().is_none_or(|it| it == meta::of(object, "name"));
+        here && named && self.labels.matches(object) && self.fields_match(resource, object)
     }
 
     fn fields_match(&self, resource: &Resource, object: &Value) -> bool {

@@ -4,7 +4,10 @@
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
-use crate::{resource::Resource, status::FieldError};
+use crate::{
+    resource::Resource,
+    status::{FieldError, in_order},
+};
 
 /// All annotations of one object together, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -126,7 +129,7 @@ pub fn suffix(seed: u64, n: u64) -> String {
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
-const LABEL_KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+pub(crate) const LABEL_KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// What is wrong with labels; lengths and prefixes are not looked at.
@@ -146,6 +149,41 @@ fn label_problems(object: &Value) -> Vec<FieldError> {
         let text = value.as_str().unwrap_or_default();
         if !text.is_empty() && !is_word(text) {
             problems.push(FieldError::invalid("metadata.labels", value, LABEL_VALUE));
+        }
+    }
+    problems
+}
+
+/// What is wrong with the owner references.
+fn owner_problems(object: &Value) -> Vec<FieldError> {
+    const FIELDS: &[&str] =
+        &["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    const FIELD: &str = "metadata.ownerReferences";
+    let mut problems = Vec::new();
+    let mut controller: Option<String> = None;
+    let all = get(object, "ownerReferences").unwrap_or(&Value::Null);
+    for reference in all.as_array().into_iter().flatten() {
+        for key in ["apiVersion", "kind", "name", "uid"] {
+            if text(reference, &[key]).is_empty() {
+                let what = if key == "apiVersion" { "version " } else { "" };
+                let why = format!("{what}must not be empty");
+                problems.push(FieldError::invalid(format!("{FIELD}.{key}"), &json!(""), &why));
+            }
+        }
+        if (text(reference, &["apiVersion"]), text(reference, &["kind"])) == ("v1", "Event") {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            problems.push(FieldError::invalid_text(FIELD, &in_order(reference, FIELDS), why));
+        }
+        if reference["controller"] == true {
+            let name = format!("{}/{}", text(reference, &["kind"]), text(reference, &["name"]));
+            let Some(first) = &controller else {
+                controller = Some(name);
+                continue;
+            };
+            let why = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+            );
+            problems.push(FieldError::invalid_text(FIELD, &in_order(all, FIELDS), &why));
         }
     }
     problems
@@ -171,6 +209,7 @@ pub fn problems(resource: &Resource, object: &Value) -> Vec<FieldError> {
         problems.push(FieldError::invalid("metadata.name", &json!(name), SUBDOMAIN));
     }
     problems.extend(label_problems(object));
+    problems.extend(owner_problems(object));
     let annotations = get(object, "annotations").and_then(Value::as_object);
     let bytes = |(key, value): (&String, &Value)| key.len() + value.as_str().map_or(0, str::len);
     if annotations.into_iter().flatten().map(bytes).sum::<usize>() > ANNOTATIONS_LIMIT {

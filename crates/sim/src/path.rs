@@ -42,6 +42,8 @@ pub struct Target {
     pub name: Option<String>,
     /// Subresource.
     pub subresource: Option<String>,
+    /// True below `watch/`, the old way to watch.
+    pub watched: bool,
 }
 
 /// Reads a path.
@@ -70,6 +72,10 @@ pub fn parse(path: &str) -> Path {
 fn resource(group: &str, version: &str, rest: &[&str]) -> Path {
     let base = Target { group: group.to_owned(), version: version.to_owned(), ..Target::default() };
     let own = |text: &&str| Some((*text).to_owned());
+    let (watched, rest) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        _ => (false, rest),
+    };
     let target = match rest {
         // A namespace is itself a resource; only two words have subresources of that name.
         ["namespaces", name, subresource @ ("status" | "finalize")] if group.is_empty() => Target {
@@ -93,7 +99,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Path {
         },
         _ => return Path::Other,
     };
-    Path::Resource(target)
+    Path::Resource(Target { watched, ..target })
 }
 
 /// A plus sign in a path is a plus sign, other than in a query.
@@ -206,6 +212,9 @@ mod tests {
         assert_eq!(parse("/apis/"), Path::Groups);
         assert_eq!(parse("/apis/apps"), Path::Group("apps".into()));
         assert_eq!(parse("/apis/apps/v1"), Path::GroupVersion("apps".into(), "v1".into()));
+        assert!(
+            target("/api/v1/watch/namespaces/a/pods/b").watched && !target("/api/v1/pods").watched
+        );
         assert_eq!(parse("/version"), Path::Version);
         assert_eq!(parse("/openapi/v3/api/v1"), Path::OpenApi(String::new(), "v1".into()));
         for other in ["/", "/openapi/v2", "/api/v1/nodes/a/b/c/d", "/metrics"] {

@@ -45,6 +45,11 @@ impl FieldError {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {}: {detail}", shown(value)))
     }
 
+    /// The same with a value that is a text already, since Go writes the fields of its types in their order.
+    pub fn invalid_text(field: impl Into<String>, shown: &str, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, format!("Invalid value: {shown}: {detail}"))
+    }
+
     /// The same without showing the value.
     pub fn invalid_omitted(field: impl Into<String>, detail: &str) -> Self {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {detail}"))
@@ -99,6 +104,27 @@ impl FieldError {
 /// A value as Go's field errors show it: strings quoted, everything else as JSON.
 fn shown(value: &Value) -> String {
     value.to_string()
+}
+
+/// JSON with the fields of its objects in this order, those that are not named after the others.
+pub(crate) fn in_order(value: &Value, fields: &[&str]) -> String {
+    let all =
+        |parts: Vec<String>, open: char, close: char| format!("{open}{}{close}", parts.join(","));
+    match value {
+        Value::Object(map) => {
+            let place =
+                |key: &str| fields.iter().position(|field| *field == key).unwrap_or(fields.len());
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort_by_key(|key| (place(key), (*key).clone()));
+            let parts =
+                keys.into_iter().map(|key| format!("{key:?}:{}", in_order(&map[key], fields)));
+            all(parts.collect(), '{', '}')
+        }
+        Value::Array(list) => {
+            all(list.iter().map(|entry| in_order(entry, fields)).collect(), '[', ']')
+        }
+        other => shown(other),
+    }
 }
 
 impl Failure {
@@ -231,7 +257,9 @@ impl Failure {
 
     /// 422 of an object.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
-        Self::invalid_of(&resource.group, &resource.kind, name, errors)
+        // An Event is always one of the core group there.
+        let group = if resource.kind == "Event" { "" } else { &resource.group };
+        Self::invalid_of(group, &resource.kind, name, errors)
     }
 
     /// 422 of anything.

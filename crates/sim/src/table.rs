@@ -95,10 +95,26 @@ pub(crate) fn row(resource: &Resource, object: &Value, now: Timestamp, include: 
         Include::Object => object.clone(),
         Include::Metadata => json!({
             "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": object.get("metadata").cloned().unwrap_or_default(),
+            "metadata": internal_metadata(resource, object),
         }),
     };
     row
+}
+
+/// The metadata as the real server has it inside: a DaemonSet's generation of its template is a field there.
+fn internal_metadata(resource: &Resource, object: &Value) -> Value {
+    let mut metadata = object.get("metadata").cloned().unwrap_or_default();
+    if resource.plural == "daemonsets"
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove("deprecated.daemonset.template.generation");
+        if annotations.is_empty()
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+    }
+    metadata
 }
 
 fn cell(column: &CustomResourceColumnDefinition, object: &Value, now: Timestamp) -> Value {

@@ -1,6 +1,6 @@
 //! The CEL rules of a schema, by the crate that kube itself uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube_cel::CompiledSchema;
 use serde_json::{Map, Value, json};
@@ -9,12 +9,20 @@ use crate::status::FieldError;
 
 const RULES: &str = "x-kubernetes-validations";
 
+/// The crate has no types as values. The one way in which our rules use them, in other words that mean the
+/// same of an int or a string.
+const IS_INT: (&str, &str) = ("type(self) == int", "string(self) != self");
+
+const NO_DURATION: &str = "type conversion error from 'string' to 'google.protobuf.Duration'";
+
 /// Rules, compiled once.
 #[derive(Debug)]
 pub(super) struct Rules {
     compiled: Option<CompiledSchema>,
     /// Rules of an object that point at a field of it: what they show is the object.
     pointing: BTreeSet<String>,
+    /// What a rule says when it does not hold.
+    messages: BTreeMap<String, String>,
 }
 
 impl Rules {
@@ -24,9 +32,12 @@ impl Rules {
         if let Some(compiled) = &compiled {
             collect_errors(compiled, "", unknown);
         }
-        let mut pointing = BTreeSet::new();
+        let (mut pointing, mut messages) = (BTreeSet::new(), BTreeMap::new());
         collect_pointing(schema, &mut pointing);
-        Rules { compiled, pointing }
+        collect_messages(schema, &mut messages);
+        let types = messages.keys().filter(|rule| rule.contains("type("));
+        unknown.extend(types.map(|rule| format!("the rule `{rule}`, with a type as a value")));
+        Rules { compiled, pointing, messages }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -51,9 +62,62 @@ impl Rules {
             .map(|error| {
                 let shown = !self.pointing.contains(&error.rule);
                 let value = at(object, &error.field_path).filter(|_| shown);
+                if is_no_duration(&error.rule, value, &error.message) {
+                    // Of a rule that broke off the type is shown, and not the value.
+                    let message = self.messages.get(&error.rule).unwrap_or(&error.rule);
+                    let why = format!("{NO_DURATION} evaluating rule: {message}");
+                    return FieldError::invalid(&error.field_path, &json!("string"), &why);
+                }
                 problem(error.reason.as_deref(), &error.field_path, value, &error.message)
             })
             .collect()
+    }
+}
+
+/// True when a rule broke off since a text is no duration, to Go: the crate does not mind what is too long.
+fn is_no_duration(rule: &str, value: Option<&Value>, message: &str) -> bool {
+    let broke_off = message.contains("Error executing function 'duration'");
+    let text = value.and_then(Value::as_str).filter(|_| rule.contains("duration(self)"));
+    broke_off || text.is_some_and(|text| nanoseconds(text).is_none())
+}
+
+/// A duration in Go's form, if it has room in 64 bits; no fractions, which our patterns do not allow.
+fn nanoseconds(text: &str) -> Option<i64> {
+    const UNITS: [(&str, i64); 4] =
+        [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+    let (mut rest, mut all) = (text, 0_i64);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: i64 = rest[..end].parse().ok()?;
+        let (unit, length) = UNITS.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
+        all = all.checked_add(number.checked_mul(*length)?)?;
+        rest = &rest[end + unit.len()..];
+    }
+    Some(all)
+}
+
+/// Puts a rule into the words of the crate.
+fn reworded(mut rules: Value) -> Value {
+    for rule in rules.as_array_mut().into_iter().flatten() {
+        if let Some(Value::String(text)) = rule.get_mut("rule") {
+            *text = text.replace(IS_INT.0, IS_INT.1);
+        }
+    }
+    rules
+}
+
+fn collect_messages(schema: &Value, messages: &mut BTreeMap<String, String>) {
+    match schema {
+        Value::Object(map) => {
+            if let (Some(Value::String(rule)), Some(Value::String(message))) =
+                (map.get("rule"), map.get("message"))
+            {
+                messages.insert(rule.replace(IS_INT.0, IS_INT.1), message.clone());
+            }
+            map.values().for_each(|inner| collect_messages(inner, messages));
+        }
+        Value::Array(all) => all.iter().for_each(|inner| collect_messages(inner, messages)),
+        _ => {}
     }
 }
 
@@ -95,7 +159,7 @@ fn only_rules(schema: &Value) -> Option<Value> {
     for (keyword, value) in map {
         match keyword.as_str() {
             RULES => {
-                kept.insert(keyword.clone(), value.clone());
+                kept.insert(keyword.clone(), reworded(value.clone()));
             }
             "properties" => {
                 let inner = value.as_object().into_iter().flatten();
@@ -129,7 +193,7 @@ fn collect_pointing(schema: &Value, rules: &mut BTreeSet<String>) {
     match schema {
         Value::Object(map) => {
             if let (Some(_), Some(Value::String(rule))) = (map.get("fieldPath"), map.get("rule")) {
-                rules.insert(rule.clone());
+                rules.insert(rule.replace(IS_INT.0, IS_INT.1));
             }
             map.values().for_each(|inner| collect_pointing(inner, rules));
         }

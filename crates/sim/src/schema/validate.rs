@@ -55,15 +55,14 @@ impl Node {
     }
 
     fn validate_text(&self, text: &str, value: &Value, path: &str, problems: &mut Vec<FieldError>) {
+        // Of length and letters only the first is said.
         let length = text.chars().count() as u64;
         if let Some(most) = self.max_length.filter(|most| length > *most) {
             problems.push(FieldError::too_long(path, most));
-        }
-        if let Some(least) = self.min_length.filter(|least| length < *least) {
+        } else if let Some(least) = self.min_length.filter(|least| length < *least) {
             let detail = format!("{path} in body should be at least {least} chars long");
             problems.push(FieldError::invalid(path, value, &detail));
-        }
-        if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
+        } else if let Some(pattern) = self.pattern.as_ref().filter(|found| !found.is_match(text)) {
             let detail = format!("{path} in body should match '{pattern}'");
             problems.push(FieldError::invalid(path, value, &detail));
         }

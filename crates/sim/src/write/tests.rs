@@ -292,7 +292,10 @@ fn events_have_two_forms() {
     assert_eq!(world.get(&format!("{core}/e")).1["message"], "n");
     let (_, list) = world.get(&format!("{core}?fieldSelector=involvedObject.name%3Dn1"));
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    let (_, after) = world.merge(&format!("{events}/e"), json!({ "note": "again" }));
-    assert_eq!(after["note"], "again");
-    assert_eq!(world.get(&format!("{core}/e")).1["message"], "again");
+    let (code, answer) = world.merge(&format!("{events}/e"), json!({ "note": "again" }));
+    assert_eq!((code, &answer["details"]["causes"][0]["field"]), (422, &json!("message")));
+    let series = json!({ "count": 2, "lastObservedTime": "2026-01-01T00:01:00.000000Z" });
+    let (_, after) = world.merge(&format!("{events}/e"), json!({ "series": series }));
+    assert_eq!(after["series"], series);
+    assert_eq!(world.get(&format!("{core}/e")).1["series"], series);
 }
