@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::{budget::CountOrPercent, policy::Policy};
+use crate::{budget::CountOrPercent, mutant, policy::Policy};
 
 pub use storm::{Assessment, Members, storms};
 
@@ -75,7 +75,8 @@ pub struct Stop {
 /// Why nothing may start in the whole cluster: more than half of all nodes, and more than three, are not
 /// Ready. `down` = how many are, those with a slot not counted: they are down by our own doing.
 pub fn meltdown(total: usize, down: usize) -> Option<String> {
-    (down > FEW && down.saturating_mul(2) > total).then(|| {
+    let off = mutant!("meltdown-ignored");
+    (down > FEW && down.saturating_mul(2) > total && !off).then(|| {
         format!(
             "{down} of all {total} nodes are not Ready and not under remediation, more than half: nothing starts before that is over"
         )
@@ -92,7 +93,7 @@ pub fn unhealthy(policy: &Policy, total: usize, down: usize) -> Option<String> {
             down.saturating_mul(100) > total.saturating_mul(percent as usize)
         }
     };
-    (too_many && down > FEW).then(|| {
+    (too_many && down > FEW && !mutant!("unhealthy-ignored")).then(|| {
         format!(
             "{down} of the {total} nodes of policy {} are not Ready and not under remediation, more than {limit} (breaker.unhealthy): more is wrong than single nodes",
             policy.name

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::mutant;
+
 /// A limit as people write it: `5` or `"10%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountOrPercent {
@@ -19,7 +21,9 @@ impl CountOrPercent {
             CountOrPercent::Count(count) => count as usize,
             CountOrPercent::Percent(0) => 0,
             CountOrPercent::Percent(percent) => {
-                (total.saturating_mul(percent as usize) / 100).max(min_floor as usize)
+                let up = if mutant!("percent-rounded-up") { 99 } else { 0 };
+                let floor = if mutant!("min-floor-ignored") { 0 } else { min_floor as usize };
+                (total.saturating_mul(percent as usize).saturating_add(up) / 100).max(floor)
             }
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     facts::{Cordon, NodeFacts},
+    mutant,
     plan::World,
     remediation::Effect,
     run::{IntentEffect, Run},
@@ -59,6 +60,9 @@ pub fn check(world: &World) -> Vec<Violation> {
 
 /// What must hold of a run by itself.
 pub fn of_run(run: &Run) -> Option<Violation> {
+    if mutant!() {
+        return None;
+    }
     if run.step == Step::Pending || run.step.is_terminal() || run.frozen.is_some() {
         return None;
     }
@@ -144,6 +148,9 @@ fn of_attempts(
 
 /// What must hold between two states of a run, whoever wrote the second.
 pub fn of_change(before: &Run, after: &Run) -> Option<Violation> {
+    if mutant!() {
+        return None;
+    }
     let same = (&before.uid, &before.node_name, &before.node_uid, &before.policy)
         == (&after.uid, &after.node_name, &after.node_uid, &after.policy);
     if !same {
@@ -169,6 +176,9 @@ pub fn of_change(before: &Run, after: &Run) -> Option<Violation> {
 
 /// What must hold immediately before an effect is sent, on the node as it was just read.
 pub fn of_effect(run: &Run, node: &NodeFacts, effect: &Effect) -> Option<Violation> {
+    if mutant!() {
+        return None;
+    }
     if node.uid != run.node_uid || run.frozen.is_some() {
         let message = format!("an effect on node UID {}, of a run of {}", node.uid, run.node_uid);
         return Some(violation(run, Invariant::Effect, message));

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::mutant;
+
 /// The three times of the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
@@ -159,7 +161,9 @@ pub fn stand_by(
         Some(seen) => {
             let sane = |given: &Duration| *given <= Duration::from_secs(3600);
             let its = seen.duration.filter(sane).unwrap_or_default();
-            observed.since.saturating_add(its.max(times.lease))
+            let wait =
+                if mutant!("lease-not-waited-out") { times.retry } else { its.max(times.lease) };
+            observed.since.saturating_add(wait)
         }
     }
     .max(not_before);
@@ -201,7 +205,7 @@ pub enum Whose {
 pub fn whose(seen: &Seen, mine: &Mine) -> Whose {
     if seen.holder != mine.identity {
         Whose::Foreign(Lost::Holder(seen.holder.clone()))
-    } else if seen.nonce == mine.acknowledged {
+    } else if seen.nonce == mine.acknowledged || mutant!("nonce-ignored") {
         Whose::Acknowledged
     } else if mine.attempted.contains(&seen.nonce) {
         Whose::Attempted

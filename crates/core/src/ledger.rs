@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{facts::NodeFacts, reason::Reason, run::Run, step::Step, sweep::Stray};
+use crate::{facts::NodeFacts, mutant, reason::Reason, run::Run, step::Step, sweep::Stray};
 
 pub use meltdown::Meltdown;
 
@@ -225,7 +225,10 @@ impl<'a> Index<'a> {
             return true;
         }
         if let Some(run) = self.runs.get(uid) {
-            return self.acts(run);
+            let ends = matches!(run.step, Step::Uncordoning | Step::RollingBack);
+            let old = self.known.now.duration_since(run.since) > SignedDuration::from_secs(30);
+            let early = mutant!("slot-released-early") && ends;
+            return self.acts(run) && !early && !(mutant!("k3-slot-expires") && old);
         }
         // Gone: by itself no reason to release it.
         match self.strays.get(uid) {
@@ -251,6 +254,7 @@ pub fn recovered(ledger: &Ledger, known: &Known<'_>, not_adopted: &BTreeSet<Stri
     let index = Index::of(known);
     let active = known.runs.iter().filter(|run| not_adopted.contains(&run.uid) || index.acts(run));
     let kept = ledger.slots.iter().filter(|slot| index.keeps(slot)).cloned();
+    let kept = kept.filter(|_| !mutant!("recovery-drops-entries"));
     let mut slots: Vec<Slot> = kept.chain(active.map(Slot::of)).collect();
     slots.sort();
     slots.dedup_by(|a, b| a.run_uid == b.run_uid);
@@ -267,7 +271,7 @@ pub fn epoch_above<'a>(
 ) -> Option<i64> {
     let foreign = marks.filter(|(_, leader)| *leader != identity);
     let highest = foreign.map(|(epoch, _)| epoch).max()?;
-    (highest >= epoch).then(|| highest.saturating_add(1))
+    (highest >= epoch && !mutant!("epoch-not-raised")).then(|| highest.saturating_add(1))
 }
 
 /// What is known of a run that is gone and of which only its slot is left: it may have been rebooting

@@ -20,6 +20,7 @@
 //! | [`clock`] | can the operator's clock be trusted |
 //! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
+//! | [`mutants`] | which bugs the tests must find |
 
 pub mod breaker;
 pub mod budget;
@@ -31,6 +32,7 @@ pub mod facts;
 pub mod invariants;
 pub mod lease;
 pub mod ledger;
+pub mod mutants;
 pub mod plan;
 pub mod policy;
 pub mod priority;

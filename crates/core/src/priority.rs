@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::mutant;
+
 /// A parsed priority: smaller is more urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u16);
@@ -57,6 +59,7 @@ pub fn priority(message: &str, range: PriorityRange) -> Priority {
     let number = match prefix(message) {
         Prefix::Priority(number) => number,
         Prefix::Absent => range.default,
+        Prefix::Malformed if mutant!("malformed-is-urgent") => range.min,
         Prefix::Malformed => range.max,
     };
     Priority(number.max(range.min).min(range.max))

@@ -28,6 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     drain::progress::{DrainPlan, PodRef},
     facts::{ATTEMPTS_KEPT, Cordon, NodeFacts, OUT_OF_SERVICE_TAINT},
+    mutant,
     policy::Contract,
     reason::Reason,
     reboot_check::Report,
@@ -334,11 +335,13 @@ impl Look<'_> {
             return Err((Reason::AttemptsExhausted, message));
         }
         let used = attempts_used(run, node, contract, seen.now);
+        let used = if mutant!("attempts-not-counted") { 0 } else { used };
         if used >= contract.attempts.max as usize {
             let message = format!("{used} attempts within the policy's window; none is left");
             return Err((Reason::AttemptsExhausted, message));
         }
-        let attempt = run.attempt + 1;
+        let reused = mutant!("attempt-reused") && run.attempt > 0;
+        let attempt = if reused { run.attempt } else { run.attempt + 1 };
         let mut next = self.enter(
             Step::Rebooting,
             Reason::RebootPodPending,
@@ -350,6 +353,9 @@ impl Look<'_> {
         next.boot_id_before = Some(node.boot_id.clone());
         next.report_before = node.heartbeat();
         next.intent = Some(self.intent(IntentEffect::Reboot, attempt));
+        if mutant!("reboot-without-intent") {
+            next.intent = None;
+        }
         Ok(next)
     }
 
@@ -454,7 +460,8 @@ fn without_node(run: &Run, seen: &Observation<'_>, message: &str) -> Decision {
 /// Before the point of no return a pause stops every effect and every deadline; after it the run
 /// finishes (planner.md, Gates).
 fn pausing(run: &Run, seen: &Observation<'_>) -> Option<Decision> {
-    let stoppable = run.may_turn_back() && run.step != Step::Held;
+    let off = mutant!("pause-ignored-by-run");
+    let stoppable = run.may_turn_back() && run.step != Step::Held && !off;
     match (&seen.paused, run.paused_at) {
         (Some(why), None) if stoppable => {
             let next = Run { paused_at: Some(seen.now), ..run.clone() };
@@ -481,7 +488,7 @@ fn pausing(run: &Run, seen: &Observation<'_>) -> Option<Decision> {
 /// What makes a run turn back before the point of no return, first found first.
 fn turn_back(look: &Look<'_>) -> Option<(Reason, String)> {
     let Look { run, seen, node, .. } = look;
-    if run.cancel {
+    if run.cancel && !mutant!("cancel-ignored") {
         return Some((Reason::CancelRequested, "the run was cancelled".into()));
     }
     let policy = &run.policy;

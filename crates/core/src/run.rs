@@ -6,6 +6,7 @@ use crate::{
     domain::Domain,
     facts::{Evidence, NodeFacts, Ready},
     ledger::Slot,
+    mutant,
     policy::Contract,
     reason::{Invariant, Reason},
     reboot_check,
@@ -145,7 +146,8 @@ impl Run {
     /// The node reports another boot ID than before the latest attempt. An empty one is no report.
     pub fn booted(&self, node: &NodeFacts) -> bool {
         let before = self.boot_id_before.as_deref().filter(|before| !before.is_empty());
-        !node.boot_id.is_empty() && before.is_some_and(|before| before != node.boot_id)
+        let early = mutant!("boot-not-awaited");
+        !node.boot_id.is_empty() && before.is_some_and(|before| early || before != node.boot_id)
     }
 
     /// The remedy that the next attempt tries, counted from 0.

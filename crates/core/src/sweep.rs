@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     facts::{Cordon, NodeFacts},
+    mutant,
     reboot_check::pods_harmless_at,
     run::Run,
 };
@@ -106,7 +107,10 @@ impl Stray {
 /// What is to be done. `node` is the Node of that name, if there is one; `pods` says whether a Pod that
 /// bears the run's UID is there that the kubelet has not seen end.
 pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp) -> Sweep {
-    if pods {
+    if mutant!("sweep-off") {
+        return Sweep::Wait { message: String::new(), recheck_at: None };
+    }
+    if pods && !mutant!("sweep-at-once") {
         return Sweep::DeletePods;
     }
     let harmless_at = pods_harmless_at(stray.since);
@@ -119,7 +123,7 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
         };
     };
     let booted = stray.run.as_ref().is_some_and(|run| run.booted(node));
-    if stray.may_reboot() && !booted {
+    if stray.may_reboot() && !booted && !mutant!("sweep-at-once") {
         if now < harmless_at {
             let message = "its reboot Pod's process may live a little longer";
             return wait(message, Some(harmless_at));

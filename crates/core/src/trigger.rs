@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     facts::{ConditionFact, EVIDENCE_KEPT, Evidence, NodeFacts},
+    mutant,
     policy::Trigger,
 };
 
@@ -61,7 +62,8 @@ pub(crate) fn asks_for_remedy(trigger: &Trigger, condition: &ConditionFact) -> b
 /// When the report becomes stale. A condition without a heartbeat never does, nor does any where
 /// `staleAfter` is zero.
 fn fresh_until(trigger: &Trigger, condition: &ConditionFact) -> Timestamp {
-    if trigger.stale_after.is_zero() || condition.evidence.last_heartbeat_time.is_none() {
+    let never = trigger.stale_after.is_zero() || mutant!("stale-is-true");
+    if never || condition.evidence.last_heartbeat_time.is_none() {
         return Timestamp::MAX;
     }
     add(condition.changed_at, trigger.stale_after)

@@ -18,7 +18,7 @@ use rerail_api::{
     names,
     remediation::NodeRemediationStatus,
 };
-use rerail_core::{facts::Pauses, invariants::Violation, run::Run};
+use rerail_core::{facts::Pauses, invariants::Violation, mutant, run::Run};
 
 use crate::{
     check::InCommon,
@@ -154,7 +154,12 @@ impl Context {
     ) -> NodeRemediationStatus {
         let before = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
-        status::status(&before, run, generation, self.term(), note, self.now())
+        let term = self.term();
+        let mut status = status::status(&before, run, generation, term, note, self.now());
+        if mutant!("adoption-without-term") && !before.leader.is_empty() {
+            status.leader = before.leader;
+        }
+        status
     }
 
     /// True when this term has adopted the run.

@@ -20,7 +20,7 @@ use rerail_api::{
 };
 use rerail_core::{
     drain::progress::{DrainPlan, DrainProgress},
-    invariants,
+    invariants, mutant,
     remediation::{Action, Decision, Effect, Memory, step},
     run::Run,
     step::Step,
@@ -260,11 +260,14 @@ impl Driver {
     /// Another term has written this run; it has to be adopted first. One that nobody has written is
     /// nobody's.
     fn is_foreign(&self, object: &NodeRemediation) -> bool {
-        object.status.is_some() && !self.context.is_adopted(object)
+        let adopted = self.context.is_adopted(object) || mutant!("adoption-skipped");
+        object.status.is_some() && !adopted
     }
 
     fn looked_lately(&self) -> bool {
-        self.looked_at.is_some_and(|at| self.context.now().duration_since(at) < LOOK_LASTS)
+        let lasts = mutant!("look-lasts");
+        let recent = |at| lasts || self.context.now().duration_since(at) < LOOK_LASTS;
+        self.looked_at.is_some_and(recent)
     }
 
     /// Decides again on fresh reads, and does what comes out now. What is read depends on the kind of

@@ -8,6 +8,8 @@ use rerail_core::facts::{
     cut_message,
 };
 
+use rerail_core::mutant;
+
 use super::last_remediation;
 use crate::{Node, names, node::Condition};
 
@@ -72,7 +74,7 @@ pub fn facts(node: &Node, look: Look<'_>, texts: &mut dyn FnMut(&str) -> Arc<str
         deleting: metadata.deletion_timestamp.is_some(),
         unschedulable: node.unschedulable,
         cordoned_by: annotation(names::CORDONED_BY).cloned(),
-        cordon_field_ours: node.cordon_field_ours,
+        cordon_field_ours: node.cordon_field_ours || mutant!("person-cordon-lifted"),
         ready: ready(&conditions),
         boot_id: match node.boot_id.len() <= BOOT_ID_LIMIT {
             true => node.boot_id.clone(),
@@ -82,9 +84,9 @@ pub fn facts(node: &Node, look: Look<'_>, texts: &mut dyn FnMut(&str) -> Arc<str
         last_remediation: annotation(names::LAST_REMEDIATION)
             .and_then(|text| last_remediation::parse(text).ok())
             .unwrap_or_default(),
-        hold: labels.contains_key(names::HOLD),
+        hold: labels.contains_key(names::HOLD) && !mutant!("hold-ignored"),
         ignore: labels.contains_key(names::IGNORE),
-        claim: claim(node),
+        claim: claim(node).filter(|_| !mutant!("claim-ignored")),
         out_of_service: is_tainted(node, OUT_OF_SERVICE_TAINT),
         labels,
     }

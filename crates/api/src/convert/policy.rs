@@ -68,6 +68,7 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
         name: object.name_any(),
         generation: object.metadata.generation.unwrap_or_default(),
         mode: match spec.mode {
+            Mode::DryRun if rerail_core::mutant!("dry-run-acts") => core::Mode::Enforce,
             Mode::DryRun => core::Mode::DryRun,
             Mode::Enforce => core::Mode::Enforce,
         },

@@ -12,6 +12,7 @@ use super::{Stop, Storm, Storms, correlated};
 use crate::{
     domain::Domain,
     facts::NodeFacts,
+    mutant,
     plan::World,
     policy::{Breaker, Class, Policy},
     run::Run,
@@ -288,6 +289,7 @@ impl Look<'_> {
     fn is_storm(&self) -> bool {
         let newly = &self.shown.newly;
         newly.len() >= self.threshold
+            && !mutant!("storm-ignored")
             && (self.in_two_domains(newly.iter().map(|(_, node)| *node))
                 || !self.members.in_several_domains)
     }

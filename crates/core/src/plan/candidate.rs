@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Wait, WaitReason, World, gate, order, slots::Slots};
 use crate::{
     facts::{ATTEMPTS_KEPT, ConditionFact, Cordon, NodeFacts},
+    mutant,
     policy::{Class, Mode, Policy, Trigger},
     priority::{self, Priority},
     run::Run,
@@ -251,11 +252,14 @@ fn standing_against(
         return wait(WaitReason::NodeDeleting, "the node is being deleted");
     }
     let begun = known.begun.get(node.uid.as_str()).into_iter().flatten();
-    if let Some(run) = begun.copied().find(|run| own != Some(*run)) {
+    let begun = begun.copied().filter(|_| !mutant!("two-runs-on-a-node"));
+    if let Some(run) = begun.into_iter().find(|run| own != Some(*run)) {
         let message = format!("run {} of this node is in step {}", run.name, run.step);
         return Some(Wait::new(WaitReason::ActiveRun, message));
     }
-    if let Some(wait) = place_kept(known, node) {
+    if let Some(wait) = place_kept(known, node)
+        && !mutant!("two-runs-on-a-node")
+    {
         return Some(wait);
     }
     // Before the cordon: who takes a node down often cordons it, too, and the mark says more.
@@ -265,7 +269,8 @@ fn standing_against(
     }
     // The empty UID is no run's: whatever mark or cordon is there is not a future run's own.
     let cordon = node.cordon(held.map_or("", |run| &run.uid));
-    if cordon != Cordon::None && cordon != Cordon::Ours {
+    let foreign = cordon != Cordon::None && cordon != Cordon::Ours;
+    if foreign && !mutant!("foreign-cordon-ignored") {
         return wait(
             WaitReason::CordonedByOther,
             "the node is cordoned, and not by a run of its own",

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     breaker::Stop,
     clock::ALLOWED_SKEW,
+    mutant,
     policy::{Trigger, TypePattern},
     run::Run,
     step::Step,
@@ -79,7 +80,7 @@ fn paused(question: &Question<'_, '_>) -> Verdict {
         let wait = Wait::new(WaitReason::Paused, pause.text.clone());
         Wait { recheck_at: pause.until, ..wait }
     };
-    pause.map(wait).into()
+    pause.filter(|_| !mutant!("pause-ignored-at-start")).map(wait).into()
 }
 
 /// Backoff, attempts and `for` are judged by times that outlive a process: by a wrong clock a node would
@@ -194,7 +195,10 @@ fn attempts(question: &Question<'_, '_>) -> Verdict {
     let own = own.iter().filter(|time| !known(time));
     let mut recent: Vec<_> = closed.iter().chain(own).filter(|time| **time > window).collect();
     recent.sort();
-    let Some(over) = recent.len().checked_sub(allowed.max as usize) else { return Verdict::Pass };
+    let over = recent.len().checked_sub(allowed.max as usize);
+    let Some(over) = over.filter(|_| !mutant!("attempts-not-counted")) else {
+        return Verdict::Pass;
+    };
     let message = format!("{} attempts within the policy's window; none is left", recent.len());
     let wait = Wait::new(WaitReason::AttemptsExhausted, message);
     // The window frees an attempt when its `max`-th youngest leaves it.

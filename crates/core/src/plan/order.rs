@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{World, candidate::True, look::Entry};
 use crate::{
+    mutant,
     policy::{Ageing, Class},
     priority::Priority,
     trigger::add,
@@ -21,7 +22,11 @@ pub(super) fn effective(
     match class {
         Class::Maintenance => priority,
         Class::Fault => {
-            let aged = u64::from(priority.0).saturating_sub(steps(ageing.every, since, now));
+            let waited = steps(ageing.every, since, now);
+            let aged = match mutant!("ageing-inverted") {
+                true => u64::from(priority.0).saturating_add(waited),
+                false => u64::from(priority.0).saturating_sub(waited),
+            };
             let reached = u16::try_from(aged).unwrap_or(u16::MAX);
             Priority(reached.max(ageing.floor.min(priority.0)))
         }

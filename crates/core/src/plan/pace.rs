@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Verdict, Wait, WaitReason, World, gate::Question};
-use crate::trigger::add;
+use crate::{mutant, trigger::add};
 
 /// The recent starts by policy, oldest first.
 pub(super) fn starts(world: &World) -> BTreeMap<&str, Vec<Timestamp>> {
@@ -25,7 +25,8 @@ pub(super) fn gate(question: &Question<'_, '_>) -> Verdict {
     let times = look.starts.get(policy.name.as_str()).map(Vec::as_slice).unwrap_or_default();
     let recent = &times[times.partition_point(|time| *time <= opened)..];
     let started = recent.len() + turn.started(entry.policy);
-    let Some(over) = started.checked_sub(count) else { return Verdict::Pass };
+    let over = started.checked_sub(count).filter(|_| !mutant!("max-starts-ignored"));
+    let Some(over) = over else { return Verdict::Pass };
     let seconds = per.as_secs();
     let message = format!(
         "policy {} has started {started} runs within {seconds} s; {count} are allowed (maxStarts)",

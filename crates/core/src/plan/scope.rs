@@ -13,7 +13,7 @@ use super::{
     look::{Entry, Look},
     slots::Slot,
 };
-use crate::{budget::CountOrPercent, facts::NodeFacts};
+use crate::{budget::CountOrPercent, facts::NodeFacts, mutant};
 
 /// How many users of a budget a reason names.
 const NAMED: usize = 3;
@@ -96,6 +96,9 @@ impl<'a> Budgets<'a> {
     }
 
     fn in_domain(&mut self, look: &Look<'a>, policy: usize, domain: usize) -> usize {
+        if mutant!("per-domain-ignored") {
+            return CLUSTER;
+        }
         let new = self.all.len();
         let id = *self.of_domain.entry((policy, domain)).or_insert(new);
         if id == new {
@@ -206,7 +209,8 @@ impl<'a> Budgets<'a> {
         let out = is_out(entry.node);
         let scopes = entry.scopes.iter().map(|id| (*id, used(*id)));
         scopes.into_iter().find(|(id, used)| {
-            let taken = if out { used.slots } else { used.out };
+            let alone = mutant!("budget-ignores-out");
+            let taken = if out || alone { used.slots } else { used.out };
             taken >= self.all[*id].limit()
         })
     }

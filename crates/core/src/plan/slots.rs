@@ -10,6 +10,7 @@ use super::{World, glance::Rules};
 use crate::{
     domain::Domain,
     facts::{Labels, NodeFacts},
+    ledger, mutant,
     reboot_check::pods_harmless_at,
     run::Run,
 };
@@ -54,7 +55,11 @@ impl<'a> Slots<'a> {
             true => BTreeMap::new(),
             false => world.open_runs.iter().map(|run| (run.uid.as_str(), run)).collect(),
         };
-        for slot in world.ledger.slots.iter().filter(|s| !counted.contains(s.run_uid.as_str())) {
+        let uncounted = |s: &&ledger::Slot| !counted.contains(s.run_uid.as_str());
+        for slot in world.ledger.slots.iter().filter(uncounted) {
+            if mutant!("budget-ignores-slots") {
+                continue;
+            }
             let run = open.get(slot.run_uid.as_str()).copied();
             let name = run.map_or(&slot.run_uid, |run| &run.name);
             slots.add(world, &slot.node_name, name, run, None, false);
@@ -102,7 +107,8 @@ pub(super) fn domain(
     node: Option<&NodeFacts>,
 ) -> Domain {
     let keys = Rules::of(world).topology_keys;
-    match frozen.filter(|frozen| !keys.is_empty() && !frozen.is_none()) {
+    let forgets = mutant!("domain-from-labels-now");
+    match frozen.filter(|frozen| !keys.is_empty() && !frozen.is_none() && !forgets) {
         Some(frozen) => frozen.clone(),
         None => match node {
             Some(node) => Domain::of(name, &node.labels, keys),

@@ -3,11 +3,12 @@
 //! node's resourceVersion, so that no late patch of ours can land afterwards (protocol R4).
 
 use super::{Decision, Effect, Look, why_not_in_service};
-use crate::{facts::Cordon, reason::Reason, step::Step, trigger::add};
+use crate::{facts::Cordon, mutant, reason::Reason, step::Step, trigger::add};
 
 /// The node's own annotation says that the closing write of this run was committed.
 fn closed(look: &Look<'_>) -> bool {
-    look.node.last_remediation.last.as_ref().is_some_and(|last| last.uid == look.run.uid)
+    let last = look.node.last_remediation.last.as_ref();
+    last.is_some_and(|last| last.uid == look.run.uid) || mutant!("closing-skipped")
 }
 
 pub(super) fn uncordoning(look: &Look<'_>) -> Decision {
@@ -29,7 +30,7 @@ pub(super) fn uncordoning(look: &Look<'_>) -> Decision {
         return look.hold(Reason::Unreachable, message);
     }
     let close = Effect::Close {
-        uncordon: look.cordon() == Cordon::Ours,
+        uncordon: look.cordon() == Cordon::Ours && !mutant!("k4-cordon-forgotten"),
         result: Step::Succeeded,
         reason: Reason::Healed,
     };
@@ -79,7 +80,7 @@ pub(super) fn rolling_back(look: &Look<'_>) -> Decision {
     if ours && look.node.hold {
         return look.hold(Reason::HoldLabel, "the node bears the label rerail.dev/hold");
     }
-    if ours && !look.node.in_service() {
+    if ours && !look.node.in_service() && !mutant!("uncordon-not-ready") {
         let message =
             format!("{}; it stays cordoned until it is back", why_not_in_service(look.node));
         return look.hold(Reason::Unreachable, message);
@@ -87,6 +88,7 @@ pub(super) fn rolling_back(look: &Look<'_>) -> Decision {
     if look.deadline_passed() {
         return look.hold(Reason::Unreachable, "the node could not be written");
     }
-    let close = Effect::Close { uncordon: ours, result: result(reason), reason };
+    let uncordon = ours || mutant!("k2-uncordon-always");
+    let close = Effect::Close { uncordon, result: result(reason), reason };
     Decision::act(close, reason, look.run.message.clone())
 }

@@ -3,6 +3,7 @@
 use super::{Decision, Effect, Look, PodSeen};
 use crate::{
     facts::Cordon,
+    mutant,
     reason::Reason,
     reboot_check::{EXIT_COMMAND_FAILED, Refusal, Report},
     run::IntentEffect,
@@ -12,7 +13,7 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
     if look.booted() {
         return look.verify();
     }
-    if look.run.cancel {
+    if look.run.cancel && !mutant!("cancel-ignored") {
         return look.withdraw(Reason::CancelRequested, "the run was cancelled");
     }
     if look.node.hold {
@@ -22,7 +23,7 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         let message = "the machine reported no new boot ID within the remedy's timeout";
         return look.withdraw(Reason::RebootTimeout, message);
     }
-    if !intended(look) {
+    if !intended(look) && !mutant!("reboot-without-intent") {
         return look.withdraw(Reason::RebootFailed, "the status names no intent for this attempt");
     }
     let wait = |reason, message: &str| Decision::wait(reason, message, look.run.deadline);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Decision, Effect, Look, NODE_WRITE_TIMEOUT, PodSeen, why_not_in_service};
 use crate::{
+    mutant,
     policy::OnNotCured,
     reason::Reason,
     run::IntentEffect,
@@ -81,7 +82,8 @@ fn ready(look: &Look<'_>) -> Option<Missing> {
         return Some(Missing::new(Reason::WaitingForReady, why_not_in_service(look.node)));
     };
     let until = add(since, look.contract.verify.ready);
-    (until > look.seen.now).then(|| Missing {
+    let early = mutant!("verify-without-ready");
+    (until > look.seen.now && !early).then(|| Missing {
         recheck_at: Some(until),
         ..Missing::new(Reason::WaitingForReady, "the node is Ready, and not yet for verify.ready")
     })
@@ -99,7 +101,8 @@ fn report(look: &Look<'_>) -> Option<Missing> {
 }
 
 fn daemon_sets(look: &Look<'_>) -> Option<Missing> {
-    if !look.contract.verify.daemon_sets || look.run.daemon_sets.is_empty() {
+    let ignored = !look.contract.verify.daemon_sets || mutant!("verify-without-daemon-sets");
+    if ignored || look.run.daemon_sets.is_empty() {
         return None;
     }
     let Some(ready) = &look.seen.daemon_sets_ready else {
@@ -119,7 +122,7 @@ fn daemon_sets(look: &Look<'_>) -> Option<Missing> {
 }
 
 fn probe_pod(look: &Look<'_>) -> Option<Missing> {
-    if !look.contract.verify.probe_pod {
+    if !look.contract.verify.probe_pod || mutant!("verify-without-probe") {
         return None;
     }
     let missing = |message: String| Missing::new(Reason::WaitingForProbePod, message);
@@ -143,7 +146,7 @@ fn probe_pod(look: &Look<'_>) -> Option<Missing> {
 
 /// Triggers that must clear are clear on new evidence, for `clearFor` from post-boot Ready on.
 fn clear(look: &Look<'_>) -> Option<Missing> {
-    if look.run.causes.is_empty() {
+    if look.run.causes.is_empty() || mutant!("verify-without-clear") {
         return None;
     }
     let needed = look.contract.triggers.iter().filter(|trigger| trigger.must_clear);

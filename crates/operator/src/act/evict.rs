@@ -10,9 +10,12 @@ use kube::{
     api::PostParams,
     core::{Status, response::StatusSummary},
 };
-use rerail_core::drain::{
-    eviction::{EvictionOutcome, EvictionReply, StatusBody, StatusCause},
-    progress::PodRef,
+use rerail_core::{
+    drain::{
+        eviction::{EvictionOutcome, EvictionReply, StatusBody, StatusCause},
+        progress::PodRef,
+    },
+    mutant,
 };
 
 use crate::client::{CallError, call};
@@ -41,6 +44,10 @@ pub async fn evict(
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let params = PostParams::default();
+    if mutant!("drain-deletes") {
+        let params = kube::api::DeleteParams::default();
+        let _ = call(|| "delete".into(), pods.delete(&pod.name, &params)).await;
+    }
     let request =
         pods.create_subresource::<Eviction, Status>("eviction", &pod.name, &params, &eviction);
     let what = || format!("evict pod {}/{}", pod.namespace, pod.name);

@@ -12,6 +12,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use rerail_api::{Node, names};
+use rerail_core::mutant;
 use serde_json::{Value, json};
 
 use crate::client::{CallError, call};
@@ -91,6 +92,9 @@ pub async fn close(
     annotations_exist(node, &mut operations);
     let annotation = |key: &str| node.annotations().get(key);
     let marked = annotation(names::CORDONED_BY).is_some_and(|owner| owner == run_uid);
+    if mutant!("k2-uncordon-always") && uncordon && !marked {
+        operations.push(add(path(&["spec", "unschedulable"]), Value::Bool(false)));
+    }
     if marked {
         operations
             .push(PatchOperation::Remove(RemoveOperation { path: pointer(names::CORDONED_BY) }));

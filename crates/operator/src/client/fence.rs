@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use rerail_core::lease::Limits;
+use rerail_core::{lease::Limits, mutant};
 use tower::{BoxError, Layer, Service};
 
 use super::describe;
@@ -60,6 +60,8 @@ impl Fence {
             State::Armed { clock, limits } => {
                 let now = clock.since_boot();
                 match limits {
+                    _ if mutant!("fence-open") => Ok(None),
+                    Some(limits) if mutant!("fence-late") && now < limits.end => Ok(None),
                     Some(limits) if now < limits.begin => Ok(Some(limits.end.saturating_sub(now))),
                     Some(_) | None => Err(Fenced::NotLeading),
                 }

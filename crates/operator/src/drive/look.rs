@@ -8,6 +8,7 @@ use rerail_api::{Node, convert::pod, names};
 use rerail_core::{
     drain::progress::{DrainPlan, DrainProgress},
     facts::NodeFacts,
+    mutant,
     remediation::{Action, Decision, Memory, NodeSeen, Observation, PodSeen, PolicyStanding},
     run::Run,
     step::Step,
@@ -56,7 +57,9 @@ impl Look {
             now: self.now,
             node: match self.facts.as_deref() {
                 None => NodeSeen::Gone,
-                Some(facts) if facts.uid != self.run_node_uid => NodeSeen::Replaced,
+                Some(facts) if facts.uid != self.run_node_uid && !mutant!("node-uid-ignored") => {
+                    NodeSeen::Replaced
+                }
                 Some(facts) => NodeSeen::Present(facts),
             },
             policy: self.policy,
@@ -179,7 +182,7 @@ impl Driver {
     /// An answer to a call that was sent then is still as good as a fresh read.
     pub(super) fn is_recent(&self, asked: Timestamp) -> bool {
         let age = self.context.now().duration_since(asked);
-        !age.is_negative() && age <= ANSWER_LASTS
+        (!age.is_negative() && age <= ANSWER_LASTS) || mutant!("run-not-read-again")
     }
 
     fn remember(&mut self, run: &Run, look: &mut Look) {

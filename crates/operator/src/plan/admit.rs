@@ -24,6 +24,7 @@ use rerail_core::{
     domain::{Domain, DomainLabel},
     facts::{NodeFacts, cut_message},
     ledger::{Change, Slot, Start},
+    mutant,
     plan::{Candidate, Cause, Memo, World, plan_with},
     remediation,
     run::Run,
@@ -127,7 +128,10 @@ pub async fn admit(
 ) -> Result<Outcome, SetError> {
     let mut outcome = Outcome::default();
     let fresh = look(context, chosen, resting, &mut outcome).await?;
-    let again = plan_with(memo, &fresh.world);
+    let mut again = plan_with(memo, &fresh.world);
+    if mutant!("admission-without-look") {
+        again.admit = chosen.to_vec();
+    }
     context.meltdown.observe(again.meltdown.is_some(), fresh.world.now);
     let pair = |c: &Candidate| (c.node.clone(), c.policy.clone());
     let wanted: BTreeSet<_> = chosen.iter().map(pair).collect();
