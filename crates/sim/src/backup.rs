@@ -29,8 +29,8 @@ impl Store {
             let version = backup.version;
             let mut change = |before: Option<&Arc<Value>>, after: Option<&Arc<Value>>| {
                 let Some(object) = after.or(before) else { return };
-                let (before, gone) = (before.cloned(), after.is_none());
-                changes.push((at, Change { version, before, after: object.clone(), gone }));
+                let (before, gone, text) = (before.cloned(), after.is_none(), Arc::default());
+                changes.push((at, Change { version, before, after: object.clone(), gone, text }));
             };
             for (key, now) in table.objects() {
                 match objects.get(key) {

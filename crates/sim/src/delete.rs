@@ -122,10 +122,10 @@ impl Store {
         let body = match self.delete_object(call.at, &key, &options, call.now)? {
             Deleted::Going(object) => present(&resource, &object, call.form),
             Deleted::Gone(object) if resource.returns_deleted => {
-                present(&resource, &object, call.form)
+                present(&resource, &Arc::new(object), call.form)
             }
             Deleted::Gone(object) => {
-                status::deleted(&resource, call.name(), meta::of(&object, "uid"))
+                status::deleted(&resource, call.name(), meta::of(&object, "uid")).into()
             }
         };
         Ok(Answer::new(200, body))
@@ -147,10 +147,9 @@ impl Store {
         for (key, _) in &selected {
             self.delete_object(call.at, key, &options, call.now)?;
         }
-        let items =
-            selected.iter().map(|(_, object)| list::item(&resource, object, call.form)).collect();
+        let objects = selected.into_iter().map(|(_, object)| object).collect();
         let metadata = json!({ "resourceVersion": self.version().to_string() });
-        Ok(Answer::new(200, list::whole(&resource, metadata, items, call.form)))
+        Ok(Answer::new(200, list::whole(&resource, metadata, objects, call.form)))
     }
 
     /// Deletes a pod whose eviction is granted.

@@ -1,5 +1,7 @@
 //! What clients ask before they ask for anything: versions, groups, resources.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +12,7 @@ use crate::{accept, handle::Answer, openapi, path::Path, resource::Resource};
 pub const VERSION: &str = "v1.36.3";
 
 /// Answers a path that names no resource; `None` when there is nothing there.
-pub(crate) fn answer(resources: &[Resource], path: &Path, aggregated: bool) -> Option<Answer> {
+pub(crate) fn answer(resources: &[Arc<Resource>], path: &Path, aggregated: bool) -> Option<Answer> {
     let body = match path {
         Path::CoreVersions | Path::Groups if aggregated => {
             let body = aggregate(resources, *path == Path::CoreVersions);
@@ -59,13 +61,14 @@ pub(crate) fn hash(body: &Value) -> String {
 }
 
 /// All of the core group, or of the others, in one answer (`apidiscovery.k8s.io/v2`).
-fn aggregate(resources: &[Resource], core: bool) -> Value {
+fn aggregate(resources: &[Arc<Resource>], core: bool) -> Value {
     let groups =
         if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(resources) };
     let items = groups.into_iter().map(|(group, versions)| {
         let versions = versions.into_iter().map(|version| {
-            let of_version = |it: &&Resource| it.group == group && it.version == version;
-            let all: Vec<Value> = resources.iter().filter(of_version).map(aggregated).collect();
+            let of_version = |it: &&Arc<Resource>| it.group == group && it.version == version;
+            let all: Vec<Value> =
+                resources.iter().filter(of_version).map(|it| aggregated(it)).collect();
             json!({ "version": version, "freshness": "Current", "resources": all })
         });
         let metadata = if core { json!({}) } else { json!({ "name": group }) };
@@ -149,7 +152,7 @@ fn subresources(resource: &Resource) -> impl Iterator<Item = Subresource> {
 }
 
 /// Groups with their versions, the core group left out, in the order in which they are served.
-fn groups(resources: &[Resource]) -> Vec<(String, Vec<String>)> {
+fn groups(resources: &[Arc<Resource>]) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
     for resource in resources.iter().filter(|resource| !resource.group.is_empty()) {
         match all.iter_mut().find(|(group, _)| *group == resource.group) {
@@ -170,11 +173,12 @@ fn group(name: &str, versions: &[String]) -> Value {
     })
 }
 
-fn list(resources: &[Resource], group: &str, version: &str) -> Option<Value> {
-    let of_version = |resource: &&Resource| resource.group == group && resource.version == version;
-    let all: Vec<&Resource> = resources.iter().filter(of_version).collect();
+fn list(resources: &[Arc<Resource>], group: &str, version: &str) -> Option<Value> {
+    let of_version =
+        |resource: &&Arc<Resource>| resource.group == group && resource.version == version;
+    let all: Vec<&Arc<Resource>> = resources.iter().filter(of_version).collect();
     let group_version = all.first()?.api_version();
-    let rows: Vec<Value> = all.into_iter().flat_map(rows).collect();
+    let rows: Vec<Value> = all.into_iter().flat_map(|it| rows(it)).collect();
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows,
     }))
@@ -267,6 +271,25 @@ mod tests {
         assert_eq!(hash("/apis/events.k8s.io/v1", "events"), "r2yiGXH7wu8=");
         assert_eq!(hash("/apis/apps/v1", "deployments"), "8aSe+NMegvE=");
         assert_eq!(hash("/apis/rerail.dev/v1alpha1", "noderemediations"), "DFyehwqxFAU=");
+    }
+
+    /// kubectl keeps discovery, and asks whether it is still so.
+    #[test]
+    fn what_a_client_knows_is_not_sent_again() {
+        let mut world = World::new();
+        let mut ask = |known: &str| {
+            let headers = [("accept", crate::accept::AGGREGATED), ("if-none-match", known)];
+            match world.reply("GET", "/apis", &headers, serde_json::Value::Null) {
+                crate::handle::Reply::Answer(answer) => answer,
+                crate::handle::Reply::Watch(_) => panic!("a watch"),
+            }
+        };
+        let first = ask("\"other\"");
+        assert_eq!((first.code, first.media), (200, Some(crate::accept::AGGREGATED)));
+        let etag = first.etag.unwrap();
+        let second = ask(&format!("{etag:?}"));
+        assert_eq!((second.code, second.media, second.etag), (304, first.media, Some(etag)));
+        assert_eq!(second.body, crate::body::Body::Nothing);
     }
 
     /// kubectl drain evicts only if discovery has this.

@@ -11,7 +11,6 @@ use crate::{
     delete::{self, Options},
     handle::{Answer, Call},
     meta,
-    resource::Resource,
     selector::Labels,
     status::{self, Failure, Outcome},
     store::Store,
@@ -103,7 +102,7 @@ impl Store {
 
     /// Marks the pod as evicted, and deletes it.
     fn grant(&mut self, call: &Call<'_>, pod: &Value, options: &Options) -> Outcome<()> {
-        let resource: Resource = self.resource(call.at).clone();
+        let resource = self.resource(call.at).clone();
         delete::check(&resource, pod, &options.preconditions)?;
         let mut options = options.clone();
         if !options.is_dry_run() {

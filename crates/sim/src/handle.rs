@@ -1,13 +1,17 @@
 //! One request, answered at once: from method, URI and body to what is to be done. No clock is read
 //! here and nothing is waited for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    absent, accept, discovery, events, list,
+    absent, accept,
+    body::Body,
+    discovery, events, list,
     managed::{Fields, Writer},
     meta, options, patch,
     path::{self, Path, Query, Target},
@@ -32,8 +36,8 @@ pub enum Reply {
 pub struct Answer {
     /// The HTTP status.
     pub code: u16,
-    /// The body; a JSON text stands for plain text, null for none.
-    pub body: Value,
+    /// The body.
+    pub body: Body,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
     /// `Warning`s, each as its text.
@@ -45,7 +49,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(code: u16, body: Value) -> Self {
+    pub(crate) fn new(code: u16, body: impl Into<Body>) -> Self {
+        let body = body.into();
         Answer { code, body, retry_after: None, warnings: Vec::new(), media: None, etag: None }
     }
 }
@@ -159,7 +164,7 @@ impl Store {
     }
 
     fn find(&self, target: &Target) -> Option<usize> {
-        let wanted = |resource: &Resource| {
+        let wanted = |resource: &Arc<Resource>| {
             resource.group == target.group
                 && resource.version == target.version
                 && resource.plural == target.plural
@@ -221,7 +226,7 @@ impl Store {
     }
 
     /// The object that a path names.
-    pub(crate) fn existing(&self, call: &Call<'_>) -> Outcome<&std::sync::Arc<Value>> {
+    pub(crate) fn existing(&self, call: &Call<'_>) -> Outcome<&Arc<Value>> {
         let resource = self.resource(call.at);
         self.get(call.at, &call.key()).ok_or_else(|| Failure::not_found(resource, call.name()))
     }
@@ -231,26 +236,33 @@ impl Store {
 fn unless_known(answer: Answer, known: &str) -> Answer {
     match &answer.etag {
         Some(etag) if known.trim_matches('"') == etag => {
-            Answer { etag: answer.etag, ..Answer::new(304, Value::Null) }
+            // A client puts the headers of this over those of what it has, the type included.
+            Answer { etag: answer.etag, media: answer.media, ..Answer::new(304, Body::Nothing) }
         }
         _ => answer,
     }
 }
 
 /// An object as it is sent.
-pub(crate) fn present(resource: &Resource, object: &Value, form: Form) -> Value {
+pub(crate) fn present(resource: &Resource, object: &Arc<Value>, form: Form) -> Body {
     match form {
-        Form::Whole if resource.group == "events.k8s.io" => events::to_new(object),
-        Form::Whole => object.clone(),
+        Form::Whole if resource.group == "events.k8s.io" => Body::Made(events::to_new(object)),
+        Form::Whole => Body::Stored(object.clone()),
         Form::Table { now, include } => {
             let metadata = json!({ "resourceVersion": meta::of(object, "resourceVersion") });
-            table::table(resource, metadata, vec![table::row(resource, object, now, include)])
+            let row = table::row(resource, object, now, include);
+            Body::Made(table::table(resource, metadata, vec![row]))
         }
-        Form::Metadata => json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": object.get("metadata").cloned().unwrap_or_else(|| Value::Object(Map::new())),
-        }),
+        Form::Metadata => Body::Made(metadata_of(object)),
     }
+}
+
+/// The metadata alone.
+pub(crate) fn metadata_of(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.get("metadata").cloned().unwrap_or_else(|| Value::Object(Map::new())),
+    })
 }
 
 #[cfg(test)]

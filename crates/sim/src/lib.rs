@@ -18,16 +18,20 @@
 //! | [`patch`], [`schema`], [`selector`], [`meta`], [`managed`], [`events`], `builtin` | the rules of single things |
 //! | [`status`] | answers that are errors |
 //! | `discovery`, `openapi` | versions, groups, resources |
+//! | [`body`] | what is sent |
 //! | `accept` | the form in which a client wants its answer |
 //! | `absent`, `options` | what is not served, and what is refused at once |
 //! | `server` | the service |
 //! | [`backup`] | etcd restored from a backup |
 //! | [`observe`] | who sees everything |
+//! | [`property`] | the judge: the formal properties, watched over |
+//! | [`world`] | machines, kubelets, controllers, people |
 
 mod absent;
 mod accept;
 mod apply;
 pub mod backup;
+pub mod body;
 mod builtin;
 mod delete;
 mod discovery;
@@ -42,6 +46,7 @@ mod openapi;
 mod options;
 pub mod patch;
 pub mod path;
+pub mod property;
 pub mod resource;
 pub mod schema;
 pub mod selector;
@@ -51,6 +56,7 @@ pub mod store;
 mod subresource;
 mod table;
 pub mod watch;
+pub mod world;
 mod write;
 
 pub use server::{Answered, Server};

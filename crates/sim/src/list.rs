@@ -1,13 +1,15 @@
 //! Lists: selectors, pages, and the versions that they are of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    handle::{Answer, Call, Form, present},
+    body::{Body, List},
+    events,
+    handle::{Answer, Call, Form, metadata_of},
     meta, options,
     resource::Resource,
     selector::{Fields, Labels},
@@ -49,7 +51,7 @@ impl Filter {
             // Fields have the names of the form that is asked for.
             let new_form = resource.group == "events.k8s.io";
             if new_form {
-                self.fields.matches(&present(resource, object, Form::Whole))
+                self.fields.matches(&events::to_new(object))
             } else {
                 self.fields.matches(object)
             }
@@ -151,14 +153,21 @@ fn page(
     limit: Option<usize>,
     form: Form,
 ) -> Outcome<Answer> {
-    let rest = objects.iter().filter(|(key, object)| {
-        after.as_ref().is_none_or(|after| *key > after) && filter.matches(resource, object)
-    });
+    // Keys of one namespace lie together, and those before the last page need no look.
+    let prefix = filter.namespace.as_ref().map(|namespace| format!("{namespace}/"));
+    let start = match &after {
+        Some(after) => Bound::Excluded(after.clone()),
+        None => Bound::Included(prefix.clone().unwrap_or_default()),
+    };
+    let rest = objects
+        .range((start, Bound::Unbounded))
+        .take_while(|(key, _)| prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix)))
+        .filter(|(_, object)| filter.matches(resource, object));
     let mut rest = rest.peekable();
     let (mut items, mut last) = (Vec::new(), None);
     while limit.is_none_or(|limit| items.len() < limit) {
         let Some((key, object)) = rest.next() else { break };
-        items.push(item(resource, object, form));
+        items.push(object.clone());
         last = Some(key);
     }
     let mut metadata = json!({ "resourceVersion": version.to_string() });
@@ -176,35 +185,35 @@ fn page(
 pub(crate) fn whole(
     resource: &Resource,
     mut metadata: Value,
-    items: Vec<Value>,
+    objects: Vec<Arc<Value>>,
     form: Form,
-) -> Value {
-    let (kind, api_version) = match form {
-        Form::Whole => (format!("{}List", resource.kind), resource.api_version()),
-        Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-        Form::Table { .. } => return table::table(resource, metadata, items),
+) -> Body {
+    let (kind, api_version, items) = match form {
+        Form::Table { now, include } => {
+            let rows = objects.iter().map(|object| table::row(resource, object, now, include));
+            return Body::Made(table::table(resource, metadata, rows.collect()));
+        }
+        Form::Metadata => {
+            let items = objects.iter().map(|object| Arc::new(metadata_of(object))).collect();
+            ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned(), items)
+        }
+        Form::Whole => {
+            let items = match resource.group.as_str() {
+                "events.k8s.io" => {
+                    objects.iter().map(|event| Arc::new(events::to_new(event))).collect()
+                }
+                _ => objects,
+            };
+            (format!("{}List", resource.kind), resource.api_version(), items)
+        }
     };
     if resource.is_custom() && form == Form::Whole && metadata.get("continue").is_none() {
         // Lists of custom resources are not typed, and say that they do not go on.
         metadata["continue"] = json!("");
     }
-    json!({ "kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items })
-}
-
-/// In lists the types of Kubernetes itself do not repeat their kind.
-pub(crate) fn item(resource: &Resource, object: &Value, form: Form) -> Value {
-    if let Form::Table { now, include } = form {
-        return table::row(resource, object, now, include);
-    }
-    let mut item = present(resource, object, form);
-    if form == Form::Whole
-        && !resource.is_custom()
-        && let Some(map) = item.as_object_mut()
-    {
-        map.remove("kind");
-        map.remove("apiVersion");
-    }
-    item
+    // Where a list is typed its items do not repeat their kind.
+    let bare = form == Form::Whole && !resource.is_custom();
+    Body::List(Box::new(List { kind, api_version, metadata, items, bare }))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Whoever wants to see everything that happens: the judge of the properties, the trace, a picture.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use crate::store::{Commit, Store};
+use crate::store::{Commit, Key, Store};
 
 /// Sees what happens in the simulated world, in the order in which it happens. Called under the store's
 /// lock, before anybody else sees the change: it must not call the server.
@@ -12,7 +14,28 @@ pub trait Observer: Send {
 
     /// Something happened that is not an object's change.
     fn happened(&mut self, store: &Store, happening: &Happening);
+
+    /// Somebody was told how an object is, or how all of a kind are.
+    fn read(&mut self, _read: &Read) {}
 }
+
+/// A read that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// When, by the server's clock.
+    pub at: Timestamp,
+    /// Who: the name under which the request came.
+    pub by: Arc<str>,
+    /// Where the resource stands ([`Store::resource`]).
+    pub resource: usize,
+    /// The object; `None` for a list.
+    pub key: Option<Key>,
+}
+
+/// When a request left the client; an extension of the request, set by whoever holds requests up on
+/// their way. Without it, it is the time at which the server was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent(pub Timestamp);
 
 /// What really happened to a machine or to an operator, whatever the API server has been told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

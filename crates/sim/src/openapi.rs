@@ -2,6 +2,8 @@
 //! `dryRun` (`cli-runtime/pkg/resource/query_param_verifier_v3.go`), and for `kubectl explain` the schemas
 //! of custom resources. Those of Kubernetes' own types are left out; explain says that it finds none.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::{discovery, resource::Resource};
@@ -9,7 +11,7 @@ use crate::{discovery, resource::Resource};
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// `/openapi/v3`: where the documents are. kubectl keeps them by these addresses, hash included.
-pub fn index(resources: &[Resource]) -> Value {
+pub fn index(resources: &[Arc<Resource>]) -> Value {
     let mut paths = Map::new();
     for resource in resources {
         let root = root(resource);
@@ -25,8 +27,9 @@ pub fn index(resources: &[Resource]) -> Value {
 }
 
 /// The document of one group and version; `None` when there is none.
-pub fn document(resources: &[Resource], group: &str, version: &str) -> Option<Value> {
-    let of_version = |resource: &&Resource| resource.group == group && resource.version == version;
+pub fn document(resources: &[Arc<Resource>], group: &str, version: &str) -> Option<Value> {
+    let of_version =
+        |resource: &&Arc<Resource>| resource.group == group && resource.version == version;
     let (mut paths, mut schemas) = (Map::new(), Map::new());
     for resource in resources.iter().filter(of_version) {
         let namespace = if resource.namespaced { "namespaces/{namespace}/" } else { "" };

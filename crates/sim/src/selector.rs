@@ -18,12 +18,13 @@ enum Need {
 }
 
 impl Need {
-    fn holds(&self, value: impl Fn(&str) -> Option<String>) -> bool {
+    fn holds<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let among = |all: &[String], value: &str| all.iter().any(|known| known == value);
         match self {
             Need::Exists(key) => value(key).is_some(),
             Need::Absent(key) => value(key).is_none(),
-            Need::In(key, all) => value(key).is_some_and(|value| all.contains(&value)),
-            Need::NotIn(key, all) => value(key).is_none_or(|value| !all.contains(&value)),
+            Need::In(key, all) => value(key).is_some_and(|value| among(all, value)),
+            Need::NotIn(key, all) => value(key).is_none_or(|value| !among(all, value)),
         }
     }
 }
@@ -75,7 +76,7 @@ impl Labels {
     pub fn matches(&self, object: &Value) -> bool {
         let label = |key: &str| {
             let label = object.get("metadata")?.get("labels")?.get(key)?;
-            label.as_str().map(str::to_owned)
+            label.as_str()
         };
         self.0.iter().all(|need| need.holds(label))
     }

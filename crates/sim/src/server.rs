@@ -2,12 +2,10 @@
 //! decided by the [`Store`]; here is only what waits.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -17,8 +15,6 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
-use kube::client::Body;
-use serde_json::Value;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
@@ -26,8 +22,10 @@ use tokio::{
 use tower::{BoxError, Service};
 
 use crate::{
+    body::Body,
     handle::{Answer, Reply},
-    observe::{Happening, Observer},
+    observe::{Happening, Observer, Read, Sent},
+    path,
     store::{Options, Store},
     watch::{Next, Watch},
 };
@@ -46,11 +44,10 @@ pub struct Server {
 
 struct Inner {
     store: Mutex<Store>,
-    /// Wakes watches, in the order in which they began to wait: `tokio::sync::watch` would draw the order,
-    /// from what no seed reaches. What they see they read from the store.
-    changed: Notify,
-    /// The version of which they have been told.
-    told: AtomicU64,
+    /// Wakes the watches of one resource, in the order in which they began to wait:
+    /// `tokio::sync::watch` would draw the order, from what no seed reaches. What they see they read from
+    /// the store.
+    changed: Vec<Notify>,
     start: Timestamp,
     origin: Instant,
     latency: std::time::Duration,
@@ -71,9 +68,9 @@ impl Inner {
         observers.iter_mut().for_each(tell);
     }
 
-    fn tell(&self, version: u64) {
-        if self.told.swap(version, Ordering::Relaxed) != version {
-            self.changed.notify_waiters();
+    fn tell(&self, changed: &BTreeSet<usize>) {
+        for notify in changed.iter().filter_map(|table| self.changed.get(*table)) {
+            notify.notify_waiters();
         }
     }
 }
@@ -83,10 +80,10 @@ impl Server {
     pub fn new(options: Options) -> Self {
         let (start, latency) = (options.start, options.latency);
         let store = Store::new(options);
-        let (changed, told) = (Notify::new(), AtomicU64::new(store.version()));
+        let changed = store.resources().iter().map(|_| Notify::new()).collect();
         let origin = Instant::now();
         let (store, observers) = (Mutex::new(store), Mutex::default());
-        let world = Inner { store, changed, told, start, origin, latency, observers };
+        let world = Inner { store, changed, start, origin, latency, observers };
         Server { world: Arc::new(world), name: Arc::from("") }
     }
 
@@ -123,21 +120,34 @@ impl Server {
     /// Looks at the world, or changes it past the API, in one step.
     pub fn with<T>(&self, work: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
         let now = self.now();
+        self.at(now, now, work)
+    }
+
+    fn at<T>(
+        &self,
+        now: Timestamp,
+        sent: Timestamp,
+        work: impl FnOnce(&mut Store, Timestamp) -> T,
+    ) -> T {
         let mut store = self.world.lock();
         store.asked = (now, self.name.clone());
+        store.sent = sent;
         let result = work(&mut store, now);
-        let version = store.version();
+        let changed = store.take_changed();
         for commit in store.take_journal() {
             self.world.each_observer(|observer| observer.committed(&store, &commit));
         }
         drop(store);
-        self.world.tell(version);
+        self.world.tell(&changed);
         result
     }
 
     /// Answers at once, without the way there and back.
     pub fn answer(&self, request: &Request<Bytes>) -> Response<Answered> {
-        let reply = self.with(|store, now| store.handle(request, now));
+        let now = self.now();
+        let sent = request.extensions().get::<Sent>().map_or(now, |sent| sent.0);
+        let reply = self.at(now, sent, |store, now| store.handle(request, now));
+        self.tell_read(request, &reply, now);
         let mut response = match reply {
             Reply::Answer(answer) => whole(answer),
             Reply::Watch(watch) => self.streamed(*watch),
@@ -146,6 +156,26 @@ impl Server {
             response.headers_mut().insert(header::DATE, date);
         }
         response
+    }
+
+    /// Tells observers who was told of what.
+    fn tell_read(&self, request: &Request<Bytes>, reply: &Reply, at: Timestamp) {
+        let Reply::Answer(Answer { code: 200 | 404, .. }) = reply else { return };
+        if request.method() != http::Method::GET || self.is_unobserved() {
+            return;
+        }
+        let path::Path::Resource(target) = path::parse(request.uri().path()) else { return };
+        let Some(resource) = self.world.lock().position(&target.group, &target.plural) else {
+            return;
+        };
+        let namespace = target.namespace.unwrap_or_default();
+        let key = target.name.map(|name| crate::store::key(&namespace, &name));
+        let read = Read { at, by: self.name.clone(), resource, key };
+        self.world.each_observer(|observer| observer.read(&read));
+    }
+
+    fn is_unobserved(&self) -> bool {
+        self.world.observers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn streamed(&self, watch: Watch) -> Response<Answered> {
@@ -158,7 +188,7 @@ impl Server {
     }
 }
 
-impl Service<Request<Body>> for Server {
+impl Service<Request<kube::client::Body>> for Server {
     type Response = Response<Answered>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -168,8 +198,10 @@ impl Service<Request<Body>> for Server {
     }
 
     /// What has left the client is carried out, whether or not somebody still waits for the answer.
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<kube::client::Body>) -> Self::Future {
         let (tell, told) = oneshot::channel();
+        let sent = Sent(self.now());
+        request.extensions_mut().get_or_insert(sent);
         let server = self.clone();
         tokio::spawn(async move {
             let half = server.world.latency / 2;
@@ -185,7 +217,10 @@ impl Service<Request<Body>> for Server {
 }
 
 impl Server {
-    async fn carry_out(&self, request: Request<Body>) -> Result<Response<Answered>, BoxError> {
+    async fn carry_out(
+        &self,
+        request: Request<kube::client::Body>,
+    ) -> Result<Response<Answered>, BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await?;
         Ok(self.answer(&Request::from_parts(parts, body)))
@@ -193,12 +228,11 @@ impl Server {
 }
 
 fn whole(answer: Answer) -> Response<Answered> {
-    let (text, media) = match &answer.body {
-        Value::Null => (Vec::new(), "application/json"),
-        Value::String(text) => (text.clone().into_bytes(), "text/plain; charset=utf-8"),
-        body => (body.to_string().into_bytes(), "application/json"),
+    let media = match &answer.body {
+        Body::Text(_) => "text/plain; charset=utf-8",
+        _ => "application/json",
     };
-    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    let mut response = Response::new(Full::new(Bytes::from(answer.body.bytes())).boxed_unsync());
     *response.status_mut() =
         http::StatusCode::from_u16(answer.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -229,17 +263,17 @@ fn date(now: Timestamp) -> Option<HeaderValue> {
 
 /// The lines of a watch, until it ends.
 fn lines(world: Arc<Inner>, watch: Watch) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((world, watch), |(world, mut watch)| async move {
+    let table = world.lock().stored(watch.resource());
+    stream::unfold((world, watch), move |(world, mut watch)| async move {
         loop {
-            let mut changed = std::pin::pin!(world.changed.notified());
+            let mut changed = std::pin::pin!(world.changed[table].notified());
             // Whatever changes from here on wakes it.
             changed.as_mut().enable();
             let next = world.lock().next(&mut watch, world.now());
             match next {
                 Next::End => return None,
                 Next::Event(event) => {
-                    let line = Bytes::from(format!("{event}\n"));
-                    return Some((line, (world.clone(), watch)));
+                    return Some((event.line(), (world.clone(), watch)));
                 }
                 Next::Wait(until) => {
                     let pause = until.duration_since(world.now());

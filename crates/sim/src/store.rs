@@ -2,10 +2,11 @@
 //! watches and for lists of the past.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use rerail_api::names;
@@ -79,6 +80,8 @@ pub struct Change {
     pub after: Arc<Value>,
     /// True for a delete.
     pub gone: bool,
+    /// `after` as text, once a watch has shown it.
+    pub(crate) text: Arc<OnceLock<Bytes>>,
 }
 
 impl Change {
@@ -93,6 +96,8 @@ impl Change {
 pub struct Commit {
     /// When, by the server's clock.
     pub at: Timestamp,
+    /// When the request was sent that made it ([`Sent`](crate::observe::Sent)).
+    pub sent: Timestamp,
     /// Who: the name under which the request came ([`Server::acting_as`](crate::Server::acting_as)).
     pub by: Arc<str>,
     /// Where the resource stands ([`Store::resource`]).
@@ -153,7 +158,7 @@ pub fn key_of(object: &Value) -> Key {
 /// The world. Everything that happens in it happens through [`Store::handle`](crate::handle).
 #[derive(Debug)]
 pub struct Store {
-    resources: Vec<Resource>,
+    resources: Vec<Arc<Resource>>,
     tables: Vec<Table>,
     version: u64,
     /// How often a backup was restored: watches from before that are over.
@@ -162,6 +167,10 @@ pub struct Store {
     pub(crate) options: Options,
     /// When and by whom the request that is being answered came.
     pub(crate) asked: (Timestamp, Arc<str>),
+    /// The tables that have changed since this was last asked.
+    changed: BTreeSet<usize>,
+    /// When that request was sent.
+    pub(crate) sent: Timestamp,
     /// What was committed and not yet taken; `None` while nobody wants it.
     journal: Option<Vec<Commit>>,
 }
@@ -169,8 +178,9 @@ pub struct Store {
 impl Store {
     /// An empty cluster.
     pub fn new(options: Options) -> Self {
-        let mut resources = resource::of_kubernetes();
-        resources.extend(options.definitions.iter().filter_map(resource::of_definition));
+        let own = options.definitions.iter().filter_map(resource::of_definition);
+        let resources: Vec<Arc<Resource>> =
+            resource::of_kubernetes().into_iter().chain(own).map(Arc::new).collect();
         let tables = resources.iter().map(|_| Table::default()).collect();
         let now = options.start;
         let asked = (now, Arc::from(""));
@@ -182,6 +192,8 @@ impl Store {
             drawn: 0,
             options,
             asked,
+            sent: now,
+            changed: BTreeSet::new(),
             journal: None,
         };
         let namespaces = NAMESPACES.iter().map(|&name| name.to_owned());
@@ -223,12 +235,12 @@ impl Store {
     }
 
     /// What is served.
-    pub fn resources(&self) -> &[Resource] {
+    pub fn resources(&self) -> &[Arc<Resource>] {
         &self.resources
     }
 
     /// One resource.
-    pub fn resource(&self, at: usize) -> &Resource {
+    pub fn resource(&self, at: usize) -> &Arc<Resource> {
         &self.resources[at]
     }
 
@@ -243,7 +255,7 @@ impl Store {
     }
 
     /// Events are kept in the form of the core group.
-    fn stored(&self, at: usize) -> usize {
+    pub(crate) fn stored(&self, at: usize) -> usize {
         if self.resources[at].group == "events.k8s.io" {
             self.position("", "events").unwrap_or(at)
         } else {
@@ -268,7 +280,8 @@ impl Store {
         let after = Arc::new(object);
         let table = self.stored(at);
         let before = self.tables[table].objects.insert(key_of(&after), after.clone());
-        let change = Change { version: self.version, before, after: after.clone(), gone: false };
+        let (version, text) = (self.version, Arc::default());
+        let change = Change { version, before, after: after.clone(), gone: false, text };
         self.remember(table, change);
         after
     }
@@ -284,7 +297,8 @@ impl Store {
         let mut after = last.clone();
         meta::set(&mut after, "resourceVersion", Some(Value::String(self.version.to_string())));
         let (version, after) = (self.version, Arc::new(after));
-        let change = Change { version, before: Some(before), after: after.clone(), gone: true };
+        let (before, text) = (Some(before), Arc::default());
+        let change = Change { version, before, after: after.clone(), gone: true, text };
         self.remember(table, change);
         after
     }
@@ -299,11 +313,18 @@ impl Store {
         self.journal.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// The tables that have changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Tells observers of a change.
     pub(crate) fn note(&mut self, table: usize, change: &Change) {
+        self.changed.insert(table);
         if let Some(journal) = &mut self.journal {
             let (at, by) = self.asked.clone();
-            journal.push(Commit { at, by, resource: table, change: change.clone() });
+            let sent = self.sent;
+            journal.push(Commit { at, sent, by, resource: table, change: change.clone() });
         }
     }
 
@@ -321,6 +342,8 @@ impl Store {
     pub(crate) fn go_back(&mut self, version: u64, objects: Vec<BTreeMap<Key, Arc<Value>>>) {
         self.version = version;
         self.restored += 1;
+        // All watches are over, and have to see it.
+        self.changed.extend(0..self.tables.len());
         for (table, objects) in self.tables.iter_mut().zip(objects) {
             *table = Table { objects, history: VecDeque::new(), forgotten: version };
         }

@@ -40,7 +40,7 @@ impl Store {
         meta::keep(&mut new, "resourceVersion", &wanted);
         new["spec"]["replicas"] = json!(replicas);
         let answer = self.replace(call, &resource, &old, new)?;
-        Ok(Answer { body: scale_of(&answer.body), ..answer })
+        Ok(Answer { body: scale_of(&answer.body.value()).into(), ..answer })
     }
 
     /// `…/token`: nobody looks at tokens here, so any text will do.

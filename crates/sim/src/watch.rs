@@ -1,11 +1,17 @@
 //! Watches: where one begins, what it shows next, and when it ends.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    body::Body,
     builtin,
     handle::{Call, Form, present},
     list::{Filter, asked_version},
@@ -32,7 +38,7 @@ pub struct Watch {
     form: Form,
     /// Everything up to this version was shown, or is in `pending`.
     seen: u64,
-    pending: VecDeque<Value>,
+    pending: VecDeque<Event>,
     /// When the next bookmark is due; `None` when none are wanted.
     bookmark: Option<Timestamp>,
     ends: Timestamp,
@@ -44,11 +50,19 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Where its resource stands.
+    pub(crate) fn resource(&self) -> usize {
+        self.at
+    }
+
     /// Of tables only the first has its columns.
-    fn with_columns_once(&mut self, mut event: Value) -> Value {
-        if matches!(self.form, Form::Table { .. }) && event["object"]["kind"] == "Table" {
+    fn with_columns_once(&mut self, mut event: Event) -> Event {
+        if matches!(self.form, Form::Table { .. })
+            && let Body::Made(object) = &mut event.object
+            && object["kind"] == "Table"
+        {
             if self.titled {
-                event["object"]["columnDefinitions"] = Value::Null;
+                object["columnDefinitions"] = Value::Null;
             }
             self.titled = true;
         }
@@ -56,11 +70,53 @@ impl Watch {
     }
 }
 
+/// An event of a watch.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub kind: &'static str,
+    /// What it is about.
+    pub object: Body,
+    /// The object as text, for all watches that show it as it is stored.
+    text: Option<Arc<OnceLock<Bytes>>>,
+}
+
+impl Event {
+    fn new(kind: &'static str, object: impl Into<Body>) -> Self {
+        Event { kind, object: object.into(), text: None }
+    }
+
+    /// What goes over the wire.
+    pub fn line(&self) -> Bytes {
+        let own;
+        let object: &[u8] = match &self.text {
+            Some(text) => text.get_or_init(|| Bytes::from(self.object.bytes())),
+            None => {
+                own = self.object.bytes();
+                &own
+            }
+        };
+        let (start, end) = (format!("{{\"type\":\"{}\",\"object\":", self.kind), b"}\n");
+        Bytes::from([start.as_bytes(), object, end].concat())
+    }
+
+    /// The same as a value.
+    pub fn value(&self) -> Value {
+        json!({ "type": self.kind, "object": self.object.value() })
+    }
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.object == other.object
+    }
+}
+
 /// What a watch shows next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// An event.
-    Event(Value),
+    Event(Event),
     /// Nothing before something changes, or before then.
     Wait(Timestamp),
     /// It is over.
@@ -124,7 +180,7 @@ impl Store {
         for object in self.table(watch.at).objects().values() {
             if watch.filter.matches(resource, object) {
                 let object = present(resource, object, watch.form);
-                watch.pending.push_back(json!({ "type": "ADDED", "object": object }));
+                watch.pending.push_back(Event::new("ADDED", object));
             }
         }
         watch.seen = self.version();
@@ -163,7 +219,7 @@ impl Store {
         let Some(changes) = table.since(watch.seen) else {
             let message = format!("too old resource version: {} ({})", watch.seen, table.oldest());
             let status = Failure::expired(message).status();
-            watch.pending.push_back(json!({ "type": "ERROR", "object": status }));
+            watch.pending.push_back(Event::new("ERROR", status));
             // Nothing follows an error.
             watch.ends = Timestamp::MIN;
             watch.seen = u64::MAX;
@@ -172,13 +228,16 @@ impl Store {
         for change in changes {
             if let Some((kind, object)) = shown(&watch.filter, resource, change) {
                 let object = present(resource, &object, watch.form);
-                watch.pending.push_back(json!({ "type": kind, "object": object }));
+                let as_stored =
+                    matches!(&object, Body::Stored(it) if Arc::ptr_eq(it, &change.after));
+                let text = as_stored.then(|| change.text.clone());
+                watch.pending.push_back(Event { kind, object, text });
             }
         }
         watch.seen = watch.seen.max(self.version());
     }
 
-    fn bookmark(&self, watch: &Watch, initial_end: bool) -> Value {
+    fn bookmark(&self, watch: &Watch, initial_end: bool) -> Event {
         let resource = self.resource(watch.at);
         let mut metadata = json!({ "resourceVersion": watch.seen.max(1).to_string() });
         if initial_end {
@@ -191,29 +250,28 @@ impl Store {
         if matches!(watch.form, Form::Table { .. }) {
             object = table::table(resource, object["metadata"].take(), Vec::new());
         }
-        json!({ "type": "BOOKMARK", "object": object })
+        Event::new("BOOKMARK", object)
     }
 }
 
 /// What a change is to somebody who sees only what the filter lets through.
-fn shown<'a>(
+fn shown(
     filter: &Filter,
     resource: &crate::resource::Resource,
-    change: &'a Change,
-) -> Option<(&'static str, std::borrow::Cow<'a, Value>)> {
-    use std::borrow::Cow;
+    change: &Change,
+) -> Option<(&'static str, Arc<Value>)> {
     let before = change.before.as_ref().filter(|before| filter.matches(resource, before));
     let after = change.result().filter(|after| filter.matches(resource, after));
     match (before, after) {
         (None, None) => None,
-        (None, Some(after)) => Some(("ADDED", Cow::Borrowed(&**after))),
-        (Some(_), Some(after)) => Some(("MODIFIED", Cow::Borrowed(&**after))),
-        (Some(_), None) if change.gone => Some(("DELETED", Cow::Borrowed(&*change.after))),
+        (None, Some(after)) => Some(("ADDED", after.clone())),
+        (Some(_), Some(after)) => Some(("MODIFIED", after.clone())),
+        (Some(_), None) if change.gone => Some(("DELETED", change.after.clone())),
         // Out of the selection: shown as it was, at the version at which it went.
         (Some(before), None) => {
             let mut last = (**before).clone();
             meta::set(&mut last, "resourceVersion", Some(change.version.to_string().into()));
-            Some(("DELETED", Cow::Owned(last)))
+            Some(("DELETED", Arc::new(last)))
         }
     }
 }
@@ -308,7 +366,7 @@ mod tests {
         let mut at = Vec::new();
         for second in 0..=100 {
             match world.next(&mut watch) {
-                Next::Event(event) if event["type"] == "BOOKMARK" => at.push(second),
+                Next::Event(event) if event.kind == "BOOKMARK" => at.push(second),
                 Next::End => at.push(1000 + second),
                 _ => {}
             }

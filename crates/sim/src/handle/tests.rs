@@ -44,7 +44,7 @@ impl World {
 
     pub fn ask(&mut self, method: &str, uri: &str, media: &str, body: Value) -> (u16, Value) {
         match self.reply(method, uri, &[("content-type", media), ("user-agent", "test/1")], body) {
-            Reply::Answer(answer) => (answer.code, answer.body),
+            Reply::Answer(answer) => (answer.code, answer.body.value()),
             Reply::Watch(_) => panic!("a watch"),
         }
     }
@@ -55,7 +55,7 @@ impl World {
 
     pub fn get_as(&mut self, uri: &str, accept: &str) -> (u16, Value) {
         match self.reply("GET", uri, &[("accept", accept)], Value::Null) {
-            Reply::Answer(answer) => (answer.code, answer.body),
+            Reply::Answer(answer) => (answer.code, answer.body.value()),
             Reply::Watch(_) => panic!("a watch"),
         }
     }
@@ -98,7 +98,7 @@ impl World {
     pub fn events(&mut self, watch: &mut Watch) -> Vec<Value> {
         let mut events = Vec::new();
         while let Next::Event(event) = self.next(watch) {
-            events.push(event);
+            events.push(event.value());
         }
         events
     }

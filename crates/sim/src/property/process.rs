@@ -1,0 +1,54 @@
+//! Operator processes: in which term each is, and what it has read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::store::Key;
+
+/// One process, known by the name under which its requests come.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its latest term, and the term's number.
+    pub term: Option<(String, i64)>,
+    /// When its last write of the Lease was committed.
+    pub renewed: Timestamp,
+    /// It has given the Lease away.
+    pub released: bool,
+    pub alive: bool,
+    /// When it last read, or wrote, an object; an empty key is a list of all.
+    reads: BTreeMap<(usize, Key), Timestamp>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Process {
+            term: None,
+            renewed: Timestamp::MIN,
+            released: false,
+            alive: true,
+            reads: BTreeMap::new(),
+        }
+    }
+}
+
+impl Process {
+    pub fn has_read(&mut self, resource: usize, key: &str, at: Timestamp) {
+        match self.reads.get_mut(&(resource, key.to_owned())) {
+            Some(last) => *last = at,
+            None => {
+                self.reads.insert((resource, key.to_owned()), at);
+            }
+        }
+    }
+
+    /// When it last learned how an object is.
+    pub fn last_read(&self, resource: usize, key: &str) -> Option<Timestamp> {
+        let of = |key: &str| self.reads.get(&(resource, key.to_owned())).copied();
+        of(key).max(of(""))
+    }
+
+    pub fn is_in_term(&self, term: &str) -> bool {
+        self.term.as_ref().is_some_and(|(own, _)| own == term)
+    }
+}

@@ -1,0 +1,99 @@
+//! What a scene that can be read must be, too, to make sense.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use rerail_api::RemediationPolicy;
+
+use super::{Random, Scene, SceneError, policy};
+use crate::{
+    Options, Store, meta,
+    world::{Act, api, machine_names},
+};
+
+fn wrong(place: impl Into<String>, problem: impl Into<String>, advice: &str) -> SceneError {
+    SceneError::Wrong { place: place.into(), problem: problem.into(), advice: advice.to_owned() }
+}
+
+pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
+    let specs = scene.specs();
+    if specs.is_empty() {
+        return Err(wrong("nodes", "there is not one machine", "give a group a count above 0"));
+    }
+    let mut names = BTreeSet::new();
+    for spec in &specs {
+        if !names.insert(spec.name.clone()) {
+            let problem = format!("two machines are called {}", spec.name);
+            return Err(wrong("nodes", problem, "give each group a prefix of its own"));
+        }
+    }
+    for (at, given) in scene.policies.iter().enumerate() {
+        let read: Result<RemediationPolicy, _> = serde_json::from_value(policy(given.clone()));
+        if let Err(error) = read {
+            let advice = "write it as for kubectl (docs/reference has all fields)";
+            return Err(wrong(format!("policies[{at}]"), error.to_string(), advice));
+        }
+    }
+    for (at, deployment) in scene.deployments.iter().enumerate() {
+        let both = |budget: &super::Budget| {
+            budget.max_unavailable.is_some() == budget.min_available.is_some()
+        };
+        if deployment.budget.as_ref().is_some_and(both) {
+            let problem = "a budget has either maxUnavailable or minAvailable";
+            return Err(wrong(format!("deployments[{at}].budget"), problem, "give one of them"));
+        }
+    }
+    check_objects(scene)?;
+    for (at, entry) in scene.timeline.iter().enumerate() {
+        check_act(&format!("timeline[{at}]"), &entry.act, &names)?;
+    }
+    for (at, random) in scene.random.iter().enumerate() {
+        let place = format!("random[{at}]");
+        check_random(&place, random)?;
+        check_act(&place, &random.act, &names)?;
+    }
+    Ok(())
+}
+
+/// Makes every object on a server that nobody sees.
+fn check_objects(scene: &Scene) -> Result<(), SceneError> {
+    let options = Options::default();
+    let now = options.start;
+    let mut store = Store::new(options);
+    for object in scene.objects() {
+        let place = format!("{} {}", meta::text(&object, &["kind"]), meta::of(&object, "name"));
+        let made = api::collection_of(&store, &object).and_then(|path| {
+            let (who, media) = (api::person("admin"), api::Media::Json);
+            api::ask_store(&mut store, now, who, &Method::POST, &path, media, Some(&object))
+        });
+        if let Err(error) = made {
+            return Err(wrong(place, error.to_string(), "write it as for kubectl"));
+        }
+    }
+    Ok(())
+}
+
+fn check_random(place: &str, random: &Random) -> Result<(), SceneError> {
+    if !(0.0..=1.0).contains(&random.chance) {
+        let problem = format!("{} is no probability", random.chance);
+        return Err(wrong(format!("{place}.chance"), problem, "give a number from 0 to 1"));
+    }
+    if super::millis(&random.every) == 0 {
+        let problem = "nothing can happen every 0 s";
+        return Err(wrong(format!("{place}.every"), problem, "give a duration such as 1m"));
+    }
+    Ok(())
+}
+
+/// Machines that come later (the autoscaler's) cannot be named: their names are not known yet.
+fn check_act(place: &str, act: &Act, names: &BTreeSet<String>) -> Result<(), SceneError> {
+    for pattern in act.nodes() {
+        if machine_names(names.iter(), pattern).next().is_none() {
+            let problem = format!("no machine is called `{pattern}`");
+            let advice =
+                "use a prefix of `nodes` with a number of three digits; `*` stands for anything";
+            return Err(wrong(format!("{place}.do"), problem, advice));
+        }
+    }
+    Ok(())
+}

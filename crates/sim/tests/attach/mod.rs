@@ -1,0 +1,63 @@
+//! The unchanged operator on a simulated server.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use rerail_core::lease::Times;
+use rerail_operator::{
+    client::{Clients, Fence, ServerClock},
+    deps::{BootClock, Clock, Deps, Settings, Watchdog},
+    record::metrics::Metrics,
+};
+use rerail_sim::Server;
+use tokio::time::Instant;
+use tower::Layer;
+
+struct SimClock(Server);
+
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+struct SinceStart(Instant);
+
+impl BootClock for SinceStart {
+    fn since_boot(&self) -> Duration {
+        // A machine that has been up for a while.
+        Duration::from_secs(3600) + self.0.elapsed()
+    }
+}
+
+struct NoWatchdog;
+
+impl Watchdog for NoWatchdog {
+    fn feed(&self, _: Option<Duration>) {}
+}
+
+/// The layers that the operator puts around its transports, but for what belongs to sockets.
+pub fn clients(server: &Server) -> Clients {
+    let (server_clock, fence) = (ServerClock::default(), Fence::default());
+    let read = Client::new(server_clock.layer(server.clone()), "default");
+    let act = Client::new(fence.layer(server_clock.layer(server.clone())), "default");
+    Clients { read, act, server_clock, fence }
+}
+
+pub fn deps(server: &Server) -> Arc<Deps> {
+    Arc::new(Deps {
+        clock: Box::new(SimClock(server.clone())),
+        boot_clock: Arc::new(SinceStart(Instant::now())),
+        watchdog: Box::new(NoWatchdog),
+        identity: "sim_1".into(),
+        settings: Settings {
+            pod_name: String::new(),
+            node_name: String::new(),
+            node_image: "rerail".into(),
+            reboot_command: vec!["reboot".into()],
+            election: Times::default(),
+        },
+        metrics: Metrics::default(),
+    })
+}
