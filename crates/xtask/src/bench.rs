@@ -13,6 +13,7 @@ mod reactions;
 mod recovery;
 mod requests;
 mod sheet;
+mod sim;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ enum Part {
     Planner(planner::PlannerArguments),
     /// Many nodes on a real control plane: bursts, rolling reboots, idle cost, failover.
     Queue(queue::QueueArguments),
+    /// The simulated cluster: how fast it is, and how many hostile histories hold.
+    Sim(sim::SimArguments),
 }
 
 /// Why there are no figures.
@@ -131,6 +134,7 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> 
         None => {}
         Some(Part::Nodes(arguments)) => return runtime.block_on(nodes::run(root, arguments)),
         Some(Part::Planner(arguments)) => return planner::run(root, arguments),
+        Some(Part::Sim(arguments)) => return sim::run(root, arguments),
         Some(Part::Queue(arguments)) => return runtime.block_on(queue::run(root, arguments)),
     }
     let record = runtime.block_on(measure(root, arguments))?;

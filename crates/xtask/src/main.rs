@@ -4,8 +4,10 @@ mod bench;
 mod check;
 mod conformance;
 mod controlplane;
+mod explore;
 mod generate;
 mod libtest;
+mod mutants;
 mod process;
 mod report;
 mod test;
@@ -42,11 +44,20 @@ enum Task {
     Try,
     /// Measure the operator on a real control plane, and print the figures with their conditions.
     Bench(bench::BenchArguments),
+    /// Look whether bugs on purpose are found by the properties, in how many simulated histories.
+    Mutants(mutants::MutantsArguments),
     /// Run recorded behaviour of kubectl and of the Eviction API through the production code.
     Vectors {
         /// JSON files; their content says what they are.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Play the operator through hostile histories in the simulated cluster; `explore help` says how.
+    #[command(disable_help_flag = true)]
+    Explore {
+        /// What is handed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Compare a real API server with what was recorded of it, or record it.
     Conformance(conformance::ConformanceArguments),
@@ -66,6 +77,10 @@ enum TaskError {
     Try(#[from] try_it::TryError),
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
+    #[error(transparent)]
+    Explore(#[from] explore::ExploreError),
+    #[error(transparent)]
+    Mutants(#[from] mutants::MutantsError),
     #[error(transparent)]
     Vectors(#[from] vectors::VectorsError),
     #[error(transparent)]
@@ -93,6 +108,8 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Test { name } => Ok(test::run(&root()?, name.as_deref())),
         Task::Try => Ok(try_it::run()?),
         Task::Bench(arguments) => Ok(bench::run(&root()?, &arguments)?),
+        Task::Explore { arguments } => Ok(explore::run(&root()?, &arguments)?),
+        Task::Mutants(arguments) => Ok(mutants::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Conformance(arguments) => Ok(conformance::run(&root()?, &arguments)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),

@@ -6,6 +6,7 @@
 mod configuration;
 mod install;
 mod program;
+mod properties;
 mod reference;
 mod yaml;
 
@@ -70,6 +71,7 @@ pub fn files() -> Result<Files, GenerateError> {
         ("metrics", program::metrics()),
         ("command-line", program::command_line()),
         ("output", reference::answers()?),
+        ("properties", properties::properties()),
     ] {
         files.insert(format!("docs/reference/{name}.md"), text);
     }

@@ -1,0 +1,147 @@
+//! Figures of the simulation: how fast it is, and how much it covers. They are printed as JSON, for
+//! `cargo xtask bench sim`, which adds the conditions.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{
+    kill,
+    plan::{Mode, Plan, Settings},
+    play::{Keep, PlayError, play},
+    tier::{Tally, play_all},
+};
+
+/// Virtual time for which the large scene is played.
+const LARGE: Duration = Duration::from_mins(30);
+
+/// Seeds of the many runs begin here: those of the tests are others.
+const FROM: u64 = 1_000_000;
+
+/// Many runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    /// What was played.
+    pub what: String,
+    /// Runs.
+    pub runs: u64,
+    /// Requests of operators.
+    pub requests: u64,
+    /// Time on the virtual clocks, in seconds.
+    pub virtual_seconds: f64,
+    /// Time on the real one.
+    pub seconds: f64,
+    /// Runs in which a property did not hold, each with the first thing that was seen.
+    pub failed: Vec<String>,
+    /// How many these are.
+    pub failures: u64,
+}
+
+impl Part {
+    fn of(what: &str, tally: &Tally, took: Duration) -> Self {
+        let failed = tally.failed.iter();
+        let failed = failed.map(|run| {
+            let why = run.why.first().map(String::as_str).unwrap_or_default();
+            format!("{}: {why}", crate::report::command(run.seed, &run.said))
+        });
+        Part {
+            what: what.to_owned(),
+            runs: tally.runs,
+            requests: tally.requests,
+            virtual_seconds: tally.virtual_time.as_secs_f64(),
+            seconds: took.as_secs_f64(),
+            failed: failed.collect(),
+            failures: tally.failures,
+        }
+    }
+}
+
+/// All figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// How it was built.
+    pub profile: String,
+    /// Runs at a time.
+    pub threads: usize,
+    /// 63 nodes under the demo's load, one operator, one run, one thread.
+    pub large: Part,
+    /// What was played many times.
+    pub parts: Vec<Part>,
+    /// The most memory that the process had, in MiB.
+    pub peak_mib: Option<u64>,
+}
+
+/// Measures; `tell` hears what is done, and how far it is.
+pub fn measure(
+    threads: usize,
+    runs: u64,
+    tell: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Record, PlayError> {
+    let large = large(tell)?;
+    let mut parts = Vec::new();
+    for story in kill::STORIES {
+        let requests = story.requests()?;
+        let what = format!("kill points, {} operators", story.operators);
+        let all = story.singles(requests).map(|said| (kill::SEED, said));
+        parts.push(part(&what, threads, requests.saturating_mul(3), all, tell));
+    }
+    let seeds = (FROM..FROM.saturating_add(runs)).map(|seed| (seed, Settings::default()));
+    parts.push(part("seeds", threads, runs, seeds, tell));
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned();
+    Ok(Record { profile, threads, large, parts, peak_mib: peak_mib() })
+}
+
+fn large(tell: &mut dyn FnMut(&str, u64, u64)) -> Result<Part, PlayError> {
+    tell("60 nodes under the demo's load", 0, 1);
+    let said = Settings {
+        scene: Some("demo".to_owned()),
+        operators: Some(1),
+        mode: Some(Mode::Safety),
+        calm: true,
+        ends: Some(LARGE.as_secs()),
+        ..Settings::default()
+    };
+    let began = Instant::now();
+    let outcome = play(&Plan::new(kill::SEED, &said), Keep::default())?;
+    let took = began.elapsed();
+    let violations: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
+    Ok(Part {
+        what: "60 nodes under the demo's load".to_owned(),
+        runs: 1,
+        requests: outcome.requests,
+        virtual_seconds: outcome.lasted.as_secs_f64(),
+        seconds: took.as_secs_f64(),
+        failures: u64::from(!violations.is_empty()),
+        failed: violations,
+    })
+}
+
+fn part(
+    what: &str,
+    threads: usize,
+    count: u64,
+    runs: impl Iterator<Item = (u64, Settings)> + Send,
+    tell: &mut dyn FnMut(&str, u64, u64),
+) -> Part {
+    let began = Instant::now();
+    let tally = play_all(threads, runs, |tally| tell(what, tally.runs, count));
+    Part::of(what, &tally, began.elapsed())
+}
+
+/// `VmHWM` of this process.
+fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(peak_mib().is_some_and(|mib| mib > 0));
+    }
+}

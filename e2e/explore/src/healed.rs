@@ -1,0 +1,89 @@
+//! Whether everything that can heal has healed, and what a person does for it in the meantime.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rerail_api::names;
+use rerail_sim::{Server, Store};
+use serde_json::Value;
+
+/// Conditions that are no triggers.
+const OF_KUBELET: [&str; 5] =
+    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
+
+/// How far everything has healed.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// What has not: names of nodes and runs, each with what is wrong.
+    pub open: BTreeMap<String, String>,
+    /// Nodes whose run is held and waits for a person.
+    pub held: BTreeSet<String>,
+    /// Nodes that are cordoned, and not by us.
+    pub cordoned: BTreeSet<String>,
+    /// All nodes.
+    pub nodes: BTreeSet<String>,
+}
+
+/// How far everything has healed by now.
+pub(crate) fn look(server: &Server) -> Health {
+    server.with(|store, _| {
+        let mut health = Health::default();
+        for (name, run) in objects(store, names::GROUP, "noderemediations") {
+            let step = text(run, "/status/step");
+            if ["Succeeded", "Failed", "Cancelled"].contains(&step) {
+                continue;
+            }
+            let node = text(run, "/spec/nodeName");
+            if step == "Held" {
+                health.held.insert(node.to_owned());
+            }
+            let reason = text(run, "/status/reason");
+            health.open.insert(name.clone(), format!("the run for {node} is {step} ({reason})"));
+        }
+        for (name, node) in objects(store, "", "nodes") {
+            health.nodes.insert(name.clone());
+            if let Some(wrong) = of_node(node) {
+                health.open.insert(name.clone(), wrong);
+            }
+            let ours = node.pointer(&mark()).is_some();
+            if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) && !ours {
+                health.cordoned.insert(name.clone());
+            }
+        }
+        health
+    })
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn objects<'a>(
+    store: &'a Store,
+    group: &str,
+    plural: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let at = store.position(group, plural);
+    at.into_iter().flat_map(|at| store.table(at).objects()).map(|(key, object)| (key, &**object))
+}
+
+fn mark() -> String {
+    format!("/metadata/annotations/{}", names::CORDONED_BY.replace('/', "~1"))
+}
+
+fn of_node(node: &Value) -> Option<String> {
+    if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) {
+        return Some("it is cordoned".to_owned());
+    }
+    if node.pointer(&mark()).is_some() {
+        return Some("it bears our mark".to_owned());
+    }
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array)?;
+    conditions.iter().find_map(|condition| {
+        let (kind, status) = (text(condition, "/type"), text(condition, "/status"));
+        if kind == "Ready" && status != "True" {
+            return Some(format!("it is not ready: {status}"));
+        }
+        let sick = !OF_KUBELET.contains(&kind) && status == "True";
+        sick.then(|| format!("{kind} is true"))
+    })
+}

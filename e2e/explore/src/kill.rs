@@ -1,0 +1,97 @@
+//! Kill points: at every request of a scene the process that sends it dies, before or after it was done,
+//! or its answer is lost; and two of these in one run.
+
+use crate::{
+    draw::Draw,
+    net::{KillPoint, Moment},
+    plan::{Mode, Plan, Settings},
+    play::{Keep, PlayError, play},
+};
+
+/// Seed of kill points; what the scene draws is drawn from it.
+pub const SEED: u64 = 1;
+
+/// A scene that is killed, and with how many operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Story {
+    /// The scene's name.
+    pub scene: &'static str,
+    /// Operators.
+    pub operators: usize,
+}
+
+/// The single-run and the two-leader scenario of the safety document.
+pub const STORIES: [Story; 2] =
+    [Story { scene: "single", operators: 1 }, Story { scene: "single", operators: 2 }];
+
+impl Story {
+    /// The run with these kill points.
+    pub fn settings(&self, kills: &[KillPoint]) -> Settings {
+        Settings {
+            scene: Some(self.scene.to_owned()),
+            operators: Some(self.operators),
+            mode: Some(Mode::Liveness),
+            calm: true,
+            // From the beginning everything may heal; in the scene itself somebody falls sick later.
+            faults_until: Some(20),
+            kills: kills.to_vec(),
+            ..Settings::default()
+        }
+    }
+
+    /// How many requests the scene has when nobody dies.
+    pub fn requests(&self) -> Result<u64, PlayError> {
+        Ok(play(&Plan::new(SEED, &self.settings(&[])), Keep::default())?.requests)
+    }
+
+    /// All runs with one kill point, among so many requests.
+    pub fn singles(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
+        let story = *self;
+        (1..=requests).flat_map(move |request| {
+            Moment::ALL
+                .into_iter()
+                .map(move |moment| story.settings(&[KillPoint { request, moment }]))
+        })
+    }
+
+    /// Runs with two kill points, one in so many of all, drawn from `seed`. The second one may lie behind
+    /// the end of the scene without kills: what was killed has more to do.
+    pub fn pairs(
+        &self,
+        requests: u64,
+        one_in: u64,
+        seed: u64,
+    ) -> impl Iterator<Item = Settings> + Send + use<> {
+        let story = *self;
+        let points = move |from: u64| {
+            (from..=requests + requests / 2)
+                .flat_map(|request| Moment::ALL.map(|moment| KillPoint { request, moment }))
+        };
+        let firsts = (1..=requests).flat_map(|request| {
+            Moment::ALL.into_iter().map(move |moment| KillPoint { request, moment })
+        });
+        let pairs = firsts
+            .flat_map(move |first| points(first.request + 1).map(move |second| [first, second]));
+        let chosen = move |number: u64| Draw::new(seed, "pairs", number).below(one_in) == 0;
+        (0..)
+            .zip(pairs)
+            .filter(move |(number, _)| one_in <= 1 || chosen(*number))
+            .map(move |(_, kills)| story.settings(&kills))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_points_are_there_and_a_part_of_all_pairs() {
+        let story = STORIES[0];
+        assert_eq!(story.singles(10).count(), 30);
+        let all = story.pairs(10, 1, 0).count();
+        // The first at request 1..=10, the second behind it, up to 15.
+        assert_eq!(all, (5..=14).map(|behind| 9 * behind).sum::<usize>());
+        let part = story.pairs(10, 10, 0).count();
+        assert!(part > all / 20 && part < all / 5, "{part} of {all}");
+    }
+}

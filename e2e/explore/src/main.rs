@@ -1,0 +1,270 @@
+//! `cargo xtask explore`: hostile histories of the operator, many or one.
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use rerail_explore::{
+    bench, crew, kill,
+    mishap::span,
+    plan::{Plan, Settings},
+    play::{Keep, PlayError, play},
+    regressions, report,
+    tier::{Tally, play_all},
+    trace,
+};
+use tokio::time::Instant;
+
+/// Plays the unchanged operator through hostile histories, and looks whether every property holds.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask explore", bin_name = "cargo xtask explore")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Runs at a time.
+    #[arg(long, global = true, default_value_t = 2)]
+    threads: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A run of each seed: faults, mishaps and scenes are drawn from it.
+    Seeds {
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        count: u64,
+        #[command(flatten)]
+        said: Settings,
+    },
+    /// At each request the operator dies, before or after it is done, or its answer is lost.
+    Kill,
+    /// Two of these in one run.
+    Pairs {
+        /// One in so many of all pairs.
+        #[arg(long, default_value_t = 10)]
+        one_in: u64,
+        /// From this seed they are drawn.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// One run again, with its story.
+    Replay(Replay),
+    /// The runs that once found a bug.
+    Regressions,
+    /// Measures, and prints the figures as JSON; `cargo xtask bench sim` shows them.
+    #[command(hide = true)]
+    Bench {
+        /// Seeds that are played.
+        #[arg(long)]
+        runs: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The seed.
+    seed: u64,
+    #[command(flatten)]
+    said: Settings,
+    /// Shrink it first, if it fails.
+    #[arg(long)]
+    shrink: bool,
+    /// Where everything that happened is written, line by line.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Show what the operators log, as `RUST_LOG` says.
+    #[arg(long)]
+    logs: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum ExploreError {
+    #[error(transparent)]
+    Play(#[from] PlayError),
+    #[error(transparent)]
+    List(#[from] regressions::ListError),
+    #[error("the figures cannot be printed: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the trace cannot be written to {}: {source}", path.display())]
+    Trace { path: PathBuf, source: std::io::Error },
+}
+
+/// Lines of progress where there is no terminal.
+const PARTS: u64 = 10;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("\u{1b}[31merror\u{1b}[0m: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<bool, ExploreError> {
+    let threads = crew::threads(arguments.threads);
+    match arguments.command {
+        Command::Seeds { from, count, said } => {
+            let runs = (from..from.saturating_add(count)).map(move |seed| (seed, said.clone()));
+            many("seeds", threads, count, runs)
+        }
+        Command::Kill => {
+            let mut good = true;
+            for story in kill::STORIES {
+                let requests = story.requests()?;
+                let runs = story.singles(requests).map(|said| (kill::SEED, said));
+                let what = format!("kill points of {} operators", story.operators);
+                good &= many(&what, threads, requests.saturating_mul(3), runs)?;
+            }
+            Ok(good)
+        }
+        Command::Pairs { one_in, seed } => {
+            let mut good = true;
+            for story in kill::STORIES {
+                let requests = story.requests()?;
+                let all = story.pairs(requests, one_in, seed).count();
+                let runs = story.pairs(requests, one_in, seed).map(|said| (kill::SEED, said));
+                let what = format!("pairs of {} operators", story.operators);
+                good &= many(&what, threads, u64::try_from(all).unwrap_or(u64::MAX), runs)?;
+            }
+            Ok(good)
+        }
+        Command::Replay(replay) => again(&replay),
+        Command::Bench { runs } => {
+            let progress = bar("", 0);
+            let record = bench::measure(threads, runs, &mut |what, done, all| {
+                progress.set_length(all);
+                progress.set_position(done);
+                progress.set_message(what.to_owned());
+            })?;
+            progress.finish_and_clear();
+            println!("{}", serde_json::to_string(&record)?);
+            Ok(true)
+        }
+        Command::Regressions => {
+            let all = regressions::all()?;
+            let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+            many("regressions", threads, count, all.into_iter().map(|one| (one.seed, one.settings)))
+        }
+    }
+}
+
+/// Plays many runs with a bar, and tells the stories of those that failed.
+fn many(
+    what: &str,
+    threads: usize,
+    count: u64,
+    runs: impl Iterator<Item = (u64, Settings)> + Send,
+) -> Result<bool, ExploreError> {
+    let began = Instant::now();
+    let bar = bar(what, count);
+    let mut told = 0;
+    let tally = play_all(threads, runs, |tally| {
+        bar.set_position(tally.runs);
+        // Without a terminal there is no bar, but a line now and then.
+        let part = tally.runs.saturating_mul(PARTS) / count.max(1);
+        if bar.is_hidden() && part > told {
+            told = part;
+            let Tally { runs, failures, .. } = tally;
+            anstream::eprintln!("  {what}: {runs} of {count}, {failures} failed");
+        }
+        if tally.failures > 0 {
+            bar.set_message(format!("{what}, {} failed", tally.failures));
+        }
+    });
+    bar.finish_and_clear();
+    summary(what, &tally, began.elapsed());
+    for failed in &tally.failed {
+        anstream::println!(
+            "\u{1b}[31mfailed\u{1b}[0m {}",
+            report::command(failed.seed, &failed.said)
+        );
+        failed.why.iter().take(5).for_each(|why| anstream::println!("  {why}"));
+    }
+    // One story is enough to begin with; the others can be asked for.
+    if let Some(failed) = tally.failed.first() {
+        anstream::println!("\nthe first of them, shrunk:");
+        let spinner = bar_of_search();
+        let story = report::failed(failed.seed, &failed.said, &mut |tries, _| {
+            spinner.set_message(format!("shrinking: {tries} runs"));
+            spinner.tick();
+        })?;
+        spinner.finish_and_clear();
+        anstream::println!("{story}");
+    }
+    Ok(tally.is_good())
+}
+
+fn summary(what: &str, tally: &Tally, took: Duration) {
+    let seconds = took.as_secs_f64().max(0.001);
+    let per_second = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds;
+    anstream::println!(
+        "{what}: {} runs, {} failed, {} requests in {} of virtual time; took {:.1} s ({:.0} runs/s, {:.0} requests/s)",
+        tally.runs,
+        tally.failures,
+        tally.requests,
+        span(Duration::from_secs(tally.virtual_time.as_secs())),
+        seconds,
+        per_second(tally.runs),
+        per_second(tally.requests),
+    );
+}
+
+fn bar(what: &str, count: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(count).with_message(what.to_owned());
+    let style = "{spinner} {msg:<32} {bar:30} {pos:>6}/{len:<6} {elapsed:>4}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn bar_of_search() -> ProgressBar {
+    if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() }
+}
+
+fn again(replay: &Replay) -> Result<bool, ExploreError> {
+    if replay.logs {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let _ = logs.try_init();
+    }
+    let plan = Plan::new(replay.seed, &replay.said);
+    let keep = Keep { timeline: true, lines: replay.trace.is_some() };
+    let outcome = play(&plan, keep)?;
+    if let Some(path) = &replay.trace {
+        let text = outcome.lines.join("\n");
+        std::fs::write(path, text)
+            .map_err(|source| ExploreError::Trace { path: path.clone(), source })?;
+    }
+    if replay.shrink && !outcome.is_good() {
+        let mut tell = |tries: usize, _: &Settings| {
+            if std::io::stderr().is_terminal() {
+                anstream::eprint!("\rshrinking: {tries} runs ");
+            }
+        };
+        anstream::println!("{}", report::failed(replay.seed, &replay.said, &mut tell)?);
+        return Ok(false);
+    }
+    anstream::println!("{}", report::story(&plan, &outcome));
+    let second = play(&plan, Keep { timeline: false, lines: replay.trace.is_some() })?;
+    if second.trace != outcome.trace {
+        anstream::println!(
+            "\u{1b}[31mnot repeatable\u{1b}[0m: a second run of the same seed went another way"
+        );
+        if let Some(difference) = trace::first_difference(&outcome.lines, &second.lines) {
+            anstream::println!("{difference:#?}");
+        }
+        return Ok(false);
+    }
+    Ok(outcome.is_good())
+}

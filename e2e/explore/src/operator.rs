@@ -1,0 +1,259 @@
+//! Processes of the unchanged operator: started, killed, stopped, started again.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::pending,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rerail_core::lease::Times;
+use rerail_operator::{
+    client::Clients,
+    deps::{BootClock, Clock, Deps, Settings, Watchdog},
+    lead::own_pod,
+    record::metrics::Metrics,
+};
+use rerail_sim::{
+    Server,
+    observe::{Happening, What},
+};
+use tokio::{
+    task::{JoinError, spawn_local},
+    time::{Instant, sleep},
+};
+
+use crate::{
+    draw::Draw,
+    net::Net,
+    process::Process,
+    wire::{Gate, Wire},
+};
+
+/// How far the clocks of processes are off.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clocks {
+    /// What is drawn from.
+    pub seed: u64,
+    /// The wall clock, at most so many milliseconds fast or slow; each process anew, as after a step.
+    pub wall: u64,
+    /// The clock since boot, at most so many thousandths fast or slow.
+    pub rate: u64,
+}
+
+/// The operators of a run.
+pub struct Operators {
+    net: Net,
+    clocks: Clocks,
+    /// The living process of each operator.
+    alive: RefCell<BTreeMap<String, Living>>,
+    /// When a process ended last.
+    ended: Cell<Option<Instant>>,
+    /// What they said when they fell over by themselves.
+    pub fell: RefCell<Vec<String>>,
+}
+
+struct Living {
+    process: Process,
+    watchdog: Arc<Dog>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Operators {
+    /// None yet.
+    pub fn new(net: &Net, clocks: Clocks) -> Rc<Self> {
+        Rc::new(Operators {
+            net: net.clone(),
+            clocks,
+            alive: RefCell::default(),
+            ended: Cell::default(),
+            fell: RefCell::default(),
+        })
+    }
+
+    /// Starts an operator, and starts it again whenever it has ended.
+    pub async fn keep(self: Rc<Self>, operator: String) {
+        for number in 1.. {
+            let process = Process::new(&operator, number);
+            self.tell(&process, What::OperatorStarted);
+            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+            let (deps, watchdog) = self.deps(&process);
+            let clients = Clients::over(
+                Wire::new(&self.net, &process),
+                &Gate(process.clone()),
+                &deps.metrics,
+            );
+            let living = Living { process: process.clone(), watchdog, stop: Some(stop) };
+            self.alive.borrow_mut().insert(operator.clone(), living);
+            let shutdown = async {
+                if stopped.await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            let mut task = spawn_local(rerail_operator::run(clients, deps, shutdown));
+            let (killed, back_after) = tokio::select! {
+                biased;
+                back_after = process.died() => (true, back_after),
+                ended = &mut task => (false, self.ended(&process, ended)),
+            };
+            task.abort();
+            process.kill(Duration::ZERO);
+            self.ended.set(Some(Instant::now()));
+            self.tell(&process, What::OperatorEnded { killed });
+            sleep(back_after.max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// True if no process has ended for so long: whoever is left has had the time to lead.
+    pub fn are_well_for(&self, long: Duration) -> bool {
+        self.ended.get().is_none_or(|ended| ended.elapsed() >= long)
+    }
+
+    /// After how long the cluster starts it again.
+    fn ended(
+        &self,
+        process: &Process,
+        ended: Result<Result<(), rerail_operator::StartError>, JoinError>,
+    ) -> Duration {
+        let name = process.name();
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.net.note(format_args!("{name} ends: {error}")),
+            Err(panic) => self.fell.borrow_mut().push(format!("{name}: {panic}")),
+        }
+        Duration::from_secs(10)
+    }
+
+    fn tell(&self, process: &Process, what: What) {
+        let server = self.net.server();
+        self.net.note(format_args!("{} {what:?}", process.name()));
+        server.happened(&Happening { at: server.now(), subject: process.name(), what });
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self, operator: &str, back_after: Duration) {
+        if let Some(living) = self.alive.borrow().get(operator) {
+            living.process.kill(back_after);
+        }
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self, operator: &str) {
+        if let Some(living) = self.alive.borrow_mut().get_mut(operator)
+            && let Some(stop) = living.stop.take()
+        {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Stops a process, and lets it go on later. If its watchdog is awake first, it ends then.
+    pub async fn stop(&self, operator: &str, lasts: Duration, deciding: bool, bites: bool) {
+        let living = self
+            .alive
+            .borrow()
+            .get(operator)
+            .map(|living| (living.process.clone(), living.watchdog.clone()));
+        let Some((process, watchdog)) = living else { return };
+        process.stop(deciding);
+        sleep(lasts).await;
+        if bites && watchdog.is_hungry() {
+            process.kill(Duration::from_secs(1));
+        }
+        process.go_on();
+    }
+
+    fn deps(&self, process: &Process) -> (Arc<Deps>, Arc<Dog>) {
+        let server = self.net.server();
+        let name = process.operator();
+        let number = u64::from(process.number());
+        let seed = self.clocks.seed;
+        let mut draw = Draw::new(seed, &format!("clocks of {name}"), number);
+        let off = |draw: &mut Draw, most: u64| {
+            let drawn = draw.between(0, most.saturating_mul(2));
+            i64::try_from(drawn).unwrap_or(i64::MAX) - i64::try_from(most).unwrap_or(i64::MAX)
+        };
+        let wall = off(&mut draw, self.clocks.wall);
+        // The machine is the same for all processes of an operator, and so is its clock.
+        let mut machine = Draw::new(seed, &format!("machine of {name}"), 0);
+        let booted = Duration::from_secs(machine.between(60, 10_000_000));
+        let rate = 1000 + off(&mut machine, self.clocks.rate);
+        let boot_clock = Arc::new(SinceBoot {
+            process: process.clone(),
+            booted,
+            thousandths: u32::try_from(rate).unwrap_or(1000),
+            origin: self.net.began(),
+        });
+        let clock = Skewed { server: server.clone(), by: SignedDuration::from_millis(wall) };
+        let start = clock.now().as_nanosecond();
+        let watchdog = Arc::new(Dog { clock: boot_clock.clone(), until: Mutex::default() });
+        let deps = Deps {
+            clock: Box::new(clock),
+            boot_clock,
+            watchdog: Box::new(Fed(watchdog.clone())),
+            identity: own_pod::identity(name, process.number(), start),
+            settings: Settings {
+                pod_name: String::new(),
+                node_name: String::new(),
+                node_image: "rerail".to_owned(),
+                reboot_command: vec!["reboot".to_owned()],
+                election: Times::default(),
+            },
+            metrics: Metrics::default(),
+        };
+        (Arc::new(deps), watchdog)
+    }
+}
+
+/// A wall clock as the operator has one: read once, steady since.
+struct Skewed {
+    server: Server,
+    by: SignedDuration,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        self.server.now().saturating_add(self.by).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A clock that goes on while the process is stopped, at its own rate.
+struct SinceBoot {
+    process: Process,
+    booted: Duration,
+    thousandths: u32,
+    origin: Instant,
+}
+
+impl BootClock for SinceBoot {
+    fn since_boot(&self) -> Duration {
+        if self.process.is_dead() {
+            // Whatever is left of a process that was killed finds its right to act gone, and ends.
+            return Duration::from_secs(u64::from(u32::MAX));
+        }
+        self.booted + self.origin.elapsed() * self.thousandths / 1000
+    }
+}
+
+/// The watchdog of a process, which is asked only when the process was stopped: nothing else holds it up.
+struct Dog {
+    clock: Arc<SinceBoot>,
+    until: Mutex<Option<Duration>>,
+}
+
+impl Dog {
+    fn is_hungry(&self) -> bool {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| self.clock.since_boot() >= until)
+    }
+}
+
+struct Fed(Arc<Dog>);
+
+impl Watchdog for Fed {
+    fn feed(&self, until: Option<Duration>) {
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}

@@ -1,0 +1,207 @@
+//! What is played in one run. Everything in it is drawn from the seed, or is said beside it: the seed and
+//! what is said are enough to play it again.
+
+use std::{fmt, time::Duration};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    draw::Draw,
+    fault::Spoil,
+    mishap::{self, Entry},
+    net::{KillPoint, Moment},
+};
+
+/// How a run is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Faults all along; nothing bad may happen.
+    Safety,
+    /// Faults stop after a while; then everything that can heal has to heal.
+    Liveness,
+}
+
+/// What is said beside the seed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Args)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// The scene; drawn from the seed without.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scene: Option<String>,
+    /// Processes of the operator; drawn without.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operators: Option<usize>,
+    /// Whether faults stop; drawn without.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Neither faults nor mishaps.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub calm: bool,
+    /// Ways of spoiling requests that are left out.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Spoil>,
+    /// Mishaps that are left out, by their numbers from 1.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_mishaps: Vec<usize>,
+    /// Only requests of these numbers are spoiled.
+    #[arg(long, value_name = "FROM..TO", value_parser = range)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<(u64, u64)>,
+    /// No faults from this second on.
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults_until: Option<u64>,
+    /// The end of it all, in seconds.
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
+    /// Requests at which the process that sends them dies, or loses the answer.
+    #[arg(long = "kill", value_name = "REQUEST:MOMENT", value_parser = kill_point)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kills: Vec<KillPoint>,
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let numbers =
+        text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    numbers.ok_or_else(|| format!("`{text}` is no range of requests; one is written 10..20"))
+}
+
+fn kill_point(text: &str) -> Result<KillPoint, String> {
+    let (request, moment) = text.split_once(':').unwrap_or((text, "before"));
+    let request = request.parse().map_err(|_| format!("`{request}` is no number of a request"))?;
+    let moment = <Moment as clap::ValueEnum>::from_str(moment, false)?;
+    Ok(KillPoint { request, moment })
+}
+
+/// As on the command line.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        let value = |value: &dyn clap_name::Name| value.name();
+        words.extend(self.scene.iter().map(|scene| format!("--scene {scene}")));
+        words.extend(self.operators.iter().map(|count| format!("--operators {count}")));
+        words.extend(self.mode.iter().map(|mode| format!("--mode {}", value(mode))));
+        words.extend(self.calm.then(|| "--calm".to_owned()));
+        if !self.without.is_empty() {
+            let names: Vec<_> = self.without.iter().map(|spoil| spoil.name()).collect();
+            words.push(format!("--without {}", names.join(",")));
+        }
+        if !self.without_mishaps.is_empty() {
+            let numbers: Vec<_> = self.without_mishaps.iter().map(usize::to_string).collect();
+            words.push(format!("--without-mishaps {}", numbers.join(",")));
+        }
+        words.extend(self.requests.iter().map(|(from, to)| format!("--requests {from}..{to}")));
+        words.extend(self.faults_until.iter().map(|until| format!("--faults-until {until}")));
+        words.extend(self.ends.iter().map(|ends| format!("--ends {ends}")));
+        let kill = |kill: &KillPoint| format!("--kill {}:{}", kill.request, value(&kill.moment));
+        words.extend(self.kills.iter().map(kill));
+        f.write_str(&words.join(" "))
+    }
+}
+
+mod clap_name {
+    //! The names that clap gives to the variants of an enum.
+
+    pub trait Name {
+        fn name(&self) -> String;
+    }
+
+    impl<T: clap::ValueEnum> Name for T {
+        fn name(&self) -> String {
+            self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        }
+    }
+}
+
+/// One run, completely.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// The scene's name.
+    pub scene: String,
+    /// Processes of the operator at a time.
+    pub operators: usize,
+    /// How it is to end.
+    pub mode: Mode,
+    /// So many of a thousand requests are spoiled.
+    pub thousandths: u64,
+    /// In these ways.
+    pub spoils: Vec<Spoil>,
+    /// Requests from this number to that one only.
+    pub requests: (u64, u64),
+    /// What befalls, each with its number; those that are left out are missing.
+    pub mishaps: Vec<(usize, Entry)>,
+    /// How far wall clocks may be off, in milliseconds.
+    pub clocks: u64,
+    /// No faults from then on.
+    pub faults_until: Duration,
+    /// The end of it all.
+    pub ends: Duration,
+    /// Requests at which something happens to their sender.
+    pub kills: Vec<KillPoint>,
+}
+
+/// Scenes that are drawn from.
+pub const SCENES: &[&str] = &["small", "small", "people", "machines"];
+
+impl Plan {
+    /// The run of a seed, with what is said beside it.
+    pub fn new(seed: u64, said: &Settings) -> Self {
+        let mut draw = Draw::new(seed, "plan", 0);
+        // Everything is drawn, so that what is said does not move what is not.
+        let scene = draw.one_of(SCENES).copied().unwrap_or("small").to_owned();
+        let operators = if draw.chance(600) { 2 } else { 1 };
+        let mode = if draw.chance(600) { Mode::Liveness } else { Mode::Safety };
+        let thousandths = draw.one_of(&[0, 5, 20, 60, 150]).copied().unwrap_or_default();
+        let clocks = draw.one_of(&[0, 0, 1_500, 4_000, 3_600_000]).copied().unwrap_or_default();
+        let minutes = draw.between(4, 20);
+        // Each run has its own selection: what is rare in all would never meet what is rare, too.
+        let spoils = Spoil::all().iter().copied().filter(|_| draw.chance(400));
+        let spoils: Vec<Spoil> = spoils.filter(|spoil| !said.without.contains(spoil)).collect();
+
+        let mode = said.mode.unwrap_or(mode);
+        // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
+        let clocks = if mode == Mode::Liveness { clocks.min(4_000) } else { clocks };
+        let operators = said.operators.unwrap_or(operators).max(1);
+        let faults_until =
+            said.faults_until.map_or(Duration::from_mins(minutes), Duration::from_secs);
+        let ends = match (said.ends, mode) {
+            (Some(seconds), _) => Duration::from_secs(seconds),
+            (None, Mode::Liveness) => faults_until + Duration::from_hours(3),
+            (None, Mode::Safety) => faults_until,
+        };
+        let mishaps = mishap::drawn(seed, operators, faults_until);
+        let mishaps =
+            (1..).zip(mishaps).filter(|(number, _)| !said.without_mishaps.contains(number));
+        Plan {
+            seed,
+            scene: said.scene.clone().unwrap_or(scene),
+            operators,
+            mode,
+            thousandths: if said.calm { 0 } else { thousandths },
+            spoils,
+            requests: said.requests.unwrap_or((1, u64::MAX)),
+            mishaps: if said.calm { Vec::new() } else { mishaps.collect() },
+            clocks: if said.calm { 0 } else { clocks },
+            faults_until,
+            ends,
+            kills: said.kills.clone(),
+        }
+    }
+
+    /// The operators' names.
+    pub fn names(&self) -> Vec<String> {
+        (1..=self.operators).map(|number| format!("operator-{number}")).collect()
+    }
+}

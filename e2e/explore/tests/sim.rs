@@ -1,0 +1,107 @@
+//! The tier of hostile histories that every test run plays. A target of its own, and nothing in it touches
+//! hash maps but by [`rerail_simpin::run`]: everything in it has to be pinned.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in helpers too")]
+
+use rerail_explore::{
+    crew, kill,
+    plan::{Mode, Plan, Settings},
+    play::{Keep, play},
+    regressions, report,
+    tier::{Tally, play_all},
+    trace,
+};
+
+/// Seeds that are played, from 0.
+const SEEDS: u64 = 150;
+
+/// One in so many pairs of kill points.
+const PAIRS: u64 = 300;
+
+/// What has to be seen among all seeds, or they prove nothing.
+const SEEN: &[&str] = &[
+    "run-succeeds",
+    "run-adopted",
+    "reboot-pod-acts",
+    "eviction",
+    "operator-killed",
+    "double-leader",
+    "lease-edited",
+    "reply-lost",
+    "run-rolls-back",
+    "second-attempt",
+    "foreign-cordon",
+];
+
+fn all_good(what: &str, tally: &Tally) {
+    println!("{what}: {} runs, {} requests", tally.runs, tally.requests);
+    let Some(failed) = tally.failed.first() else { return };
+    for failed in &tally.failed {
+        println!("{}: {:#?}", report::command(failed.seed, &failed.said), failed.why);
+    }
+    let story = report::failed(failed.seed, &failed.said, &mut |_, _| {}).unwrap();
+    panic!("{what}: {} of {} runs failed; the first, shrunk:\n{story}", tally.failures, tally.runs);
+}
+
+fn threads() -> usize {
+    crew::threads(2)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    // All kinds of faults are among them.
+    for seed in 0..6 {
+        let said = Settings { ends: Some(240), mode: Some(Mode::Safety), ..Settings::default() };
+        let plan = Plan::new(seed, &said);
+        let keep = Keep { lines: true, timeline: false };
+        let (first, second) = (play(&plan, keep).unwrap(), play(&plan, keep).unwrap());
+        assert!(first.requests > 20, "{} requests", first.requests);
+        let difference = trace::first_difference(&first.lines, &second.lines);
+        assert!(difference.is_none(), "seed {seed}: {difference:#?}");
+        assert_eq!(first.trace, second.trace);
+        // Whoever keeps no lines goes the same way.
+        assert_eq!(play(&plan, Keep::default()).unwrap().trace, first.trace);
+        assert_ne!(play(&Plan::new(seed + 100, &said), keep).unwrap().trace, first.trace);
+    }
+}
+
+#[test]
+fn an_operator_may_die_at_every_request() {
+    for story in kill::STORIES {
+        let requests = story.requests().unwrap();
+        assert!(requests > 80, "{requests} requests: this is no whole run");
+        let runs = story.singles(requests).map(|said| (kill::SEED, said));
+        let tally = play_all(threads(), runs, |_| {});
+        all_good(&format!("kill points of {} operators", story.operators), &tally);
+        assert_eq!(tally.runs, requests * 3);
+        assert!(tally.seen["operator-killed"] >= requests * 2);
+        assert_eq!(tally.seen["run-succeeds"] / tally.runs, 1, "each run heals the node");
+    }
+}
+
+#[test]
+fn an_operator_may_die_twice() {
+    for story in kill::STORIES {
+        let requests = story.requests().unwrap();
+        let runs = story.pairs(requests, PAIRS, 0).map(|said| (kill::SEED, said));
+        let tally = play_all(threads(), runs, |_| {});
+        all_good(&format!("pairs of kill points of {} operators", story.operators), &tally);
+        assert!(tally.runs > 50);
+    }
+}
+
+#[test]
+fn hostile_histories_break_no_property() {
+    let runs = (0..SEEDS).map(|seed| (seed, Settings::default()));
+    let tally = play_all(threads(), runs, |_| {});
+    all_good("seeds", &tally);
+    let missing: Vec<_> = SEEN.iter().filter(|what| !tally.seen.contains_key(**what)).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?} among {:#?}", tally.seen);
+}
+
+#[test]
+fn what_once_failed_does_not_fail_again() {
+    let runs = regressions::all().unwrap();
+    let runs = runs.into_iter().map(|one| (one.seed, one.settings));
+    all_good("regressions", &play_all(threads(), runs, |_| {}));
+}
