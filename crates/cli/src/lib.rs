@@ -3,6 +3,7 @@
 
 mod agent;
 mod connect;
+mod demo;
 mod doors;
 mod explain;
 mod http;
@@ -29,6 +30,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show everything without a cluster: 60 simulated nodes, alerts, a storm, and the operator at work.
+    /// Its API is served on loopback, for kubectl in another terminal.
+    Demo(demo::DemoArguments),
     /// Run the operator: watch nodes, carry out RemediationPolicies.
     Operator(operator::OperatorArguments),
     /// Show what would start now and in which order, and what waits, why, and until when. Changes nothing.
@@ -66,6 +70,10 @@ pub async fn main() -> ExitCode {
 /// the tests use it, so that what they disturb is otherwise the operator that users run.
 pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(arguments).await.map(|good| match good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
         Command::Operator(arguments) => {
             operator::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
         }
@@ -146,6 +154,10 @@ enum CommandError {
         "this cluster does not know Rerail's kinds; apply crds/ and config/, or preview a policy with -f"
     )]
     NotInstalled,
+    #[error(transparent)]
+    Demo(#[from] rerail_demo::DemoError),
+    #[error("the demo broke down; this is a bug, and the words above are worth a report")]
+    Broken,
     #[error("there is no node {node}; {hint}")]
     NoNode { node: String, hint: String },
     #[error(transparent)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use kube::ResourceExt;
 use rerail_api::{NodeRemediation, RemediationPolicy, convert};
-use rerail_core::plan::World;
+use rerail_core::{plan::World, trigger};
 use rerail_operator::{
     client::{CallError, Clients},
     deps::{Clock, SteadyClock},
@@ -18,7 +18,10 @@ use rerail_operator::{
     record::metrics::Metrics,
 };
 
-use super::{OutlookArguments, files, moment, preview, view, words::Dial};
+use super::{
+    OutlookArguments, files, moment, preview, view,
+    words::{Dial, length},
+};
 use crate::{CommandError, connect};
 
 /// What an answer is made of.
@@ -45,9 +48,11 @@ impl Survey {
         let clients = Clients::new(config, &Metrics::default()).map_err(Box::new)?;
         let (clock, zone) = (SteadyClock::start(), TimeZone::system());
         let asked = arguments.at.as_deref();
+        let moment = |now| asked.map(|at| moment::parse(at, now, &zone)).transpose();
         // Before the reads: what is no time needs no cluster.
-        let at = asked.map(|at| moment::parse(at, clock.now(), &zone)).transpose()?;
-        let read = lists::read(&clients, || clock.now()).await.map_err(unreadable)?;
+        moment(clock.now())?;
+        let now = || by_its_clock(&clients, clock.now());
+        let read = lists::read(&clients, now).await.map_err(unreadable)?;
         let lists::Lists { mut known, unread, installed, not_configured, frozen } = read;
         if !installed && found.policies.is_empty() {
             return Err(CommandError::NotInstalled);
@@ -60,6 +65,8 @@ impl Survey {
             )
         }));
         notes.extend(frozen);
+        notes.extend(clients.server_clock.skew(clock.now()).map(skewed));
+        let at = moment(known.now)?;
         let mut previewed = BTreeSet::new();
         for policy in &found.policies {
             notes.extend(preview::put(&clients.act, &mut known.policies, policy).await?);
@@ -114,6 +121,17 @@ pub fn assumptions(world: &World, read_at: Timestamp) -> Vec<String> {
     }
     all.push("nothing else starts until then".to_owned());
     all
+}
+
+/// What the API server's clock says where this machine's is not like it: the operator goes by one that
+/// is, and whether ours is right says nothing about what it will do.
+fn by_its_clock(clients: &Clients, now: Timestamp) -> Timestamp {
+    clients.server_clock.skew(now).map_or(now, |skew| trigger::add(now, skew))
+}
+
+fn skewed(skew: SignedDuration) -> String {
+    let (by, direction) = (length(skew.abs()), if skew.is_negative() { "ahead" } else { "behind" });
+    format!("this machine's clock is {by} {direction}: times are by the API server's clock")
 }
 
 fn said(entry: &Entry<NodeRemediation>) -> Option<(String, (String, String))> {

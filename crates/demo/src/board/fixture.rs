@@ -1,0 +1,82 @@
+//! Boards for tests, from objects as an API server has them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Board, Seen};
+
+/// When it begins.
+pub fn start() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// A board that is shown objects at seconds since the beginning.
+pub struct Fixture {
+    pub board: Board,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Fixture { board: Board::new(start()) }
+    }
+
+    /// Somebody writes an object.
+    pub fn by(&mut self, by: &str, second: i64, resource: &str, object: &Value) {
+        let at = start() + SignedDuration::from_secs(second);
+        self.board.see(&Seen { at, by, resource, object, gone: false });
+    }
+
+    pub fn node(&mut self, second: i64, name: &str, rack: &str, node: &Node) {
+        let mut conditions = vec![
+            json!({ "type": "Ready", "status": if node.down { "Unknown" } else { "True" } }),
+            json!({ "type": "MemoryPressure", "status": "False" }),
+        ];
+        if let Some(message) = node.alert {
+            conditions
+                .push(json!({ "type": "AlertManager_X", "status": "True", "message": message }));
+        }
+        let mut object = json!({
+            "metadata": { "name": name, "labels": {
+                "topology.kubernetes.io/zone": "zone-1",
+                "node-restriction.kubernetes.io/rack": rack,
+            }, "annotations": {} },
+            "spec": { "unschedulable": node.cordon.is_some() },
+            "status": { "conditions": conditions },
+        });
+        if node.cordon == Some(true) {
+            object["metadata"]["annotations"]["rerail.dev/cordoned-by"] = json!("run/uid");
+        }
+        self.by("", second, "nodes", &object);
+    }
+
+    pub fn run(&mut self, second: i64, node: &str, step: &str, reason: &str, message: &str) {
+        let object = json!({
+            "metadata": { "name": format!("{node}-0a1b") },
+            "spec": { "nodeName": node },
+            "status": {
+                "step": step, "priority": 6, "attempt": 1,
+                "conditions": [{ "type": "Succeeded", "status": "Unknown", "reason": reason, "message": message }],
+            },
+        });
+        self.by("", second, "noderemediations", &object);
+    }
+
+    pub fn policy(&mut self, second: i64, generation: i64, status: &Value) {
+        let object = json!({
+            "metadata": { "name": "generic-workers", "generation": generation },
+            "spec": { "mode": "Enforce" }, "status": status,
+        });
+        let mut object = object;
+        object["status"]["observedGeneration"] = json!(generation);
+        self.by("ann", second, "remediationpolicies", &object);
+    }
+}
+
+/// What a node shows.
+#[derive(Default)]
+pub struct Node {
+    pub alert: Option<&'static str>,
+    pub down: bool,
+    /// `Some(true)`: by us.
+    pub cordon: Option<bool>,
+}
