@@ -101,6 +101,12 @@ impl Server {
         observers.push(Box::new(observer));
     }
 
+    /// Lets all observers go: one that holds this server would keep itself and the server for ever.
+    pub fn unobserve(&self) {
+        let mut observers = self.world.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.clear();
+    }
+
     /// Tells all observers of something that is not an object's change.
     pub fn happened(&self, happening: &Happening) {
         let store = self.world.lock();

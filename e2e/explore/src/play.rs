@@ -139,6 +139,8 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, crate::stage:
     let seen = judge.sometimes().into_iter().map(|(what, count)| (what.to_owned(), count));
     let spoiled = net.spoiled().into_iter().map(|(spoil, count)| (spoil.name(), count));
     let seen = seen.chain(spoiled).collect();
+    // They hold the net, and the net holds the server.
+    server.unobserve();
     let (requests, lasted, trace) = (net.requests(), net.elapsed(), net.take_trace());
     Ok(Outcome {
         violations,
