@@ -1,7 +1,7 @@
 //! Plays one run: a cluster, operators, what befalls them, and what came of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -181,6 +181,7 @@ async fn until_the_end(
     let at_rest = |nodes| server.with(|store, now| judge.at_rest(store, &nodes, now));
     let mut healed_since = None;
     let mut person_at = None;
+    let mut held = BTreeSet::new();
     while net.elapsed() < plan.ends {
         let left = plan.ends.saturating_sub(net.elapsed());
         sleep(LOOK.min(left).max(Duration::from_millis(1))).await;
@@ -194,7 +195,8 @@ async fn until_the_end(
         let health = healed::look(server);
         if person_at.is_none_or(|at| net.elapsed() >= at) {
             person_at = Some(net.elapsed() + PERSON);
-            stage.look_after(&health);
+            stage.look_after(&health, &held.intersection(&health.held).cloned().collect());
+            held.clone_from(&health.held);
         }
         if !health.open.is_empty() || !operators.are_well_for(SOAK) {
             healed_since = None;

@@ -1,5 +1,7 @@
 //! What a run plays in: a scene of the simulated world.
 
+use std::collections::BTreeSet;
+
 use rerail_sim::{
     Server,
     world::{self, Act, PowerAct, Scene, SceneError, World},
@@ -63,8 +65,9 @@ impl Stage {
     }
 
     /// What a person does now and then: switches machines on, has runs tried again that are held, and
-    /// lifts cordons that somebody forgot.
-    pub(crate) fn look_after(&self, health: &Health) {
+    /// lifts cordons that somebody forgot; also where a run is `still_held` after it was tried again, as on
+    /// a node that somebody has cordoned anew under our mark.
+    pub(crate) fn look_after(&self, health: &Health, still_held: &BTreeSet<String>) {
         let by = || "operations".to_owned();
         for (name, machine) in self.world.truth().machines {
             if matches!(machine.power, world::Power::Off | world::Power::Hung) {
@@ -74,7 +77,7 @@ impl Stage {
         for node in &health.held {
             let _ = self.world.act(&Act::Retry { nodes: vec![node.clone()], by: by() });
         }
-        for node in health.cordoned.difference(&health.held) {
+        for node in health.cordoned.difference(&health.held).chain(still_held) {
             let _ = self.world.act(&Act::Uncordon { nodes: vec![node.clone()], by: by() });
         }
     }
