@@ -15,6 +15,10 @@ use rerail_explore::{
 /// Seeds that are played, from 0.
 const SEEDS: u64 = 150;
 
+/// Seeds that find what is not mended yet (docs/track-record.md, Open). Each is played all the same, and
+/// has to go on failing until it is taken off this list.
+const OPEN: &[u64] = &[140];
+
 /// One in so many pairs of kill points.
 const PAIRS: u64 = 300;
 
@@ -92,9 +96,14 @@ fn an_operator_may_die_twice() {
 
 #[test]
 fn hostile_histories_break_no_property() {
-    let runs = (0..SEEDS).map(|seed| (seed, Settings::default()));
-    let tally = play_all(threads(), runs, |_| {});
+    let runs = (0..SEEDS).filter(|seed| !OPEN.contains(seed));
+    let tally = play_all(threads(), runs.map(|seed| (seed, Settings::default())), |_| {});
     all_good("seeds", &tally);
+    for seed in OPEN {
+        let known = play(&Plan::new(*seed, &Settings::default()), Keep::default()).unwrap();
+        println!("OPEN, not mended: seed {seed}: {:?}", known.violations);
+        assert!(!known.violations.is_empty(), "seed {seed} holds now: take it off the list");
+    }
     let missing: Vec<_> = SEEN.iter().filter(|what| !tally.seen.contains_key(**what)).collect();
     assert!(missing.is_empty(), "never seen: {missing:?} among {:#?}", tally.seen);
 }
