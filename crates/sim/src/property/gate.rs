@@ -1,4 +1,4 @@
-//! SAFE-5, SAFE-7, SAFE-17, SAFE-23, LIVE-6 and LIVE-10 at an admission: what must not be so when a run
+//! SAFE-5, SAFE-7, SAFE-17, SAFE-23 and LIVE-6 at an admission: what must not be so when a run
 //! is given its slot (planner.md, Who is a candidate, Order, Gates).
 
 use jiff::{SignedDuration, Timestamp};

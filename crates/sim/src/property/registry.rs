@@ -175,7 +175,7 @@ pub const PROPERTIES: &[Property] = &[
     checked(
         "LIVE-10",
         "After a storm runs start in rounds of one, two, four.",
-        "at each admission, against the storm on record",
+        "at each status of a policy, against the storm on record",
     ),
     checked("LIVE-11", "Effects per cured node are bounded.", "at rest"),
     checked(
