@@ -119,6 +119,16 @@ pub const MUTANTS: &[Mutant] = &[
         "a slot goes before the run's status says that it has ended",
     ),
     mutant(
+        "claim-not-kept",
+        &["SAFE-4"],
+        "a slot that a held run takes again goes on an older look at that run",
+    ),
+    mutant(
+        "doubtful-run-discarded",
+        &["LIVE-9", "LIVE-7", "LIVE-1"],
+        "a Pending run goes while its admission is in doubt, and its slot has nobody to give it back",
+    ),
+    mutant(
         "recovery-drops-entries",
         &["SAFE-4"],
         "a new term forgets the slots of runs that are gone (R5)",

@@ -19,17 +19,22 @@ pub mod seat;
 pub mod stand_by;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use rerail_api::names;
-use rerail_core::ledger::{Change, Ledger, Slot};
+use rerail_core::{
+    ledger::{Change, Ledger, Slot},
+    mutant,
+    run::Run,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -48,6 +53,9 @@ pub enum LeadError {
     /// The API server did not take it.
     #[error("the ledger was not written: {0}")]
     NotWritten(String),
+    /// It was decided on without a slot that is taken.
+    #[error("a run took its slot again meanwhile; who is next is decided anew")]
+    Overtaken,
     /// The term is over.
     #[error("this operator does not lead any more; nothing is done")]
     Over,
@@ -61,6 +69,8 @@ pub enum LeadError {
 enum Order {
     /// One write of the ledger.
     Change(Change, oneshot::Sender<Result<(), LeadError>>),
+    /// Admissions, decided when so many claims had been made.
+    Admit(Change, u64, oneshot::Sender<Result<(), LeadError>>),
     /// A higher epoch, before anything is adopted (protocol R5, point 3).
     Raise(i64, oneshot::Sender<Result<(), LeadError>>),
     /// A look at the Lease: somebody saw it in other hands.
@@ -87,6 +97,23 @@ struct Acknowledged {
     ledger: Mutex<Ledger>,
     /// Number of the last write, from its nonce.
     write: AtomicU64,
+    /// Slots that drivers claimed, by UID of the run.
+    claims: Mutex<BTreeMap<String, Claim>>,
+    /// How many claims have been made.
+    claimed: AtomicU64,
+}
+
+/// A slot that a run going on by itself was given. Until the planner has seen the run itself move, no
+/// release takes the slot away, and none is admitted who was decided on without it: both may be under
+/// way, decided on an older look (SAFE-4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the run.
+    pub run: String,
+    /// The slot.
+    pub slot: Slot,
+    /// When it was claimed.
+    pub since: Timestamp,
 }
 
 impl Acknowledged {
@@ -97,6 +124,17 @@ impl Acknowledged {
 
     fn ledger(&self) -> Ledger {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<String, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change as it is carried out: what was claimed stays.
+    fn without_claimed(&self, mut change: Change) -> Change {
+        let claims = self.claims();
+        change.release.retain(|uid| !claims.contains_key(uid) || mutant!("claim-not-kept"));
+        change
     }
 }
 
@@ -130,9 +168,46 @@ impl Handle {
         self.ask(|reply| Order::Change(change, reply)).await
     }
 
-    /// Gets a run that goes on by itself its slot back: it is out already, so that no limit is asked.
-    pub async fn claim(&self, slot: Slot) -> Result<(), LeadError> {
+    /// Gets a run that goes on by itself its slot back: it is out already, so that no limit is asked. The
+    /// claim stands before the slot does, whatever becomes of the write.
+    pub async fn claim(&self, run: &Run, now: Timestamp) -> Result<(), LeadError> {
+        let slot = Slot::of(run);
+        let claim = Claim { run: run.name.clone(), slot: slot.clone(), since: now };
+        self.shared.claims().insert(run.uid.clone(), claim);
+        self.shared.claimed.fetch_add(1, Ordering::AcqRel);
         self.change(Change { add: vec![slot], ..Change::default() }).await
+    }
+
+    /// How many claims have been made in this term, for [`admit`](Self::admit).
+    pub fn claimed(&self) -> u64 {
+        self.shared.claimed.load(Ordering::Acquire)
+    }
+
+    /// Writes admissions, unless a slot was claimed since `claimed` was asked for: whoever decided did not
+    /// count it.
+    pub async fn admit(&self, change: Change, claimed: u64) -> Result<(), LeadError> {
+        if change.add.is_empty() {
+            return self.change(change).await;
+        }
+        self.ask(|reply| Order::Admit(change, claimed, reply)).await
+    }
+
+    /// True while the slot of this run is kept by a claim.
+    pub fn has_claim(&self, run_uid: &str) -> bool {
+        self.shared.claims().contains_key(run_uid)
+    }
+
+    /// Every claim, by UID of the run.
+    pub fn claims(&self) -> BTreeMap<String, Claim> {
+        self.shared.claims().clone()
+    }
+
+    /// From here on the run itself says what it holds, unless it has claimed its slot anew.
+    pub fn forget_claim(&self, run_uid: &str, claim: &Claim) {
+        let mut claims = self.shared.claims();
+        if claims.get(run_uid) == Some(claim) {
+            claims.remove(run_uid);
+        }
     }
 
     /// Raises the epoch of this term.
@@ -223,6 +298,33 @@ impl Term {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Seed 140 of the explorer: the release was decided on a look at the run before it claimed its slot
+    /// again, and another node was started in its place (SAFE-4).
+    #[test]
+    fn what_was_claimed_is_not_released_until_the_claim_is_forgotten() {
+        let slot = |uid: &str| Slot {
+            run_uid: uid.into(),
+            node_name: "node".into(),
+            node_uid: "uid".into(),
+        };
+        let known = Acknowledged::default();
+        let slot_of = slot("claimed");
+        let claim = Claim { run: "run".into(), slot: slot_of, since: Timestamp::UNIX_EPOCH };
+        known.claims().insert("claimed".into(), claim);
+        let uids = ["claimed".to_owned(), "ended".to_owned()];
+        let release = Change { release: uids.clone().into(), ..Change::default() };
+        let carried_out = known.without_claimed(release.clone());
+        assert_eq!(carried_out.release, [uids[1].clone()].into());
+        // Nor when both come in one write, in either order.
+        let add = Change { add: vec![slot("claimed")], ..Change::default() };
+        for change in [add.clone().and(carried_out.clone()), carried_out.and(add)] {
+            let after = Ledger::default().after(&change, Timestamp::UNIX_EPOCH);
+            assert!(after.holds("claimed"));
+        }
+        known.claims().clear();
+        assert_eq!(known.without_claimed(release.clone()), release);
+    }
 
     #[test]
     fn a_term_knows_its_own_writes_and_their_order() {

@@ -30,6 +30,7 @@ use crate::{
     context::Context,
     observe::objects::Entry,
     record::policy_status::{self, Statuses},
+    sweep,
 };
 
 /// Events of a busy moment are planned together.
@@ -104,7 +105,7 @@ impl Planner {
     /// One turn: plan, admit, tell. Returns when to plan again at the latest.
     async fn turn(&mut self) -> Option<Timestamp> {
         let context = self.context.clone();
-        admit::settle(&context).await;
+        let settled = admit::settle(&context).await;
         let now = context.now();
         let (world, release) = world::from_caches(&context, now);
         self.suspect(&world);
@@ -117,7 +118,10 @@ impl Planner {
         for name in &decided.discard {
             self.discard(name).await;
         }
-        if !self.recorded_meltdown().await || !self.admit(&world, &decided, release).await {
+        if !self.recorded_meltdown().await
+            || !self.admit(&world, &decided, release).await
+            || !settled
+        {
             recheck = soon();
         }
         self.failures.retain(|node, _| world.nodes.contains_key(node));
@@ -260,7 +264,9 @@ impl Planner {
             };
         match deleted {
             Ok(()) => {
-                self.context.runs.gone(name);
+                if let Some(gone) = self.context.runs.gone(name) {
+                    sweep::vanished(&self.context, &gone);
+                }
             }
             // Only a list shows that it is gone.
             Err(error) if error.is_not_found() => {

@@ -35,7 +35,7 @@ use crate::{
 /// Between two turns passes at least this much, whatever rings.
 const PACE: Duration = Duration::from_secs(1);
 
-/// While a stray is there it is looked at at least this often.
+/// While a stray or a slot is there it is looked at at least this often.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(15);
 
 /// Why a stray was not swept now; it is tried again.
@@ -230,7 +230,12 @@ pub async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
         notice(&context, false);
         notice_slots(&context);
-        let recheck = if context.strays.is_empty() { None } else { Some(turn(&context).await) };
+        let recheck = match context.strays.is_empty() {
+            false => Some(turn(&context).await),
+            // A slot that nobody stands for is looked for whether or not anything rings.
+            true if !context.term.lease.ledger().slots.is_empty() => Some(AT_LEAST_EVERY),
+            true => None,
+        };
         let timer = async {
             match recheck {
                 Some(pause) => tokio::time::sleep(pause).await,

@@ -30,7 +30,16 @@ pub fn run(root: &Path, arguments: &MutantsArguments) -> Result<bool, MutantsErr
     cargo
         .current_dir(root)
         .env("RUSTC_WORKSPACE_WRAPPER", root.join("crates/xtask/mutants.sh"))
-        .args(["run", "--package", "rerail-explore", "--bin", "mutants", "--"])
+        .args([
+            "run",
+            "--release",
+            "--locked",
+            "--package",
+            "rerail-explore",
+            "--bin",
+            "mutants",
+            "--",
+        ])
         .args(&arguments.rest);
     Ok(cargo.status()?.success())
 }

@@ -120,6 +120,31 @@ fn every_request_of_a_run_is_refused_lost_slow_cut_or_lied_about_once() {
     });
 }
 
+/// The admission is refused, and then, again and again, the write that makes sure that it cannot land
+/// late: until then its slot and its Pending run stay. Once the run was deleted meanwhile, and its slot
+/// kept the node from all help.
+#[test]
+fn an_admission_in_doubt_is_settled_however_often_that_fails() {
+    let options = ClusterOptions { fleet: brisk(), ..ClusterOptions::default() };
+    behind_proxy("api-doubt", 1, options, |stage, proxy| async move {
+        let node = stage.nodes[0].clone();
+        stage.policy("Enforce", BRISK).await;
+        let conflict = || Fault::Instead(Reply::status(409));
+        let cordoning = "\"step\":\"Cordoning\"";
+        let admission = Rule::on("update", "noderemediations/status").saying(cordoning);
+        let admission = proxy.inject(admission, conflict());
+        let settling = Rule::on("patch", "noderemediations").behind(&admission).times(3);
+        let settling = proxy.inject(settling, conflict());
+        stage.sicken(&node, "[P6] its admission is refused").await;
+        stage.run_in(&node, Step::Succeeded).await;
+        assert_eq!((admission.met(), settling.met()), (1, 3));
+        assert_eq!(stage.boots(&node), 1, "SAFE-1");
+        assert_eq!(stage.cluster().runs_of(&node).await.unwrap().len(), 1, "SAFE-22");
+        stage.is_given_back(&node, "Succeeded", "Healed").await;
+        stage.finish().await;
+    });
+}
+
 /// What is given up by the operator and arrives afterwards: the request that mattered most in its step.
 #[test]
 fn a_request_that_arrives_after_it_was_given_up_does_nothing_twice() {

@@ -14,7 +14,7 @@ use super::{
     slots,
     turn::{Asked, Outcome, round},
 };
-use crate::{policy::Mode, priority::Priority, run::Run, step::Step};
+use crate::{mutant, policy::Mode, priority::Priority, run::Run, step::Step};
 
 /// What there is to decide about.
 pub(super) struct Gathered<'a> {
@@ -84,6 +84,8 @@ impl<'a> Gathered<'a> {
             match wanted.and_then(|at| self.entries.get_mut(at)) {
                 Some(entry) => entry.run = Some(run),
                 None if run.causes.is_empty() => of_people.push(run),
+                // Its admission may still land: it stays until that is settled, and its slot with it.
+                None if world.ledger.holds(&run.uid) && !mutant!("doubtful-run-discarded") => {}
                 // The operator's own, whose node is no candidate any more, or has another run.
                 None => self.discard.push(run.name.clone()),
             }

@@ -1,7 +1,7 @@
 //! The right to act: a slot in the acknowledged ledger, and a Lease that a fresh read shows in this
 //! term's hands (SAFE-2, SAFE-4; planner.md, The ledger).
 
-use rerail_core::{lease::OwnPod, ledger::Slot, remediation::Effect, run::Run};
+use rerail_core::{lease::OwnPod, remediation::Effect, run::Run};
 
 use super::{DriveError, Driver, look::Look};
 use crate::lead::own_pod;
@@ -23,10 +23,11 @@ impl Driver {
     /// The look that led here is then made anew.
     pub(super) async fn has_right(&self, run: &Run) -> Result<bool, DriveError> {
         let lease = &self.context.term.lease;
-        if lease.holds(&run.uid) {
+        // A held run has none by its step: what it has may be on its way to be released.
+        if lease.holds(&run.uid) && (run.step.holds_slot() || lease.has_claim(&run.uid)) {
             return Ok(true);
         }
-        lease.claim(Slot::of(run)).await?;
+        lease.claim(run, self.context.now()).await?;
         tracing::info!(remediation = %run.name, step = %run.step, "the run goes on, and has its slot back");
         Ok(false)
     }

@@ -2,7 +2,10 @@
 //! built from the last version that is known to be ours, so that two writers never both succeed; a
 //! reply that was lost is looked up, and recognised by its nonce (protocol R7).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{ResourceExt, api::PostParams};
@@ -10,6 +13,7 @@ use rerail_api::names;
 use rerail_core::{
     lease::{self, Decision, Lost, Mine, Times, Whose},
     ledger::{Change, Document},
+    mutant,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -152,6 +156,14 @@ impl Keeper {
                     None => Ok(()),
                 }
             }
+            Order::Admit(change, claimed, reply) => {
+                let overtaken = claimed != self.acknowledged.claimed.load(Ordering::Acquire);
+                if overtaken && !mutant!("claim-not-kept") {
+                    let _ = reply.send(Err(LeadError::Overtaken));
+                    return Ok(());
+                }
+                self.change(self.acknowledged.without_claimed(change), vec![reply]).await
+            }
             Order::Raise(epoch, reply) => {
                 let document = Document { epoch, ..self.document.clone() };
                 self.write(document, vec![reply]).await
@@ -169,10 +181,11 @@ impl Keeper {
         reply: oneshot::Sender<Result<(), LeadError>>,
     ) -> (Change, Replies, Option<Order>) {
         let mut replies = vec![reply];
+        change = self.acknowledged.without_claimed(change);
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Change(more, reply)) => {
-                    change = change.and(more);
+                    change = change.and(self.acknowledged.without_claimed(more));
                     replies.push(reply);
                 }
                 Ok(other) => return (change, replies, Some(other)),
@@ -369,7 +382,12 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use kube::client::Body;
+    use rerail_core::{
+        ledger::{Slot, lost_run},
+        run::Run,
+    };
     use tower::{BoxError, layer::util::Identity, service_fn};
 
     use super::*;
@@ -403,10 +421,8 @@ mod tests {
         })
     }
 
-    /// Before, it asked again and again for an order that nobody could give.
-    #[tokio::test]
-    async fn when_nobody_works_any_more_the_lease_is_given_away() {
-        // An API server that takes everything.
+    /// A term with an API server that takes everything.
+    fn term() -> (Arc<Shared>, Keeper, Handle) {
         let echo = service_fn(|request: http::Request<Body>| async move {
             let body = request.into_body().collect_bytes().await?;
             Ok::<_, BoxError>(http::Response::new(Body::from(body)))
@@ -420,6 +436,42 @@ mod tests {
         let lease = object::written(None, &document, term, &times, now).unwrap();
         let sent = deps.boot_clock.since_boot();
         let (keeper, handle) = Keeper::begin(shared.clone(), lease, document, sent);
+        (shared, keeper, handle)
+    }
+
+    fn run_of(uid: &str) -> Run {
+        let slot =
+            Slot { run_uid: uid.into(), node_name: format!("node-{uid}"), node_uid: "uid".into() };
+        lost_run(&slot, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Seed 140 of the explorer: the planner had not seen that a held run took its slot again (SAFE-4).
+    #[tokio::test]
+    async fn nobody_is_admitted_or_released_without_a_claim_that_was_made_meanwhile() {
+        let (_shared, keeper, handle) = term();
+        let admission = || Change { add: vec![Slot::of(&run_of("next"))], ..Change::default() };
+        let keeping = tokio::spawn(keeper.keep());
+        let decided_at = handle.claimed();
+        handle.claim(&run_of("held"), Timestamp::UNIX_EPOCH).await.unwrap();
+        let overtaken = handle.admit(admission(), decided_at).await;
+        assert!(matches!(overtaken, Err(LeadError::Overtaken)), "{overtaken:?}");
+        let release = Change { release: ["held".to_owned()].into(), ..Change::default() };
+        handle.change(release.clone()).await.unwrap();
+        assert!(handle.holds("held") && !handle.holds("next"));
+        handle.admit(admission(), handle.claimed()).await.unwrap();
+        assert!(handle.holds("held") && handle.holds("next"));
+        let claim = handle.claims()["held"].clone();
+        handle.forget_claim("held", &claim);
+        handle.change(release).await.unwrap();
+        assert!(!handle.holds("held"));
+        handle.release().await;
+        assert_eq!(keeping.await.unwrap(), Lost::Released);
+    }
+
+    /// Before, it asked again and again for an order that nobody could give.
+    #[tokio::test]
+    async fn when_nobody_works_any_more_the_lease_is_given_away() {
+        let (shared, keeper, handle) = term();
         drop(handle);
         let lost = tokio::time::timeout(Duration::from_secs(5), keeper.keep()).await;
         assert!(matches!(lost, Ok(Lost::Released)), "{lost:?}");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt, runtime::events::EventType};
 use rerail_api::{
@@ -40,6 +40,10 @@ use crate::{
     lead::LeadError,
     observe::objects::{self, Entry},
 };
+
+/// Between the claim of a slot and the write for which it was claimed lies one look, which counts for
+/// half as long.
+const CLAIM_LASTS: SignedDuration = SignedDuration::from_secs(10);
 
 /// Requests under way at once for one set.
 const AT_ONCE: usize = 32;
@@ -114,6 +118,8 @@ struct Fresh {
     policies: BTreeMap<String, RemediationPolicy>,
     /// UIDs of the runs whose slots go.
     release: BTreeSet<String>,
+    /// How many slots had been claimed before that.
+    claimed: u64,
 }
 
 /// Looks again, and admits those of the set that are still chosen. Three writes, in this order: each
@@ -154,7 +160,7 @@ pub async fn admit(
             Err(error) => outcome.failed.push((node, error)),
         }
     }
-    write_ledger(context, &set, fresh.release).await?;
+    write_ledger(context, &set, fresh.release, fresh.claimed).await?;
     let written: Vec<_> = stream::iter(set)
         .map(|prepared| async move {
             (prepared.candidate.node.clone(), commit(context, prepared).await)
@@ -180,6 +186,7 @@ async fn look(
     outcome: &mut Outcome,
 ) -> Result<Fresh, SetError> {
     let client = &context.clients.read;
+    let claimed = context.term.lease.claimed();
     let names: BTreeSet<_> = chosen.iter().map(|candidate| candidate.policy.clone()).collect();
     let nodes = stream::iter(chosen.iter().map(|candidate| candidate.node.clone()))
         .map(|name| async move {
@@ -227,7 +234,7 @@ async fn look(
     let policies = take_in(&mut world, read_policies, chosen, outcome);
     let release = world::look_at_runs(context, &mut world, world::every_run(&runs));
     world::look_away(&mut world, resting);
-    Ok(Fresh { world, policies, release })
+    Ok(Fresh { world, policies, release, claimed })
 }
 
 /// Puts policies as they were read into the world. The candidates of one that could not be read fail.
@@ -283,6 +290,8 @@ async fn prepare(
     let Some(object) = pending_run(context, &candidate, node).await? else { return Ok(None) };
     let now = context.now();
     let object = act::run::set_finalizer(&context.clients.act, &object, true, now).await?;
+    // Before it has a slot: a slot whose run nobody knows is one of a run that is gone.
+    context.runs.put(object.clone(), None);
     let run = convert::run::run(&object)?;
     let same_node = run.node_name == candidate.node && run.node_uid == node.uid;
     if !same_node || run.policy != candidate.policy {
@@ -314,6 +323,7 @@ async fn write_ledger(
     context: &Context,
     set: &[Prepared],
     release: BTreeSet<String>,
+    claimed: u64,
 ) -> Result<(), LeadError> {
     let now = context.now();
     let start = |prepared: &Prepared| Start { time: now, policy: prepared.run.policy.clone() };
@@ -323,7 +333,7 @@ async fn write_ledger(
         starts: set.iter().map(start).collect(),
         ..Change::default()
     };
-    let written = context.term.lease.change(change).await;
+    let written = context.term.lease.admit(change, claimed).await;
     if written.is_err() && !set.is_empty() && !release.is_empty() {
         context.term.lease.change(Change { release, ..Change::default() }).await?;
     }
@@ -350,19 +360,22 @@ async fn commit(context: &Context, prepared: Prepared) -> Result<(), AdmitError>
 }
 
 /// Looks what became of admissions whose answer was lost. A run that did not move is touched, so that
-/// no late write can land on it; then its slot may go (protocol R3).
-pub async fn settle(context: &Context) {
+/// no late write can land on it; then its slot may go (protocol R3). The same for a claim of a slot
+/// whose driver did not come to use it. False when something is left in doubt.
+pub async fn settle(context: &Context) -> bool {
+    settle_claims(context);
     let doubted = context.term.in_doubt();
     if doubted.is_empty() {
-        return;
+        return true;
     }
     let runs = match check::all_runs(context).await {
         Ok(runs) => runs,
         Err(error) => {
             tracing::warn!(%error, "it is not known yet whether runs were admitted; trying again");
-            return;
+            return false;
         }
     };
+    let mut all = true;
     for uid in doubted {
         let found = runs.iter().find(|run| run.uid().as_deref() == Some(&uid));
         let Some(Entry::Good(object)) = found.map(objects::read::<NodeRemediation>) else {
@@ -383,7 +396,28 @@ pub async fn settle(context: &Context) {
             }
             Err(error) => {
                 tracing::warn!(remediation = %object.name_any(), %error, "its slot stays until it is known whether it was admitted");
+                all = false;
             }
+        }
+    }
+    all
+}
+
+/// Forgets claims that have led to a change of their runs: then the runs themselves say what they hold.
+/// Only here, before the planner looks: what it then sees is not older than the claim. One that has
+/// led to nothing for long is a doubt from now on.
+fn settle_claims(context: &Context) {
+    for (uid, claim) in context.term.lease.claims() {
+        let run = context.runs.get(&claim.run).filter(|run| run.uid().as_ref() == Some(&uid));
+        let moved = run.is_none_or(|run| {
+            convert::run::run(&run).is_ok_and(|run| !matches!(run.step, Step::Held | Step::Pending))
+        });
+        let old = context.now().duration_since(claim.since) >= CLAIM_LASTS;
+        if old && !moved {
+            context.term.doubt(&uid);
+        }
+        if old || moved {
+            context.term.lease.forget_claim(&uid, &claim);
         }
     }
 }

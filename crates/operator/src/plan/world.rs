@@ -15,6 +15,7 @@ use rerail_core::{
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
     ledger::{self, Ledger, Slot},
+    mutant,
     plan::World,
     policy::Policy,
     reason::Reason,
@@ -58,7 +59,8 @@ pub struct Known {
 pub struct Held {
     /// As it was last acknowledged.
     pub ledger: Ledger,
-    /// UIDs of runs whose admission may still be on its way to the API server.
+    /// UIDs of runs whose admission may still be on its way to the API server, or whose drivers claimed a
+    /// slot to go on with.
     pub in_doubt: BTreeSet<String>,
     /// UIDs of runs that are gone and of which nothing is left.
     pub done: BTreeSet<String>,
@@ -66,11 +68,17 @@ pub struct Held {
 
 impl Held {
     fn of(context: &Context) -> Self {
-        Held {
-            ledger: context.term.lease.ledger(),
-            in_doubt: context.term.in_doubt(),
-            done: context.strays.done(),
+        // The claims first: one that is forgotten meanwhile has its slot acknowledged.
+        let claims = context.term.lease.claims();
+        let mut ledger = context.term.lease.ledger();
+        let mut in_doubt = context.term.in_doubt();
+        for (uid, claim) in claims.into_iter().filter(|_| !mutant!("claim-not-kept")) {
+            if !ledger.holds(&uid) {
+                ledger.slots.push(claim.slot);
+            }
+            in_doubt.insert(uid);
         }
+        Held { ledger, in_doubt, done: context.strays.done() }
     }
 }
 
@@ -143,7 +151,10 @@ fn with_runs(world: &mut World, runs: Vec<Run>, held: Held) -> BTreeSet<String> 
         now: world.now,
     };
     let gone = ledger::releasable(&ledger, &known);
-    let begun = runs.iter().filter(|run| run.step != Step::Pending && !run.step.is_terminal());
+    let begun = runs.iter().filter(|run| {
+        // One in doubt may have more than its step says.
+        run.step != Step::Pending && !run.step.is_terminal() && !in_doubt.contains(&run.uid)
+    });
     let strays = world.strays.iter().map(|stray| stray.run_uid.as_str());
     let stands: BTreeSet<_> = begun.map(|run| run.uid.as_str()).chain(strays).collect();
     ledger

@@ -44,6 +44,17 @@ fn a_pending_run_of_the_operator_is_discarded_when_its_node_is_no_candidate_any_
     }
 }
 
+/// Its deletion left a slot that nobody gave back any more.
+#[test]
+fn a_pending_run_whose_admission_is_in_doubt_stays() {
+    let run = by_operator();
+    let mut world = with_runs(vec![run.clone()]);
+    world.ledger.slots.push(crate::ledger::Slot::of(&run));
+    let plan = plan(&world);
+    assert_eq!((plan.admit.first(), plan.discard.len()), (None, 0));
+    assert_eq!(plan.report[0].wait.as_ref().map(|wait| wait.reason), Some(WaitReason::ActiveRun));
+}
+
 #[test]
 fn a_pending_run_behind_a_gate_stays() {
     let mut world = with_runs(vec![by_operator()]);

@@ -364,7 +364,7 @@ impl Slow<'_> {
                 found.run = Some(run.name.clone());
             } else if run.causes.is_empty() {
                 people.push(run);
-            } else {
+            } else if !self.world.ledger.slots.iter().any(|slot| slot.run_uid == run.uid) {
                 answer.discard.push(run.name.clone());
             }
         }
