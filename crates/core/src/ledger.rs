@@ -275,9 +275,14 @@ pub fn epoch_above<'a>(
 }
 
 /// What is known of a run that is gone and of which only its slot is left: it may have been rebooting
-/// its machine, and its node counts as closed only when that is on record there.
+/// its machine, and its node counts as closed only when that is on record there. That one attempt counts
+/// (SAFE-14); how many there were before, nobody knows.
 pub fn lost_run(slot: &Slot, now: Timestamp) -> Run {
-    Run { cancel: true, ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now) }
+    Run {
+        cancel: true,
+        attempt_times: vec![now],
+        ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now)
+    }
 }
 
 #[cfg(test)]

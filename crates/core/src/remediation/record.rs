@@ -39,7 +39,7 @@ pub fn record(
     };
     LastRemediation {
         sequence: before.sequence.saturating_add(1),
-        attempts: attempts(run, before),
+        attempts: together(&run.attempt_times, before),
         roll_backs: roll_backs(before.roll_backs, result, reason),
         last: Some(last),
         evidence,
@@ -47,7 +47,8 @@ pub fn record(
 }
 
 /// The node's `last-remediation` after the end of a run that is gone. What this process knew of it is
-/// recorded like that of any other; of one that nobody knows only its UID is left.
+/// recorded like that of any other; of one that nobody knows only its UID is left. It may have rebooted
+/// the machine, and counts as one attempt (SAFE-14).
 pub fn record_without_run(
     run_uid: &str,
     run: Option<&Run>,
@@ -66,12 +67,13 @@ pub fn record_without_run(
     };
     let before = node.last_remediation.clone();
     let sequence = before.sequence.saturating_add(1);
-    LastRemediation { sequence, last: Some(last), ..before }
+    let attempts = together(&[now], &before);
+    LastRemediation { sequence, last: Some(last), attempts, ..before }
 }
 
 /// Both memories, each attempt once, the youngest kept.
-fn attempts(run: &Run, before: &LastRemediation) -> Vec<Timestamp> {
-    let known = before.attempts.iter().chain(&run.attempt_times);
+fn together(own: &[Timestamp], before: &LastRemediation) -> Vec<Timestamp> {
+    let known = before.attempts.iter().chain(own);
     let by_second: BTreeMap<i64, Timestamp> = known.map(|time| (time.as_second(), *time)).collect();
     let surplus = by_second.len().saturating_sub(ATTEMPTS_KEPT);
     by_second.into_values().skip(surplus).collect()

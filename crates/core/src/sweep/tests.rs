@@ -159,4 +159,10 @@ fn the_outcome_is_on_record_with_what_is_known() {
         end_time: at(90),
     };
     assert_eq!((memory.sequence, memory.last), (1, Some(last)));
+    // It may have rebooted the machine (SAFE-14): seed 75 of the explorer.
+    assert_eq!(memory.attempts, [at(90)]);
+    let slot = crate::ledger::Slot::of(&known);
+    let by_slot = crate::ledger::lost_run(&slot, at(80));
+    let memory = record_without_run(&slot.run_uid, Some(&by_slot), &node(), at(90));
+    assert_eq!(memory.attempts, [at(80)]);
 }
