@@ -1,7 +1,7 @@
 //! What is served: one row per resource, with the rules by which the real server treats it
 //! (the strategies below `kubernetes/pkg/registry`).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::{
     api::{
@@ -387,6 +387,31 @@ pub fn of_definition(crd: &CustomResourceDefinition) -> Option<Resource> {
         published: Some(Arc::new(published)),
         columns: version.additional_printer_columns.clone().unwrap_or_default(),
         read_only: false,
+    })
+}
+
+/// Everything that is served.
+pub struct Served {
+    /// The resources: those of Kubernetes, then our own.
+    pub resources: Vec<Arc<Resource>>,
+    /// The definitions of our own.
+    pub definitions: Vec<Value>,
+}
+
+/// Everything that is served: made once, since our definitions and their rules are the larger part of
+/// what a new server costs.
+pub fn served() -> &'static Served {
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    SERVED.get_or_init(|| {
+        let definitions = rerail_api::crds();
+        let own = definitions.iter().filter_map(of_definition);
+        Served {
+            resources: of_kubernetes().into_iter().chain(own).map(Arc::new).collect(),
+            definitions: definitions
+                .iter()
+                .filter_map(|crd| serde_json::to_value(crd).ok())
+                .collect(),
+        }
     })
 }
 

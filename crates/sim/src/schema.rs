@@ -2,6 +2,7 @@
 //! rules (`apiextensions-apiserver/pkg/apiserver/schema`). What the schema says and this code does not
 //! know is found when it is read, not passed over.
 
+mod places;
 mod rules;
 mod validate;
 

@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use rerail_api::names;
 use serde_json::{Value, json};
 
@@ -32,8 +31,6 @@ pub struct Options {
     pub latency: std::time::Duration,
     /// Changes that are remembered for each resource. A watch from before them is told 410.
     pub history: usize,
-    /// The definitions of the custom resources that are served.
-    pub definitions: Vec<CustomResourceDefinition>,
     /// Namespaces that are there from the beginning, beside those that every cluster has.
     pub namespaces: Vec<String>,
     /// ServiceAccounts that are there from the beginning, as namespace and name, beside the one called
@@ -49,7 +46,6 @@ impl Default for Options {
             start: Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH),
             latency: std::time::Duration::from_millis(2),
             history: 2048,
-            definitions: rerail_api::crds(),
             namespaces: vec![names::SYSTEM_NAMESPACE.to_owned(), names::NODE_NAMESPACE.to_owned()],
             accounts: [
                 (names::SYSTEM_NAMESPACE, names::OPERATOR_SERVICE_ACCOUNT),
@@ -178,9 +174,8 @@ pub struct Store {
 impl Store {
     /// An empty cluster.
     pub fn new(options: Options) -> Self {
-        let own = options.definitions.iter().filter_map(resource::of_definition);
-        let resources: Vec<Arc<Resource>> =
-            resource::of_kubernetes().into_iter().chain(own).map(Arc::new).collect();
+        let served = resource::served();
+        let resources = served.resources.clone();
         let tables = resources.iter().map(|_| Table::default()).collect();
         let now = options.start;
         let asked = (now, Arc::from(""));
@@ -211,10 +206,8 @@ impl Store {
             });
             store.found("", "serviceaccounts", account, now);
         }
-        for crd in store.options.definitions.clone() {
-            if let Ok(object) = serde_json::to_value(&crd) {
-                store.found("apiextensions.k8s.io", "customresourcedefinitions", object, now);
-            }
+        for crd in &served.definitions {
+            store.found("apiextensions.k8s.io", "customresourcedefinitions", crd.clone(), now);
         }
         // The cache of a custom resource begins where its definition was made.
         for (resource, table) in store.resources.iter().zip(&mut store.tables) {

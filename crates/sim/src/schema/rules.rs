@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube_cel::CompiledSchema;
 use serde_json::{Map, Value, json};
 
+use super::places::Place;
 use crate::status::FieldError;
 
-const RULES: &str = "x-kubernetes-validations";
+pub(super) const RULES: &str = "x-kubernetes-validations";
 
 /// The crate has no types as values. The one way in which our rules use them, in other words that mean the
 /// same of an int or a string.
@@ -18,7 +19,7 @@ const NO_DURATION: &str = "type conversion error from 'string' to 'google.protob
 /// Rules, compiled once.
 #[derive(Debug)]
 pub(super) struct Rules {
-    compiled: Option<CompiledSchema>,
+    places: Option<Place>,
     /// Rules of an object that point at a field of it: what they show is the object.
     pointing: BTreeSet<String>,
     /// What a rule says when it does not hold.
@@ -28,30 +29,28 @@ pub(super) struct Rules {
 impl Rules {
     /// Compiles the rules of a schema; one that cannot be compiled is named in `unknown`.
     pub(super) fn new(schema: &Value, unknown: &mut Vec<String>) -> Self {
-        let compiled = only_rules(schema).map(|schema| kube_cel::compile_schema(&schema));
-        if let Some(compiled) = &compiled {
-            collect_errors(compiled, "", unknown);
+        let schema_of_rules = only_rules(schema);
+        if let Some(schema) = &schema_of_rules {
+            collect_errors(&kube_cel::compile_schema(schema), "", unknown);
         }
+        let places = schema_of_rules.as_ref().map(Place::new);
         let (mut pointing, mut messages) = (BTreeSet::new(), BTreeMap::new());
         collect_pointing(schema, &mut pointing);
         collect_messages(schema, &mut messages);
         let types = messages.keys().filter(|rule| rule.contains("type("));
         unknown.extend(types.map(|rule| format!("the rule `{rule}`, with a type as a value")));
-        Rules { compiled, pointing, messages }
+        Rules { places, pointing, messages }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.compiled.is_none()
+        self.places.is_none()
     }
 
     /// What is wrong by the rules. A rule about one state alone says nothing about what an update does
     /// not change (ratcheting).
     pub(super) fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let Some(compiled) = &self.compiled else { return Vec::new() };
-        let Err(errors) = kube_cel::validate_compiled(compiled, object, old) else {
-            return Vec::new();
-        };
-        let mut errors = errors.into_vec();
+        let Some(places) = &self.places else { return Vec::new() };
+        let mut errors = places.errors(object, old);
         // The crate walks hash maps.
         errors.sort_by(|a, b| (&a.field_path, &a.message).cmp(&(&b.field_path, &b.message)));
         let unchanged = |path: &str| old.is_some_and(|old| at(old, path) == at(object, path));

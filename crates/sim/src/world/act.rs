@@ -235,6 +235,17 @@ pub enum Act {
         #[serde(default = "somebody")]
         by: String,
     },
+    /// `kubectl delete noderemediation`, of the open run of a node.
+    DeleteRun {
+        /// Of which nodes.
+        nodes: Vec<String>,
+        /// Its finalizers are taken off, too, so that it is gone at once.
+        #[serde(default)]
+        force: bool,
+        /// Who does it.
+        #[serde(default = "somebody")]
+        by: String,
+    },
     /// A person asks for a run.
     Remediate {
         /// For which nodes.
@@ -324,6 +335,7 @@ impl Act {
             | Act::Kured { nodes }
             | Act::Cancel { nodes, .. }
             | Act::Retry { nodes, .. }
+            | Act::DeleteRun { nodes, .. }
             | Act::Remediate { nodes, .. } => nodes,
             Act::Pause { .. }
             | Act::Resume { .. }

@@ -149,10 +149,13 @@ impl State {
         let cause = Cause::Pod { run: expected.run_uid.clone(), attempt: expected.attempt };
         let hangs = machine.faults.take(&Fault::RebootHangs);
         let again = machine.faults.has(&Fault::PodRunsAgain);
+        // It has done what it does, whenever the machine follows.
+        self.happened(node, What::Acts(cause.clone()));
         if hangs {
-            machine.hanging = Some(cause);
+            if let Some(machine) = self.machines.get_mut(node) {
+                machine.hanging = Some(cause);
+            }
         } else {
-            self.happened(node, What::Acts(cause.clone()));
             let silent = again || self.draw.one_in("silent end", node, SILENT_ONE_IN);
             if let Some(record) = self.record(node, uid) {
                 record.silent = silent;

@@ -1,5 +1,7 @@
 //! People and foreign controllers: each sends exactly the requests that the real thing sends.
 
+use std::sync::Arc;
+
 use http::Method;
 use rerail_api::{names, remediation::StepName};
 use serde_json::{Value, json};
@@ -122,6 +124,7 @@ impl State {
                     json!({ "spec": { "retries": retries + 1 } })
                 });
             }
+            Act::DeleteRun { force, by, .. } => return self.delete_run(node, *force, by),
             Act::Remediate { policy, by, .. } => return self.remediate(node, policy, by),
             _ => {}
         }
@@ -247,16 +250,33 @@ impl State {
         by: &str,
         patch: impl FnOnce(&Value) -> Value,
     ) -> Result<(), Error> {
+        let (key, run) = self.open_run(node)?;
+        let path = format!("{}?fieldManager=kubectl-patch", RUNS.path(&key, ""));
+        self.send(person(by), &Method::PATCH, &path, Media::Merge, Some(&patch(&run)))
+    }
+
+    fn open_run(&self, node: &str) -> Result<(String, Arc<Value>), Error> {
         let open = |run: &Value| {
             let step = serde_json::from_value(run["status"]["step"].clone());
             run["spec"]["nodeName"] == node
                 && !matches!(step, Ok(StepName::Known(step)) if step.is_terminal())
         };
         let runs = api::list(&self.server, self.places.runs);
-        let run = runs.into_iter().find(|(_, run)| open(run));
-        let Some((key, run)) = run else { return Err(Error::NoRun(node.to_owned())) };
-        let path = format!("{}?fieldManager=kubectl-patch", RUNS.path(&key, ""));
-        self.send(person(by), &Method::PATCH, &path, Media::Merge, Some(&patch(&run)))
+        runs.into_iter().find(|(_, run)| open(run)).ok_or_else(|| Error::NoRun(node.to_owned()))
+    }
+
+    /// Deletes the open run of a node; with force as those do whom a finalizer keeps waiting.
+    fn delete_run(&mut self, node: &str, force: bool, by: &str) -> Result<(), Error> {
+        let (key, run) = self.open_run(node)?;
+        let options = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background" });
+        let path = RUNS.path(&key, "");
+        self.send(person(by), &Method::DELETE, &path, Media::Json, Some(&options))?;
+        if force && !meta::finalizers(&run).is_empty() {
+            let patch = json!({ "metadata": { "finalizers": null } });
+            let path = format!("{path}?fieldManager=kubectl-patch");
+            self.send(person(by), &Method::PATCH, &path, Media::Merge, Some(&patch))?;
+        }
+        Ok(())
     }
 
     fn remediate(&mut self, node: &str, policy: &str, by: &str) -> Result<(), Error> {

@@ -227,7 +227,6 @@ impl State {
         let Some(cause) = self.machines.get_mut(node).and_then(|one| one.hanging.take()) else {
             return;
         };
-        self.happened(node, What::Acts(cause.clone()));
         self.go_down(node, &cause, After::Boot);
     }
 
