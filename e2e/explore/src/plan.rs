@@ -153,7 +153,7 @@ pub struct Plan {
 }
 
 /// Scenes that are drawn from.
-pub const SCENES: &[&str] = &["small", "small", "people", "machines"];
+pub const SCENES: &[&str] = &["small", "people", "machines", "limits", "storm", "incurable"];
 
 impl Plan {
     /// The run of a seed, with what is said beside it.

@@ -27,7 +27,7 @@ use crate::{
     outcome::{Outcome, Violation},
     panics,
     plan::{Mode, Plan, Settings},
-    stage::Stage,
+    stage::{self, Stage},
     timeline::Timeline,
 };
 
@@ -57,7 +57,7 @@ pub enum PlayError {
     Pins(#[from] rerail_simpin::Error),
     /// The scene.
     #[error(transparent)]
-    Stage(#[from] crate::stage::StageError),
+    Stage(#[from] stage::StageError),
 }
 
 /// Plays a run from its beginning to its end, on a thread of its own.
@@ -73,6 +73,7 @@ fn warm_up() -> Result<(), PlayError> {
     static WARM: Mutex<bool> = Mutex::new(false);
     let mut warm = WARM.lock().unwrap_or_else(PoisonError::into_inner);
     if !*warm {
+        stage::read_all().map_err(stage::StageError::from)?;
         let said = Settings {
             scene: Some("small".to_owned()),
             operators: Some(2),
@@ -87,7 +88,7 @@ fn warm_up() -> Result<(), PlayError> {
     Ok(())
 }
 
-async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, crate::stage::StageError> {
+async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageError> {
     panics::forget();
     let server = Server::new(Options { seed: plan.seed, ..Options::default() });
     let names = plan.names();

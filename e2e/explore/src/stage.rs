@@ -1,6 +1,9 @@
 //! What a run plays in: a scene of the simulated world.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use rerail_sim::{
     Server,
@@ -15,6 +18,9 @@ pub const SCENES: &[(&str, &str)] = &[
     ("small", include_str!("../scenes/small.yaml")),
     ("people", include_str!("../scenes/people.yaml")),
     ("machines", include_str!("../scenes/machines.yaml")),
+    ("limits", include_str!("../scenes/limits.yaml")),
+    ("storm", include_str!("../scenes/storm.yaml")),
+    ("incurable", include_str!("../scenes/incurable.yaml")),
 ];
 
 /// Why there is nothing to play in.
@@ -28,26 +34,49 @@ pub enum StageError {
     World(#[from] world::Error),
 }
 
-/// A scene by its name.
+/// A scene by its name. Ours are read once: to see that all in it can be made is half of a short run.
 fn scene(name: &str) -> Result<Scene, SceneError> {
-    match SCENES.iter().find(|(known, _)| *known == name) {
+    static READ: Mutex<BTreeMap<String, Scene>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(scene) = read.get(name) {
+        return Ok(scene.clone());
+    }
+    let scene = match SCENES.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => Scene::parse(text),
         None => Scene::named(name),
-    }
+    }?;
+    read.insert(name.to_owned(), scene.clone());
+    Ok(scene)
+}
+
+/// Reads every scene of ours, so that no run is the one that does it.
+pub(crate) fn read_all() -> Result<(), SceneError> {
+    SCENES.iter().try_for_each(|(name, _)| scene(name).map(drop))
 }
 
 /// The world of a run.
 pub struct Stage {
     world: World,
+    /// Conditions that no boot heals: somebody has to repair the machines.
+    incurable: BTreeSet<String>,
 }
 
 impl Stage {
     /// Opens the scene of a plan on a fresh server.
     pub fn set(server: &Server, plan: &Plan) -> Result<Self, StageError> {
-        Ok(Stage { world: World::open(server, scene(&plan.scene)?, plan.seed)? })
+        let scene = scene(&plan.scene)?;
+        let acts = scene.timeline.iter().map(|entry| &entry.act);
+        let acts = acts.chain(scene.random.iter().map(|random| &random.act));
+        let incurable = acts.filter_map(|act| match act {
+            Act::Sicken { with, .. } if !with.boot_heals => Some(with.condition.clone()),
+            _ => None,
+        });
+        let incurable = incurable.collect();
+        Ok(Stage { world: World::open(server, scene, plan.seed)?, incurable })
     }
 
-    /// Faults of machines end, and a person brings back what is off or cut off, and ends the pause.
+    /// Faults of machines end, and a person brings back what is off or cut off, repairs what no boot heals,
+    /// and ends the pause.
     pub fn calm(&self) {
         let all = || vec!["*".to_owned()];
         let by = || "operations".to_owned();
@@ -55,6 +84,9 @@ impl Stage {
         let _ = self.world.act(&Act::ClearFaults { nodes: all() });
         let _ = self.world.act(&Act::LetGoDown { nodes: all() });
         let _ = self.world.act(&Act::Mend { nodes: all() });
+        for condition in self.incurable.clone() {
+            let _ = self.world.act(&Act::Cure { nodes: all(), condition });
+        }
         let _ = self.world.act(&Act::Resume { by: by() });
         let _ = self.world.act(&Act::Label {
             nodes: all(),
