@@ -58,6 +58,8 @@ pub const COMPONENT_REBOOT: &str = "reboot";
 pub const COMPONENT_PROBE: &str = "probe";
 /// Label of a Pod of a run: the run's UID.
 pub const RUN_UID: &str = "rerail.dev/run-uid";
+/// Annotation of a probe Pod: the boot ID that its node showed when it was made.
+pub const BOOT_ID: &str = "rerail.dev/boot-id";
 
 /// Name of the reboot Pod of one attempt: the same for every leader that could want it, so that it
 /// exists at most once.

@@ -1,6 +1,7 @@
 //! Pods to what the drain and the runs want to know of them.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
 use rerail_core::{
     drain::filter::{Lookup, Owner, PodFacts, PodPhase, Toleration, tolerates_unschedulable},
     reboot_check::Report,
@@ -111,6 +112,16 @@ pub fn seen(pod: Option<&Pod>) -> PodSeen {
     }
 }
 
+/// The same for the probe Pod of a node that shows this boot ID: one that was made for another boot has
+/// proved nothing about this one (SAFE-19).
+pub fn probe_seen(pod: Option<&Pod>, boot_id: &str) -> PodSeen {
+    let made_for = pod.map(|pod| pod.annotations().get(names::BOOT_ID).map(String::as_str));
+    match made_for {
+        Some(made_for) if made_for != Some(boot_id) => PodSeen::Lost,
+        _ => seen(pod),
+    }
+}
+
 fn waiting_reason(container: Option<&ContainerStatus>, pod_reason: Option<String>) -> String {
     let waiting = container.and_then(|container| container.state.as_ref()?.waiting.as_ref());
     waiting
@@ -128,4 +139,30 @@ fn ended(container: &ContainerStatus) -> Option<PodSeen> {
         finished_at: terminated.finished_at.as_ref().map(|time| time.0),
         report,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seed 95 of the explorer: the machine lost its power after the probe, and its next boot was taken for
+    /// verified.
+    #[test]
+    fn a_probe_counts_for_the_boot_that_it_was_made_for() {
+        let probe = |boot: Option<&str>| -> Pod {
+            let annotations = boot.map(|boot| serde_json::json!({ (names::BOOT_ID): boot }));
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "probe", "annotations": annotations },
+                "status": { "containerStatuses": [{ "name": "rerail", "ready": false, "restartCount": 0,
+                    "image": "", "imageID": "", "state": { "terminated": { "exitCode": 0 } } }] },
+            }))
+            .unwrap()
+        };
+        let is_good = |boot: Option<&str>| {
+            matches!(probe_seen(Some(&probe(boot)), "b"), PodSeen::Ended { exit_code: 0, .. })
+        };
+        assert!(is_good(Some("b")));
+        assert!(!is_good(Some("a")) && !is_good(None));
+        assert_eq!(probe_seen(None, "b"), PodSeen::Absent);
+    }
 }

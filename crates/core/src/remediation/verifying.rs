@@ -139,7 +139,9 @@ fn probe_pod(look: &Look<'_>) -> Option<Missing> {
         PodSeen::Running { .. } => Some(missing("the probe Pod runs".into())),
         PodSeen::Lost | PodSeen::Ended { .. } => Some(Missing {
             effect: Some(Effect::DeleteProbePod),
-            ..missing("the probe Pod failed and will be tried again".into())
+            ..missing(
+                "the probe Pod failed, or is of an earlier boot; it will be tried again".into(),
+            )
         }),
     }
 }

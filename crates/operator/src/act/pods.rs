@@ -1,6 +1,8 @@
 //! The Pods that the operator runs on a node: the one that reboots it and the one that proves that
 //! Pods start there. Both are bound to the node by name: a cordon keeps the scheduler away.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, SecurityContext, Toleration},
     apimachinery::pkg::{
@@ -71,16 +73,19 @@ pub async fn create_reboot(
         object,
         names::reboot_pod_name(&run.uid, run.attempt),
         names::COMPONENT_REBOOT,
+        BTreeMap::new(),
         spec,
     )
     .await
 }
 
-/// Creates the probe Pod after the run's latest attempt.
+/// Creates the probe Pod after the run's latest attempt, for the boot that the node shows now: of a later
+/// one it proves nothing (SAFE-19).
 pub async fn create_probe(
     client: &Client,
     object: &NodeRemediation,
     run: &Run,
+    boot_id: &str,
     settings: &Settings,
 ) -> Result<Made, CallError> {
     let args = vec!["agent".to_owned(), "probe".to_owned()];
@@ -92,6 +97,7 @@ pub async fn create_probe(
         object,
         names::probe_pod_name(&run.uid, run.attempt),
         names::COMPONENT_PROBE,
+        [(names::BOOT_ID.to_owned(), boot_id.to_owned())].into(),
         spec,
     )
     .await
@@ -129,6 +135,7 @@ async fn create(
     object: &NodeRemediation,
     name: String,
     component: &str,
+    annotations: BTreeMap<String, String>,
     spec: PodSpec,
 ) -> Result<Made, CallError> {
     let labels = [
@@ -146,6 +153,7 @@ async fn create(
             name: Some(name.clone()),
             namespace: Some(names::NODE_NAMESPACE.into()),
             labels: Some(labels.into()),
+            annotations: Some(annotations).filter(|all| !all.is_empty()),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },

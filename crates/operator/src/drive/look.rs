@@ -90,7 +90,7 @@ impl Driver {
             paused,
             drain,
             reboot_pod: self.own_pod(&names::reboot_pod_name(&run.uid, run.attempt)),
-            probe_pod: self.own_pod(&names::probe_pod_name(&run.uid, run.attempt)),
+            probe_pod: self.probe_pod(run),
             daemon_sets_ready: self.daemon_sets_ready(),
             confirmed: false,
         };
@@ -120,6 +120,8 @@ impl Driver {
             Some(after) => look.take_over(after),
             None => self.read_again(run, planned, &mut look).await?,
         }
+        // It counts for the boot that the node shows now.
+        look.probe_pod = self.probe_pod(run);
         if run.step == Step::Draining && leaves && look.drain.is_some() {
             let pods = check::pods(client, &run.node_name).await?;
             look.drain = self.drain_plan(run, &pods, context.now());
@@ -217,6 +219,16 @@ impl Driver {
         match self.pods.as_ref().and_then(|pods| pods.pod(names::NODE_NAMESPACE, name)) {
             None => PodSeen::Unknown,
             Some(found) => pod::seen(found.as_ref()),
+        }
+    }
+
+    /// The probe Pod, by what the cache shows of the node's boot.
+    fn probe_pod(&self, run: &Run) -> PodSeen {
+        let name = names::probe_pod_name(&run.uid, run.attempt);
+        let boot = self.context.nodes.get(&run.node_name).map(|node| node.boot_id.clone());
+        match self.pods.as_ref().and_then(|pods| pods.pod(names::NODE_NAMESPACE, &name)) {
+            None => PodSeen::Unknown,
+            Some(found) => pod::probe_seen(found.as_ref(), &boot.unwrap_or_default()),
         }
     }
 

@@ -54,7 +54,9 @@ impl Driver {
                 made?;
             }
             Effect::CreateProbePod => {
-                act::pods::create_probe(client, object, run, settings).await?;
+                let Some(node) = node else { return Ok(Next::Again) };
+                let boot_id = &node.facts.boot_id;
+                act::pods::create_probe(client, object, run, boot_id, settings).await?;
             }
             Effect::DeleteRebootPod => {
                 act::pods::delete(client, &names::reboot_pod_name(&run.uid, run.attempt)).await?;

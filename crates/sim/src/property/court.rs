@@ -88,8 +88,8 @@ pub(super) struct Court {
     pub vanished: Vec<(Timestamp, Arc<Value>, String)>,
     pub machines: BTreeMap<String, Machine>,
     pub pods: BTreeMap<Key, PodTruth>,
-    /// Probe Pods that succeeded: run and attempt.
-    pub probed: BTreeMap<String, Timestamp>,
+    /// Probe Pods that succeeded, by name: the UID of the latest of that name, and when it did.
+    pub probed: BTreeMap<String, (String, Timestamp)>,
     /// When a DaemonSet last lost a Ready pod on a node.
     pub lost_ready: BTreeMap<(String, String), Timestamp>,
     pub runs: BTreeMap<String, RunTruth>,

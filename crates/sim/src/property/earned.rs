@@ -59,7 +59,7 @@ impl Court {
         let booted = machine.and_then(|machine| machine.boots.last()).map(|(at, _)| *at);
         if plan.verify.probe_pod == Requirement::Required {
             let probe = self.probed.get(&names::probe_pod_name(uid, run.status.attempt));
-            if probe.is_none_or(|at| {
+            if probe.is_none_or(|(_, at)| {
                 booted.is_some_and(|booted| {
                     *at < booted && run.acts.iter().any(|(_, acted)| acted < at)
                 })
@@ -190,7 +190,10 @@ impl Court {
             && ours(after).is_some_and(|(component, _)| component == names::COMPONENT_PROBE)
             && meta::text(after, &["status", "phase"]) == "Succeeded"
         {
-            self.probed.entry(meta::of(after, "name").to_owned()).or_insert(seen.at);
+            let (name, uid) = (meta::of(after, "name"), meta::of(after, "uid"));
+            if self.probed.get(name).is_none_or(|(known, _)| known != uid) {
+                self.probed.insert(name.to_owned(), (uid.to_owned(), seen.at));
+            }
         }
         let known = self.pods.remove(&key);
         let first = known.as_ref().map_or(seen.at, |pod| pod.seen);
