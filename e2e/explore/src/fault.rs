@@ -68,6 +68,11 @@ impl Spoil {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// True for what befalls watches alone.
+    pub fn is_of_watches(self) -> bool {
+        !self.fits(&Method::GET, false) && !self.fits(&Method::PUT, false)
+    }
+
     /// Whether it makes sense for such a request.
     pub fn fits(self, method: &Method, is_watch: bool) -> bool {
         match self {

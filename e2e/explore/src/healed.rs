@@ -17,7 +17,7 @@ pub(crate) struct Health {
     pub open: BTreeMap<String, String>,
     /// Nodes whose run is held and waits for a person.
     pub held: BTreeSet<String>,
-    /// Nodes that are cordoned, and not by us.
+    /// Nodes that somebody else has cordoned: a cordon of ours that stays is nobody's to lift.
     pub cordoned: BTreeSet<String>,
     /// All nodes.
     pub nodes: BTreeSet<String>,
@@ -45,11 +45,21 @@ pub(crate) fn look(server: &Server) -> Health {
                 health.open.insert(name.clone(), wrong);
             }
             let ours = node.pointer(&mark()).is_some();
-            if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) && !ours {
+            let cordoned = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
+            if cordoned && !ours && !cordoned_by_us(node) {
                 health.cordoned.insert(name.clone());
             }
         }
         health
+    })
+}
+
+/// True when `managedFields` gives the cordon to the operator (protocol R9).
+fn cordoned_by_us(node: &Value) -> bool {
+    let managed = node.pointer("/metadata/managedFields").and_then(Value::as_array);
+    managed.into_iter().flatten().any(|entry| {
+        text(entry, "/manager") == names::FIELD_MANAGER
+            && entry.pointer("/fieldsV1/f:spec/f:unschedulable").is_some()
     })
 }
 

@@ -170,6 +170,17 @@ impl Plan {
         let spoils = Spoil::all().iter().copied().filter(|_| draw.chance(400));
         let spoils: Vec<Spoil> = spoils.filter(|spoil| !said.without.contains(spoil)).collect();
 
+        // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
+        let (calm, watches) = match draw.below(100) {
+            0..=19 => (true, false),
+            20..=34 => (false, true),
+            _ => (false, false),
+        };
+        let calm = said.calm || calm && said.kills.is_empty();
+        let spoils: Vec<Spoil> =
+            spoils.into_iter().filter(|spoil| !watches || spoil.is_of_watches()).collect();
+        let thousandths = if watches { 150 } else { thousandths };
+
         let mode = said.mode.unwrap_or(mode);
         // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
         let clocks = if mode == Mode::Liveness { clocks.min(4_000) } else { clocks };
@@ -189,11 +200,11 @@ impl Plan {
             scene: said.scene.clone().unwrap_or(scene),
             operators,
             mode,
-            thousandths: if said.calm { 0 } else { thousandths },
+            thousandths: if calm { 0 } else { thousandths },
             spoils,
             requests: said.requests.unwrap_or((1, u64::MAX)),
-            mishaps: if said.calm { Vec::new() } else { mishaps.collect() },
-            clocks: if said.calm { 0 } else { clocks },
+            mishaps: if calm || watches { Vec::new() } else { mishaps.collect() },
+            clocks: if calm { 0 } else { clocks },
             faults_until,
             ends,
             kills: said.kills.clone(),

@@ -33,7 +33,10 @@ use crate::{
 
 /// Between two looks at whether everything has healed.
 const LOOK: Duration = Duration::from_secs(5);
-/// For so long everything has to stay healed, before it is judged that it is, and again after that.
+/// So long after everything has healed it is judged that it is: what an operator writes at most once a
+/// minute, such as the counts of a policy, is written by then.
+const HEALED: Duration = Duration::from_secs(75);
+/// For so long it has to stay so.
 const SOAK: Duration = Duration::from_secs(45);
 /// After so long a person looks after what waits for one.
 const PERSON: Duration = Duration::from_mins(10);
@@ -157,9 +160,11 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
 /// What is not held against an operator: what it cannot know while its watches are held up, and what its
 /// clock may differ.
 fn leniency(plan: &Plan) -> Leniency {
-    let calm = plan.thousandths == 0 && plan.mishaps.is_empty();
-    let lag = SignedDuration::from_secs(if calm { 10 } else { 45 });
-    let watch = SignedDuration::from_secs(if calm { 10 } else { 150 });
+    let spoiled = plan.thousandths > 0 && !plan.spoils.is_empty();
+    let in_time = plan.spoils.iter().all(|spoil| spoil.is_of_watches()) || !spoiled;
+    let calm = plan.mishaps.is_empty();
+    let lag = SignedDuration::from_secs(if calm && in_time { 10 } else { 45 });
+    let watch = SignedDuration::from_secs(if calm && !spoiled { 10 } else { 150 });
     let renew_deadline = SignedDuration::from_millis(if plan.clocks > 0 { 11_000 } else { 10_500 });
     Leniency { lag, watch, renew_deadline, ..Leniency::default() }
 }
@@ -204,7 +209,7 @@ async fn until_the_end(
             continue;
         }
         let since = *healed_since.get_or_insert(net.elapsed());
-        if net.elapsed().saturating_sub(since) >= SOAK {
+        if net.elapsed().saturating_sub(since) >= HEALED {
             at_rest(health.nodes.clone());
             sleep(SOAK).await;
             while !operators.are_well_for(SOAK) {
