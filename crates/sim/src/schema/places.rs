@@ -95,7 +95,9 @@ impl Here {
     }
 }
 
+/// A path in the object; that of a rule which points at a field begins with a dot.
 fn joined(path: &str, name: &str) -> String {
+    let name = name.strip_prefix('.').unwrap_or(name);
     match (path.is_empty(), name.is_empty() || name.starts_with('[')) {
         (true, _) => name.to_owned(),
         (false, true) => format!("{path}{name}"),
@@ -220,6 +222,15 @@ mod tests {
             assert_eq!(of(whole), None, "{whole}");
         }
         assert_eq!(of("myself.a == 1"), None);
+    }
+
+    #[test]
+    fn a_rule_may_point_at_a_field() {
+        let rule = json!([{ "rule": "self.b != 1", "fieldPath": ".b" }]);
+        let schema = json!({ "type": "object",
+            "properties": { "a": { "type": "object", RULES: rule } } });
+        let errors = Place::new(&schema).errors(&json!({ "a": { "b": 1 } }), None);
+        assert_eq!(errors.into_iter().map(|e| e.field_path).collect::<Vec<_>>(), ["a.b"]);
     }
 
     #[test]
