@@ -8,11 +8,10 @@ use futures::{FutureExt, future::LocalBoxFuture};
 use http::{Method, Request, Response};
 use jiff::Timestamp;
 use kube::client::Body;
-use rerail_core::lease::Times;
 use rerail_operator::{
     StartError,
     client::Clients,
-    deps::{BootClock, Clock, Deps, Settings, Watchdog},
+    deps::{BootClock, Clock, Deps, NoWatchdog, Settings},
     record::metrics::Metrics,
 };
 use rerail_sim::{
@@ -49,13 +48,6 @@ impl BootClock for SinceBoot {
     fn since_boot(&self) -> Duration {
         Duration::from_secs(24 * 3600) + self.0.elapsed()
     }
-}
-
-/// Ends nothing: on a clock that stands still while something computes nobody is late.
-struct NoWatchdog;
-
-impl Watchdog for NoWatchdog {
-    fn feed(&self, _: Option<Duration>) {}
 }
 
 /// Why an operator is not at work any more.
@@ -135,13 +127,7 @@ fn deps(server: &Server, name: &str, metrics: Metrics) -> Arc<Deps> {
         boot_clock: Arc::new(SinceBoot(Instant::now())),
         watchdog: Box::new(NoWatchdog),
         identity: format!("{name}_1"),
-        settings: Settings {
-            pod_name: name.to_owned(),
-            node_name: String::new(),
-            node_image: "rerail".into(),
-            reboot_command: vec!["reboot".into()],
-            election: Times::default(),
-        },
+        settings: Settings { pod_name: name.to_owned(), ..Settings::outside_a_cluster() },
         metrics,
     })
 }

@@ -64,6 +64,13 @@ pub trait Watchdog: Send + Sync {
     fn feed(&self, until: Option<Duration>);
 }
 
+/// Ends nothing: where a clock stands still while something computes, as in simulation, nobody is late.
+pub struct NoWatchdog;
+
+impl Watchdog for NoWatchdog {
+    fn feed(&self, _: Option<Duration>) {}
+}
+
 /// How this operator does things, from its command line.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -80,6 +87,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of an operator that runs in no Pod, as in simulation.
+    pub fn outside_a_cluster() -> Self {
+        Settings {
+            pod_name: String::new(),
+            node_name: String::new(),
+            node_image: "rerail".to_owned(),
+            reboot_command: vec!["reboot".to_owned()],
+            election: Times::default(),
+        }
+    }
+
     /// The operator's Pod as `namespace/name`.
     pub fn own_pod(&self) -> Option<String> {
         let namespace = rerail_api::names::SYSTEM_NAMESPACE;

@@ -10,7 +10,6 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rerail_core::lease::Times;
 use rerail_operator::{
     client::Clients,
     deps::{BootClock, Clock, Deps, Settings, Watchdog},
@@ -194,13 +193,7 @@ impl Operators {
             boot_clock,
             watchdog: Box::new(Fed(watchdog.clone())),
             identity: own_pod::identity(name, process.number(), start),
-            settings: Settings {
-                pod_name: String::new(),
-                node_name: String::new(),
-                node_image: "rerail".to_owned(),
-                reboot_command: vec!["reboot".to_owned()],
-                election: Times::default(),
-            },
+            settings: Settings::outside_a_cluster(),
             metrics: Metrics::default(),
         };
         (Arc::new(deps), watchdog)

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
-use rerail_core::lease::Times;
 use rerail_operator::{
     client::{Clients, Fence, ServerClock},
-    deps::{BootClock, Clock, Deps, Settings, Watchdog},
+    deps::{BootClock, Clock, Deps, NoWatchdog, Settings},
     record::metrics::Metrics,
 };
 use rerail_sim::Server;
@@ -31,12 +30,6 @@ impl BootClock for SinceStart {
     }
 }
 
-struct NoWatchdog;
-
-impl Watchdog for NoWatchdog {
-    fn feed(&self, _: Option<Duration>) {}
-}
-
 /// The layers that the operator puts around its transports, but for what belongs to sockets.
 pub fn clients(server: &Server) -> Clients {
     let (server_clock, fence) = (ServerClock::default(), Fence::default());
@@ -51,13 +44,7 @@ pub fn deps(server: &Server) -> Arc<Deps> {
         boot_clock: Arc::new(SinceStart(Instant::now())),
         watchdog: Box::new(NoWatchdog),
         identity: "sim_1".into(),
-        settings: Settings {
-            pod_name: String::new(),
-            node_name: String::new(),
-            node_image: "rerail".into(),
-            reboot_command: vec!["reboot".into()],
-            election: Times::default(),
-        },
+        settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })
 }

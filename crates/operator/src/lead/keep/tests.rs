@@ -14,16 +14,10 @@ use tower::{BoxError, layer::util::Identity, service_fn};
 use super::*;
 use crate::{
     client::Clients,
-    deps::{Deps, Settings, SteadyClock, SystemBootClock, Watchdog},
+    deps::{Deps, NoWatchdog, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     run::begin,
 };
-
-struct NoWatchdog;
-
-impl Watchdog for NoWatchdog {
-    fn feed(&self, _: Option<Duration>) {}
-}
 
 fn deps() -> Arc<Deps> {
     Arc::new(Deps {
@@ -31,13 +25,7 @@ fn deps() -> Arc<Deps> {
         boot_clock: Arc::new(SystemBootClock),
         watchdog: Box::new(NoWatchdog),
         identity: "operator-1-1".into(),
-        settings: Settings {
-            pod_name: String::new(),
-            node_name: String::new(),
-            node_image: "rerail".into(),
-            reboot_command: vec!["reboot".into()],
-            election: Times::default(),
-        },
+        settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })
 }
@@ -135,8 +123,6 @@ impl OneLease {
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_not_taken_back_by_the_next() {
     let server = OneLease::default();
-    // The first write is done and not answered, and the look at it is not answered, either; nor when
-    // they are repeated by the client.
     let serve = server.clone();
     let (_shared, keeper, handle) = term_with(move |request| {
         let server = serve.clone();
@@ -149,6 +135,7 @@ async fn a_write_whose_answer_was_lost_is_not_taken_back_by_the_next() {
     let keeping = tokio::spawn(keeper.keep());
     let add = |uid: &str| Change { add: vec![Slot::of(&run_of(uid))], ..Change::default() };
     handle.change(add("zero")).await.unwrap();
+    // It is done and not answered, and the look at it is not answered, either.
     server.failures.lock().unwrap().extend([true, true]);
     let lost = handle.change(add("first")).await;
     assert!(matches!(lost, Err(LeadError::NotWritten(_))), "{lost:?}");
