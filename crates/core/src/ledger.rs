@@ -274,6 +274,32 @@ pub fn epoch_above<'a>(
     (highest >= epoch && !mutant!("epoch-not-raised")).then(|| highest.saturating_add(1))
 }
 
+/// Between the claim of a slot and the write for which it was claimed lies one look, which counts for
+/// half as long.
+pub const CLAIM_LASTS: SignedDuration = SignedDuration::from_secs(10);
+
+/// What the slot is worth that a run going on by itself has claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimStanding {
+    /// The write for which it was claimed may be under way: the slot stays.
+    Stands,
+    /// The run has moved, or is gone: it says itself what it holds.
+    Used,
+    /// It has led to nothing for long: its write may still land, like an admission's in doubt.
+    Doubtful,
+}
+
+/// How a claim stands. `step` is what is known of its run; `None` = it is gone.
+pub fn claim_standing(step: Option<Step>, since: Timestamp, now: Timestamp) -> ClaimStanding {
+    match step {
+        Some(Step::Held | Step::Pending) if now.duration_since(since) >= CLAIM_LASTS => {
+            ClaimStanding::Doubtful
+        }
+        Some(Step::Held | Step::Pending) => ClaimStanding::Stands,
+        Some(_) | None => ClaimStanding::Used,
+    }
+}
+
 /// What is known of a run that is gone and of which only its slot is left: it may have been rebooting
 /// its machine, and its node counts as closed only when that is on record there. That one attempt counts
 /// (SAFE-14); how many there were before, nobody knows.

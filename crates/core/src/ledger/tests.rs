@@ -28,6 +28,21 @@ fn a_stray(uid: &str, since: i64) -> Stray {
     }
 }
 
+#[test]
+fn a_claim_stands_until_its_run_moves_or_nothing_came_of_it() {
+    use ClaimStanding::{Doubtful, Stands, Used};
+    for (step, now, expected) in [
+        (Some(Step::Held), 9, Stands),
+        (Some(Step::Held), 10, Doubtful),
+        (Some(Step::Pending), 10, Doubtful),
+        (Some(Step::RollingBack), 0, Used),
+        (Some(Step::Cancelled), 60, Used),
+        (None, 0, Used),
+    ] {
+        assert_eq!(claim_standing(step, at(0), at(now)), expected, "{step:?} at {now}");
+    }
+}
+
 struct Case {
     runs: Vec<Run>,
     strays: Vec<Stray>,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt, runtime::events::EventType};
 use rerail_api::{
@@ -23,7 +23,7 @@ use rerail_api::{
 use rerail_core::{
     domain::{Domain, DomainLabel},
     facts::{NodeFacts, cut_message},
-    ledger::{Change, Slot, Start},
+    ledger::{self, Change, ClaimStanding, Slot, Start},
     mutant,
     plan::{Candidate, Cause, Memo, World, plan_with},
     remediation,
@@ -40,10 +40,6 @@ use crate::{
     lead::LeadError,
     observe::objects::{self, Entry},
 };
-
-/// Between the claim of a slot and the write for which it was claimed lies one look, which counts for
-/// half as long.
-const CLAIM_LASTS: SignedDuration = SignedDuration::from_secs(10);
 
 /// Requests under way at once for one set.
 const AT_ONCE: usize = 32;
@@ -409,16 +405,14 @@ pub async fn settle(context: &Context) -> bool {
 fn settle_claims(context: &Context) {
     for (uid, claim) in context.term.lease.claims() {
         let run = context.runs.get(&claim.run).filter(|run| run.uid().as_ref() == Some(&uid));
-        let moved = run.is_none_or(|run| {
-            convert::run::run(&run).is_ok_and(|run| !matches!(run.step, Step::Held | Step::Pending))
-        });
-        let old = context.now().duration_since(claim.since) >= CLAIM_LASTS;
-        if old && !moved {
-            context.term.doubt(&uid);
+        // One that cannot be read is not known to have moved.
+        let step = run.map(|run| convert::run::run(&run).map_or(Step::Held, |run| run.step));
+        match ledger::claim_standing(step, claim.since, context.now()) {
+            ClaimStanding::Stands => continue,
+            ClaimStanding::Used => {}
+            ClaimStanding::Doubtful => context.term.doubt(&uid),
         }
-        if old || moved {
-            context.term.lease.forget_claim(&uid, &claim);
-        }
+        context.term.lease.forget_claim(&uid, &claim);
     }
 }
 

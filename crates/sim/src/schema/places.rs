@@ -46,7 +46,7 @@ impl Place {
                 true => kube_cel::compile_schema(schema),
                 false => kube_cel::compile_schema(&without_inner_rules(schema.clone())),
             },
-            transition: own.unwrap_or(schema).to_string().contains(OLD),
+            transition: own.filter(|_| !is_list).unwrap_or(schema).to_string().contains(OLD),
             parts: own.filter(|_| !is_list).and_then(parts),
         });
         Place { here, properties }
