@@ -1,5 +1,7 @@
 //! The one place of the fleet that reads the clock.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The time now. A fake machine stamps heartbeats and the truth log with the world's own time; who
@@ -10,6 +12,18 @@ use jiff::Timestamp;
 )]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Waits until the clock shows a later whole second than that.
+///
+/// Heartbeats are whole seconds. No real machine boots within the second of its last report, and
+/// what tells reports before a boot from those after it relies on that; a fake machine can boot in
+/// milliseconds.
+pub(crate) async fn later_second_than(time: Option<Timestamp>) {
+    let Some(time) = time else { return };
+    while now().as_second() <= time.as_second() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// `metav1.Time`: whole seconds.

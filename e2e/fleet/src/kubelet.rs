@@ -152,6 +152,9 @@ async fn report(
         };
         (boot_id, state.system_uuid.clone())
     };
+    if node::boot_id(&existing).is_some_and(|before| before != boot_id) {
+        clock::later_second_than(node::heartbeat(&existing)).await;
+    }
     let report = node::Report {
         spec: &machine.spec,
         boot_id: &boot_id,

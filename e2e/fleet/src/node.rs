@@ -163,6 +163,18 @@ pub(crate) fn condition(
     })
 }
 
+/// The boot ID that the node reported last.
+pub(crate) fn boot_id(node: &Node) -> Option<&str> {
+    Some(node.status.as_ref()?.node_info.as_ref()?.boot_id.as_str())
+}
+
+/// When the node reported last that it is Ready, or not.
+pub(crate) fn heartbeat(node: &Node) -> Option<Timestamp> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some(ready.last_heartbeat_time.as_ref()?.0)
+}
+
 /// The Lease of a node, for its first write and, as a merge patch, for every later one.
 pub(crate) fn lease(name: &str, node_uid: &str, now: Timestamp) -> Value {
     json!({
