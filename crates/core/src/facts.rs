@@ -56,7 +56,8 @@ pub struct ConditionFact {
     /// Since when the status is what it is: when the operator first saw it; at the operator's first
     /// list `lastTransitionTime`, never later than now.
     pub status_since: Timestamp,
-    /// When the report last changed.
+    /// When the report last changed: when the operator first saw it; at the operator's first list
+    /// `lastHeartbeatTime`, never later than now.
     pub changed_at: Timestamp,
 }
 

@@ -51,6 +51,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("storm-ignored", &["SAFE-5"], "many nodes that show the same at once are no storm"),
     mutant("stale-is-true", &["SAFE-5"], "a condition that nobody renews still starts runs"),
     mutant(
+        "first-list-is-fresh",
+        &["SAFE-5"],
+        "an operator that has only just started takes every report for a new one",
+    ),
+    mutant(
         "admission-without-look",
         &["SAFE-5", "SAFE-9", "SAFE-4"],
         "what was planned on caches is admitted without fresh reads",

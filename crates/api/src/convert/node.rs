@@ -51,7 +51,9 @@ pub struct Look<'a> {
 }
 
 /// What is known of a node now. A condition keeps its times while its report stays the same, so that
-/// durations are the operator's own observation and nobody's clock is trusted (hazard H05).
+/// durations are the operator's own observation and nobody's clock is trusted (hazard H05). At its first
+/// list there is none yet: then times count as they are reported, never later than now. A report from a
+/// clock that is slow may count as stale for that, and starts nothing until it is renewed (SAFE-5).
 ///
 /// `texts` makes a text that many nodes may have: labels, and what conditions say.
 pub fn facts(node: &Node, look: Look<'_>, texts: &mut dyn FnMut(&str) -> Arc<str>) -> NodeFacts {
@@ -160,6 +162,11 @@ fn fact(
     };
     let changed_at = match before {
         Some(before) if before.evidence == evidence => before.changed_at,
+        // An operator that has watched for a while knows how old the report is; one that has only just
+        // begun takes it from the heartbeat, or it would act once more on what is long stale.
+        None if look.first_list && !mutant!("first-list-is-fresh") => {
+            evidence.last_heartbeat_time.map_or(look.now, |time| time.min(look.now))
+        }
         Some(_) | None => look.now,
     };
     ConditionFact {

@@ -201,3 +201,21 @@ fn only_what_a_decision_could_see_is_a_difference_and_a_heartbeat_is_not() {
         assert!(differs(&first, &after(change)), "change {number}");
     }
 }
+
+#[test]
+fn at_the_first_list_a_report_is_as_old_as_its_heartbeat_and_later_as_old_as_it_was_seen() {
+    let node = read(&full());
+    let heartbeat: Timestamp = "2026-01-01T00:00:05Z".parse().unwrap();
+    let look = |now: i64, first_list| {
+        let now = Timestamp::from_second(heartbeat.as_second() + now).unwrap();
+        let facts = facts(&node, Look { now, earlier: None, first_list }, &mut |text| text.into());
+        let changed = |kind: &str| facts.conditions.get(kind).unwrap().changed_at;
+        (now, changed("Ready"), changed("Bare"))
+    };
+    let (now, ready, bare) = look(3600, true);
+    assert_eq!((ready, bare), (heartbeat, now), "the old one is stale at once");
+    let (now, ready, _) = look(-60, true);
+    assert_eq!(ready, now, "a clock that is ahead makes nothing younger than now");
+    let (now, ready, _) = look(3600, false);
+    assert_eq!(ready, now, "a node that comes later is new");
+}

@@ -17,7 +17,7 @@ use rerail_api::{
 };
 use rerail_core::{
     config::ClusterConfig,
-    facts::{ConditionFact, NodeFacts, Pauses},
+    facts::{NodeFacts, Pauses},
     ledger::{Document, Ledger},
 };
 use serde::de::DeserializeOwned;
@@ -133,19 +133,12 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
     Ok(Lists { known, unread, installed, not_configured, frozen })
 }
 
-/// As at the operator's start, but for the age of reports: who has only just begun to look takes it
-/// from the heartbeats, since an operator that has watched for a while knows it.
+/// As at the operator's start.
 fn facts(nodes: &[Node], now: Timestamp) -> BTreeMap<String, Arc<NodeFacts>> {
     let look = Look { now, earlier: None, first_list: true };
     let mut texts = Texts::default();
-    let aged = |condition: &ConditionFact| {
-        let heartbeat = condition.evidence.last_heartbeat_time;
-        let changed_at = heartbeat.map_or(now, |time| time.min(now));
-        ConditionFact { changed_at, ..condition.clone() }
-    };
     let facts = nodes.iter().map(|object| {
-        let mut facts = node::facts(object, look, &mut |text| texts.get(text));
-        facts.conditions = facts.conditions.values().map(aged).collect();
+        let facts = node::facts(object, look, &mut |text| texts.get(text));
         (facts.name.clone(), Arc::new(facts))
     });
     facts.collect()
