@@ -49,6 +49,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("meltdown-ignored", &["SAFE-5"], "nodes are started while most of the cluster is down"),
     mutant("unhealthy-ignored", &["SAFE-5"], "breaker.unhealthy is not asked"),
     mutant("storm-ignored", &["SAFE-5"], "many nodes that show the same at once are no storm"),
+    mutant(
+        "storm-not-recorded",
+        &["LIVE-10"],
+        "how far a storm is may be put on record after the next round has begun, or never",
+    ),
     mutant("stale-is-true", &["SAFE-5"], "a condition that nobody renews still starts runs"),
     mutant(
         "first-list-is-fresh",

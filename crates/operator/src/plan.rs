@@ -21,6 +21,7 @@ use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
     invariants::{self, Violation},
     ledger::Change,
+    mutant,
     plan::{Candidate, Memo, Plan, Wait, WaitReason, World, plan, plan_with},
 };
 use tokio::sync::watch;
@@ -118,8 +119,10 @@ impl Planner {
         for name in &decided.discard {
             self.discard(name).await;
         }
+        let unrecorded = self.record_storms(&world, &decided).await;
         if !self.recorded_meltdown().await
-            || !self.admit(&world, &decided, release).await
+            || !self.admit(&world, &decided, release, &unrecorded).await
+            || !unrecorded.is_empty()
             || !settled
         {
             recheck = soon();
@@ -156,6 +159,14 @@ impl Planner {
         self.context.suspects.replace(found);
     }
 
+    /// The policies for which nothing may start, since how far their storms are is not on record.
+    async fn record_storms(&mut self, world: &World, decided: &Plan) -> BTreeSet<String> {
+        if mutant!("storm-not-recorded") {
+            return BTreeSet::new();
+        }
+        policy_status::record_storms(&self.context, &mut self.statuses, world, decided).await
+    }
+
     /// Nothing starts before it is on record: who leads next has to know of it.
     async fn recorded_meltdown(&self) -> bool {
         let recorded = meltdown::record(&self.context).await;
@@ -167,9 +178,16 @@ impl Planner {
 
     /// Admits the set that is next, and releases the slots that may go. False when something failed,
     /// and is to be tried again soon.
-    async fn admit(&mut self, world: &World, decided: &Plan, release: BTreeSet<String>) -> bool {
+    async fn admit(
+        &mut self,
+        world: &World,
+        decided: &Plan,
+        release: BTreeSet<String>,
+        unrecorded: &BTreeSet<String>,
+    ) -> bool {
         let context = self.context.clone();
         let (mut set, resting) = self.next(world, decided);
+        set.retain(|candidate| !unrecorded.contains(&candidate.policy));
         set.truncate(SET_AT_MOST);
         if set.is_empty() {
             return self.release(release).await;

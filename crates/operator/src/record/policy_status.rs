@@ -4,7 +4,7 @@
 mod conditions;
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -33,6 +33,7 @@ use crate::{
         config::Problem,
         objects::{self, Entry, Malformed},
     },
+    plan::good,
 };
 use conditions::{Before, breaker_open, budget_exhausted, configured, paused, spec_conditions};
 use limits::Outlook;
@@ -79,6 +80,33 @@ pub async fn write(
     all
 }
 
+/// Puts storms on record that began, moved or ended, before anything starts by it: what is left to a later
+/// turn would be judged anew, from the old record and with the runs of the new round under way. Returns the
+/// policies of which that failed; nothing may start for them (SAFE-5).
+pub async fn record_storms(
+    context: &Context,
+    statuses: &mut Statuses,
+    world: &World,
+    plan: &Plan,
+) -> BTreeSet<String> {
+    let mut failed = BTreeSet::new();
+    let outlook = Outlook::of(world, plan);
+    for object in good(context.policies.snapshot()) {
+        let name = object.name_any();
+        let recorded = object.status.as_ref().map(|status| status.breaker.as_slice());
+        if outlook.stopped(&name, recorded.unwrap_or_default()).storms
+            == recorded.unwrap_or_default()
+        {
+            continue;
+        }
+        let wanted = status(&object, world, plan, &outlook, context.config.problem().as_ref());
+        if put(context, statuses, &object, wanted).await.is_err() {
+            failed.insert(name);
+        }
+    }
+    failed
+}
+
 /// Forgets policies that are gone, in memory and in the metrics.
 fn forget(context: &Context, statuses: &mut Statuses, entries: &[Entry<RemediationPolicy>]) {
     let names: Vec<_> = entries
@@ -119,7 +147,18 @@ async fn one(
     if statuses.written.get(&name).is_some_and(|at| now.duration_since(*at) < EVERY) {
         return Err(NotYet);
     }
-    statuses.written.insert(name.clone(), now);
+    put(context, statuses, object, wanted).await
+}
+
+/// Writes a policy's status.
+async fn put(
+    context: &Context,
+    statuses: &mut Statuses,
+    object: &RemediationPolicy,
+    wanted: RemediationPolicyStatus,
+) -> Result<(), NotYet> {
+    let name = object.name_any();
+    statuses.written.insert(name.clone(), context.now());
     // The version makes it a compare-and-swap: what is said belongs to the spec that was read.
     let patch =
         json!({ "metadata": { "resourceVersion": object.resource_version() }, "status": wanted });
