@@ -107,4 +107,6 @@ pub enum What {
     },
     /// A fault was injected; a few words for people.
     Fault(String),
+    /// etcd was restored from a backup: what has come since then never was, as far as anybody can read.
+    Restored,
 }

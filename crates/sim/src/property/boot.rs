@@ -21,6 +21,8 @@ impl Court {
         let boot_id =
             self.machines.get(node).map(|machine| machine.boot_id.clone()).unwrap_or_default();
         let node_uid = self.nodes.get(node).map(|node| node.uid.clone()).unwrap_or_default();
+        let restored = self.restored;
+        let on_record = |time: Timestamp| restored.is_none_or(|restored| time > restored);
         let Some(run) = self.runs.get_mut(&uid) else {
             self.blame("SAFE-3", at, node, format!("a Pod of run {uid}, which nobody knows, acts"));
             return;
@@ -28,7 +30,8 @@ impl Court {
         run.acts.push((attempt, at));
         let name = run.name.clone();
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
-        if run.acts.iter().filter(|(other, _)| *other == attempt).count() > 1 {
+        let same = run.acts.iter().filter(|(other, at)| *other == attempt && on_record(*at));
+        if same.count() > 1 {
             wrong.push(("SAFE-1", format!("attempt {attempt} acts a second time")));
         }
         if run.node != node || run.node_uid != node_uid {
@@ -59,7 +62,7 @@ impl Court {
         all.push((at, uid, attempt));
         if let Some(plan) = plan {
             let opened = later(earlier(at, plan.per.value()), SignedDuration::from_secs(60));
-            let recent = all.iter().filter(|(act, ..)| *act > opened).count();
+            let recent = all.iter().filter(|(act, ..)| *act > opened && on_record(*act)).count();
             if recent > plan.max as usize {
                 let message = format!(
                     "{recent} reboots of its machine within attempts.per, {} may be",
@@ -75,13 +78,16 @@ impl Court {
 
     /// A kernel has started.
     pub(super) fn boots(&mut self, node: &str, boot_id: &str, cause: &Cause, at: Timestamp) {
+        let restored = self.restored;
+        let on_record = |time: Timestamp| restored.is_none_or(|restored| time > restored);
         let machine = self.machine(node);
         machine.boots.push((at, cause.clone()));
         boot_id.clone_into(&mut machine.boot_id);
         machine.up = true;
         let caused = Court::stamped(cause).map(|(uid, attempt)| (uid.to_owned(), attempt));
         let Some((uid, attempt)) = caused else { return };
-        let same = machine.boots.iter().filter(|(_, known)| known == cause).count();
+        let same =
+            machine.boots.iter().filter(|(at, known)| known == cause && on_record(*at)).count();
         let name = self.runs.get(&uid).map_or(node.to_owned(), |run| run.name.clone());
         if same > 1 {
             self.blame(

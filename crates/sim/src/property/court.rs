@@ -103,6 +103,9 @@ pub(super) struct Court {
     pub lease: LeaseTruth,
     /// Starts by policy.
     pub starts: BTreeMap<String, Vec<Timestamp>>,
+    /// When etcd was restored last. What was done before that is not on record any more, so that it may be
+    /// done once more, and is not counted.
+    pub restored: Option<Timestamp>,
     /// Disruptive acts by UID of the node: when, by which run, which attempt.
     pub acts: BTreeMap<String, Vec<(Timestamp, String, u32)>>,
     pub violations: Vec<Violation>,
@@ -133,6 +136,7 @@ impl Court {
             pauses: Recent::always(Vec::new()),
             lease: LeaseTruth::default(),
             starts: BTreeMap::new(),
+            restored: None,
             acts: BTreeMap::new(),
             violations: Vec::new(),
             told: BTreeSet::new(),
@@ -342,6 +346,10 @@ impl Court {
                 };
             }
             What::Fault(_) => self.saw("fault"),
+            What::Restored => {
+                self.saw("etcd-restored");
+                self.restored = Some(at);
+            }
         }
     }
 

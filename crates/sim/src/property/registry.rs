@@ -234,6 +234,7 @@ pub const SOMETIMES: &[Sometimes] = &[
     sometimes("node-replaced", "a node under remediation is deleted"),
     sometimes("swept", "the node of a run that is gone is given back"),
     sometimes("fault", "a fault is injected"),
+    sometimes("etcd-restored", "etcd is restored from a backup"),
     sometimes("reply-lost", "a reply is lost after its write was done"),
 ];
 

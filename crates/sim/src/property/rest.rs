@@ -221,10 +221,9 @@ impl Court {
         }
     }
 
-    /// LIVE-10: after a storm runs start in rounds of one, two, four. Judged when the status of the policy
-    /// is written: what it says of a storm follows the start that it allows. What another operator has
-    /// begun is not this one's, and one may be under way while a storm is called open: the probe whose
-    /// record was not written.
+    /// LIVE-10: after a storm runs start in rounds of one, two, four, and none while it is open. Judged when
+    /// the status of the policy is written: how far a storm is goes on record before anything starts by it.
+    /// What another operator has begun is not this one's.
     pub(super) fn rounds(&mut self, seen: &Seen, policy: &str) {
         let recorded = |kind: &str| {
             let storm = self.storms.get(&(policy.to_owned(), kind.to_owned()))?;
@@ -238,34 +237,45 @@ impl Court {
             };
             kinds.peek().is_some() && kinds.all(known_before)
         };
-        let mut under_way: BTreeMap<&str, u32> = BTreeMap::new();
-        for run in self.runs.values().filter(|run| {
+        let under_way = self.runs.values().filter(|run| {
             run.policy == policy
                 && run.is_active()
                 && !run.by_person
                 && run.status.ladder_start.is_none()
                 && run.begun_by.as_ref() == Some(&seen.by)
-        }) {
-            if is_of_storms(run) {
-                for cause in &run.status.causes {
-                    *under_way.entry(&cause.condition_type).or_default() += 1;
-                }
-            }
-        }
-        let too_many: Vec<String> = under_way
-            .into_iter()
-            .filter_map(|(kind, count)| {
-                let (allowed, _) = recorded(kind)?;
-                let allowed = allowed.max(1);
-                (count > allowed).then(|| {
-                    format!("{count} runs at once after a storm of {kind}, {allowed} may be")
-                })
-            })
-            .collect();
+                && is_of_storms(run)
+        });
+        let causes = |run: &RunTruth| -> BTreeSet<String> {
+            run.status.causes.iter().map(|cause| cause.condition_type.clone()).collect()
+        };
+        let under_way: Vec<BTreeSet<String>> = under_way.map(causes).collect();
+        let kinds: BTreeSet<&String> = under_way.iter().flatten().collect();
+        let allowed = kinds.into_iter().filter_map(|kind| Some((kind.as_str(), recorded(kind)?.0)));
+        let too_many = without_a_place(&under_way, &allowed.collect());
         for message in too_many {
             self.blame("LIVE-10", seen.at, policy, message);
         }
     }
+}
+
+/// Whose runs are more than their rounds allow. A run whose node shows several storms takes a place in
+/// the round of one of them: so any set of storms may have as many runs that only they call for as their
+/// rounds allow together, and no more (the marriage theorem of Hall).
+fn without_a_place(runs: &[BTreeSet<String>], allowed: &BTreeMap<&str, u32>) -> Vec<String> {
+    let kinds: Vec<&str> = allowed.keys().copied().take(8).collect();
+    let mut wrong = Vec::new();
+    for chosen in 1_u32..1 << kinds.len() {
+        let chosen = kinds.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
+        let chosen: BTreeSet<&str> = chosen.map(|(_, kind)| *kind).collect();
+        let count =
+            runs.iter().filter(|run| run.iter().all(|kind| chosen.contains(&**kind))).count();
+        let places: u32 = chosen.iter().filter_map(|kind| allowed.get(kind)).sum();
+        if count > places as usize {
+            let storms = Vec::from_iter(chosen).join(" and ");
+            wrong.push(format!("{count} runs at once after a storm of {storms}, {places} may be"));
+        }
+    }
+    wrong
 }
 
 /// What the status of a policy says of its storms, kept for [`Court::rounds`].
@@ -281,4 +291,24 @@ pub(super) fn storms_of(policy: &Value) -> Vec<(String, u32, Timestamp)> {
         Some((meta::text(storm, &["conditionType"]).to_owned(), allowed, since))
     };
     storms.into_iter().flatten().filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_two_storms_takes_a_place_in_one_of_their_rounds() {
+        let run = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let runs = |all: &[&[&str]]| -> Vec<BTreeSet<String>> {
+            all.iter().map(|kinds| run(kinds)).collect()
+        };
+        let allowed = BTreeMap::from([("A", 1), ("B", 1)]);
+        let wrong = |all: &[&[&str]]| without_a_place(&runs(all), &allowed);
+        assert!(wrong(&[&["A"], &["B"]]).is_empty());
+        assert!(wrong(&[&["A", "B"], &["A", "B"]]).is_empty());
+        assert!(wrong(&[&["A", "B"], &["A", "no storm"], &["B"]]).is_empty());
+        assert_eq!(wrong(&[&["A"], &["A"]]).len(), 1);
+        assert_eq!(wrong(&[&["A", "B"], &["A", "B"], &["A"]]).len(), 1);
+    }
 }

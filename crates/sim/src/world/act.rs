@@ -35,6 +35,9 @@ pub struct Sickness {
     /// Whether a boot heals it.
     #[serde(default = "yes")]
     pub boot_heals: bool,
+    /// Whether it is renewed while it is true; a detector that hangs says it once, and no more.
+    #[serde(default = "yes")]
+    pub renewed: bool,
 }
 
 fn firing() -> String {

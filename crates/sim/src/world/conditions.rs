@@ -69,6 +69,7 @@ impl State {
                 message,
                 source,
                 boot_heals: true,
+                renewed: true,
             };
             let told = machine.conditions.get(&condition).is_some_and(|held| held.told);
             let held = Held { sickness, on: true, told };
@@ -115,7 +116,11 @@ impl State {
         let held: Vec<&Held> = machine
             .conditions
             .values()
-            .filter(|held| held.sickness.source == source && (!news || held.on != held.told))
+            .filter(|held| held.sickness.source == source)
+            .filter(|held| match news {
+                true => held.on != held.told,
+                false => held.sickness.renewed || !held.told,
+            })
             .collect();
         let Some(existing) = api::read(&self.server, self.places.nodes, &node.to_owned()) else {
             return;
