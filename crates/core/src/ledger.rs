@@ -306,7 +306,7 @@ pub fn claim_standing(step: Option<Step>, since: Timestamp, now: Timestamp) -> C
 pub fn lost_run(slot: &Slot, now: Timestamp) -> Run {
     Run {
         cancel: true,
-        attempt_times: vec![now],
+        attempt_times: if mutant!("lost-run-not-counted") { Vec::new() } else { vec![now] },
         ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now)
     }
 }

@@ -66,6 +66,11 @@ pub const MUTANTS: &[Mutant] = &[
         "what was planned on caches is admitted without fresh reads",
     ),
     mutant("attempts-not-counted", &["SAFE-14"], "a machine may be rebooted any number of times"),
+    mutant(
+        "lost-run-not-counted",
+        &["SAFE-14"],
+        "a run that was deleted by force takes its reboot off the record",
+    ),
     mutant("ageing-inverted", &["LIVE-6"], "who waits becomes less urgent"),
     mutant(
         "malformed-is-urgent",
@@ -91,6 +96,11 @@ pub const MUTANTS: &[Mutant] = &[
         "withdraw-skipped",
         &["SAFE-3"],
         "a reboot is given up without waiting for its Pod (R2)",
+    ),
+    mutant(
+        "fresh-report-skipped",
+        &["SAFE-3"],
+        "a reboot is given up before the node has reported again (R2)",
     ),
     mutant("boot-not-awaited", &["SAFE-19"], "any machine that was to boot counts as booted"),
     mutant(
@@ -120,6 +130,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("verify-without-ready", &["SAFE-19"], "Ready for a moment is enough"),
     mutant("verify-without-daemon-sets", &["SAFE-19"], "DaemonSet pods are not waited for"),
     mutant("verify-without-probe", &["SAFE-19"], "no probe Pod is asked for"),
+    mutant(
+        "probe-of-any-boot",
+        &["SAFE-19"],
+        "a probe Pod that was made for one boot counts for the next",
+    ),
     mutant("verify-without-clear", &["SAFE-19"], "the trigger need not be clear"),
     mutant("uncordon-not-ready", &["SAFE-19"], "a roll-back uncordons a node that is not Ready"),
     mutant("node-uid-ignored", &["SAFE-13"], "a node that was replaced is taken for the old one"),
@@ -142,6 +157,11 @@ pub const MUTANTS: &[Mutant] = &[
         "recovery-drops-entries",
         &["SAFE-4"],
         "a new term forgets the slots of runs that are gone (R5)",
+    ),
+    mutant(
+        "lease-write-taken-back",
+        &["SAFE-4"],
+        "a write of the Lease is made once, and sent again although another of ours has landed",
     ),
     mutant(
         "nonce-ignored",

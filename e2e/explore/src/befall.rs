@@ -7,6 +7,7 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use rerail_sim::{
     Server,
+    backup::Backup,
     observe::{Happening, What},
 };
 use serde_json::{Value, json};
@@ -35,12 +36,37 @@ pub(crate) struct Fates {
 impl Fates {
     /// Lets one happen when its time has come.
     pub async fn await_one(self: Rc<Self>, number: usize, entry: Entry) {
-        sleep(entry.at).await;
         let server = self.net.server();
+        let age = match entry.mishap {
+            Mishap::EtcdRestored { age } => age.min(entry.at),
+            _ => Duration::ZERO,
+        };
+        sleep(entry.at.saturating_sub(age)).await;
+        let backup = (!age.is_zero()).then(|| server.with(|store, _| store.backup()));
+        sleep(age).await;
         let what = What::Fault(entry.mishap.to_string());
         self.net.note(format_args!("mishap {number}: {}", entry.mishap));
         server.happened(&Happening { at: server.now(), subject: String::new(), what });
+        if let Some(backup) = backup {
+            self.restore_everything(number, &backup);
+        }
         self.befall(number, entry).await;
+    }
+
+    /// Everybody who speaks to the API server is started anew: what they know has not happened.
+    fn restore_everything(&self, number: usize, backup: &Backup) {
+        let number = u64::try_from(number).unwrap_or_default();
+        let mut draw = Draw::new(self.plan.seed, "started after a restore", number);
+        for name in self.plan.names() {
+            self.operators.kill(&name, Duration::from_millis(draw.between(1, 20_000)));
+        }
+        let server = self.net.server();
+        server.with(|store, _| store.restore(backup));
+        server.happened(&Happening {
+            at: server.now(),
+            subject: String::new(),
+            what: What::Restored,
+        });
     }
 
     async fn befall(&self, number: usize, entry: Entry) {
@@ -83,6 +109,9 @@ impl Fates {
                 let off = |way: &mut Way| way.no_writes = false;
                 self.during(None, lasts.min(left), on, off).await;
             }
+            Mishap::Terminate { operator } => self.operators.terminate(&name(operator)),
+            // Done by then.
+            Mishap::EtcdRestored { .. } => {}
             Mishap::LeaseDeleted => {
                 ask(self.net.server(), Method::DELETE, LEASE, None).await;
             }

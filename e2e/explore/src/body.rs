@@ -91,7 +91,7 @@ impl Watched {
                 Some(Spoil::WatchResync) if due => return self.end(Some(Ok(gone()))),
                 Some(Spoil::WatchStall) if due => return pending().await,
                 Some(Spoil::WatchLate) => {
-                    let late = Duration::from_millis(self.draw.between(1, 15_000));
+                    let late = Duration::from_millis(self.draw.between(1, 30_000));
                     self.late(late).await;
                     return Some(frame);
                 }

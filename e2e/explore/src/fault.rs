@@ -179,7 +179,7 @@ pub struct Fault {
 pub const FAULTS: &[Fault] = &[
     Fault {
         id: "FAULT-1",
-        says: "an operator is killed before and after each of its requests (`kill`, exhaustive), and at drawn times",
+        says: "an operator is killed before and after each of its requests (`kill`, exhaustive), and at drawn times; or is asked to end",
         state: State::There,
     },
     Fault {
@@ -209,9 +209,9 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-7",
-        says: "spells in which everything fails, or all writes do (a full etcd)",
+        says: "spells in which everything fails, or all writes do (a full etcd); etcd restored from a backup of up to 10 min ago, with every operator started anew",
         state: State::Partly(
-            "no restore from a backup yet, though the simulated server can do it (`Store::restore`)",
+            "no restore in liveness mode: the simulated kubelets do not start anew",
         ),
     },
     Fault {

@@ -70,6 +70,17 @@ pub enum Mishap {
         /// How long.
         lasts: Duration,
     },
+    /// SIGTERM; the cluster starts it again.
+    Terminate {
+        /// The operator.
+        operator: usize,
+    },
+    /// etcd is restored from a backup of so long ago. API servers and operators are started anew, as the
+    /// manual of etcd asks.
+    EtcdRestored {
+        /// How old the backup is.
+        age: Duration,
+    },
     /// Somebody deletes the operator's Lease.
     LeaseDeleted,
     /// Somebody writes another holder into it.
@@ -117,6 +128,10 @@ impl fmt::Display for Mishap {
                 write!(f, "{} for {whom} for {}", spoil.name(), span(*lasts))
             }
             Mishap::NoSpace { lasts } => write!(f, "etcd is full for {}", span(*lasts)),
+            Mishap::Terminate { operator } => write!(f, "operator-{operator} is asked to end"),
+            Mishap::EtcdRestored { age } => {
+                write!(f, "etcd is restored from a backup of {} ago", span(*age))
+            }
             Mishap::LeaseDeleted => write!(f, "somebody deletes the Lease"),
             Mishap::LeaseStolen => write!(f, "somebody writes another holder into the Lease"),
             Mishap::LeaseRestored { age } => {
@@ -161,7 +176,7 @@ fn one(draw: &mut Draw, operators: usize) -> Mishap {
     const MINUTE: u64 = 60_000;
     let which = u64::try_from(operators).unwrap_or(1).max(1);
     let operator = usize::try_from(draw.between(1, which)).unwrap_or(1);
-    match draw.below(20) {
+    match draw.below(23) {
         0..=4 => Mishap::Kill { operator, back_after: lasting(draw, 3 * MINUTE) },
         5..=7 => {
             let deciding = draw.chance(500);
@@ -193,7 +208,9 @@ fn one(draw: &mut Draw, operators: usize) -> Mishap {
         15 => Mishap::NoSpace { lasts: lasting(draw, 5 * MINUTE) },
         16 => Mishap::LeaseDeleted,
         17 => Mishap::LeaseStolen,
-        _ => Mishap::LeaseRestored { age: lasting(draw, 5 * MINUTE) },
+        18..=19 => Mishap::LeaseRestored { age: lasting(draw, 5 * MINUTE) },
+        20 => Mishap::Terminate { operator },
+        _ => Mishap::EtcdRestored { age: lasting(draw, 10 * MINUTE) },
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     draw::Draw,
     fault::Spoil,
-    mishap::{self, Entry},
+    mishap::{self, Entry, Mishap},
     net::{KillPoint, Moment},
 };
 
@@ -153,7 +153,8 @@ pub struct Plan {
 }
 
 /// Scenes that are drawn from.
-pub const SCENES: &[&str] = &["small", "people", "machines", "limits", "storm", "incurable"];
+pub const SCENES: &[&str] =
+    &["small", "people", "machines", "limits", "storm", "incurable", "moods"];
 
 impl Plan {
     /// The run of a seed, with what is said beside it.
@@ -173,13 +174,13 @@ impl Plan {
         // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
         let (calm, watches) = match draw.below(100) {
             0..=19 => (true, false),
-            20..=34 => (false, true),
+            20..=39 => (false, true),
             _ => (false, false),
         };
         let calm = said.calm || calm && said.kills.is_empty();
         let spoils: Vec<Spoil> =
             spoils.into_iter().filter(|spoil| !watches || spoil.is_of_watches()).collect();
-        let thousandths = if watches { 150 } else { thousandths };
+        let thousandths = if watches { 400 } else { thousandths };
 
         let mode = said.mode.unwrap_or(mode);
         // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
@@ -193,8 +194,11 @@ impl Plan {
             (None, Mode::Safety) => faults_until,
         };
         let mishaps = mishap::drawn(seed, operators, faults_until);
-        let mishaps =
-            (1..).zip(mishaps).filter(|(number, _)| !said.without_mishaps.contains(number));
+        // Kubelets and controllers of the world go on from what they knew, so that not all heals.
+        let heals = |entry: &Entry| !matches!(entry.mishap, Mishap::EtcdRestored { .. });
+        let mishaps = (1..).zip(mishaps).filter(|(number, entry)| {
+            !said.without_mishaps.contains(number) && (mode == Mode::Safety || heals(entry))
+        });
         Plan {
             seed,
             scene: said.scene.clone().unwrap_or(scene),

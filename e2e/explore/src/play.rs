@@ -191,7 +191,7 @@ async fn until_the_end(
     while net.elapsed() < plan.ends {
         let left = plan.ends.saturating_sub(net.elapsed());
         sleep(LOOK.min(left).max(Duration::from_millis(1))).await;
-        if plan.mode == Mode::Safety || net.elapsed() < plan.faults_until {
+        if plan.mode == Mode::Safety || net.elapsed() < plan.faults_until.max(stage.told) {
             continue;
         }
         if person_at.is_none() {

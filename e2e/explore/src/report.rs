@@ -53,7 +53,7 @@ pub fn story(plan: &Plan, outcome: &Outcome) -> String {
         let _ = writeln!(text, "  … {left_out} lines before");
     }
     for line in outcome.timeline.iter().skip(left_out) {
-        let _ = writeln!(text, "  {}", line.chars().take(220).collect::<String>());
+        let _ = writeln!(text, "  {}", line.chars().take(600).collect::<String>());
     }
     for violation in &outcome.violations {
         let _ = writeln!(text, "\u{1b}[31mviolation\u{1b}[0m {violation}");

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rerail_sim::{
@@ -21,6 +22,7 @@ pub const SCENES: &[(&str, &str)] = &[
     ("limits", include_str!("../scenes/limits.yaml")),
     ("storm", include_str!("../scenes/storm.yaml")),
     ("incurable", include_str!("../scenes/incurable.yaml")),
+    ("moods", include_str!("../scenes/moods.yaml")),
 ];
 
 /// Why there is nothing to play in.
@@ -57,8 +59,11 @@ pub(crate) fn read_all() -> Result<(), SceneError> {
 /// The world of a run.
 pub struct Stage {
     world: World,
-    /// Conditions that no boot heals: somebody has to repair the machines.
+    /// Conditions that no boot heals, or for which none is made since nobody renews them: somebody has to
+    /// repair the machines.
     incurable: BTreeSet<String>,
+    /// When the scene has nothing more to do, as far as it says so: who calms it earlier calms nothing.
+    pub told: Duration,
 }
 
 impl Stage {
@@ -68,11 +73,17 @@ impl Stage {
         let acts = scene.timeline.iter().map(|entry| &entry.act);
         let acts = acts.chain(scene.random.iter().map(|random| &random.act));
         let incurable = acts.filter_map(|act| match act {
-            Act::Sicken { with, .. } if !with.boot_heals => Some(with.condition.clone()),
+            Act::Sicken { with, .. } if !with.boot_heals || !with.renewed => {
+                Some(with.condition.clone())
+            }
             _ => None,
         });
         let incurable = incurable.collect();
-        Ok(Stage { world: World::open(server, scene, plan.seed)?, incurable })
+        let at = scene.timeline.iter().map(|entry| &entry.at);
+        let until = scene.random.iter().filter_map(|random| random.until.as_ref());
+        let told = at.chain(until).map(|time| Duration::try_from(time.value()).unwrap_or_default());
+        let told = told.max().unwrap_or_default();
+        Ok(Stage { world: World::open(server, scene, plan.seed)?, incurable, told })
     }
 
     /// Faults of machines end, and a person brings back what is off or cut off, repairs what no boot heals,

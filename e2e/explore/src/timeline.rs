@@ -58,9 +58,8 @@ impl Observer for Timeline {
             "noderemediations" => of_run(before, after),
             "pods" => of_pod(before, after),
             "leases" if name == names::LEASE => of_lease(before, after),
-            "configmaps" | "remediationpolicies" => {
-                Some(if change.gone { "deleted" } else { "written" }.to_owned())
-            }
+            "configmaps" => Some(if change.gone { "deleted" } else { "written" }.to_owned()),
+            "remediationpolicies" => of_policy(before, after),
             _ => None,
         };
         if let Some(told) = told {
@@ -148,6 +147,23 @@ fn of_run(before: Option<&Value>, after: Option<&Value>) -> Option<String> {
     }
     if before.is_null() {
         told.insert(0, format!("made for {}", text(after, "/spec/nodeName")));
+    }
+    (!told.is_empty()).then(|| told.join(", "))
+}
+
+/// What of a policy is not as it was.
+fn of_policy(before: Option<&Value>, after: Option<&Value>) -> Option<String> {
+    let Some(after) = after else { return Some("deleted".to_owned()) };
+    let mut told = Vec::new();
+    if before.is_none_or(|before| before.get("spec") != after.get("spec")) {
+        told.push("spec written".to_owned());
+    }
+    let status = |policy: &Value, key: &str| policy.get("status")?.get(key).cloned();
+    for (key, value) in after.get("status").and_then(Value::as_object).into_iter().flatten() {
+        if before.and_then(|before| status(before, key)).as_ref() != Some(value) {
+            let value: String = value.to_string().chars().take(400).collect();
+            told.push(format!("{key} {value}"));
+        }
     }
     (!told.is_empty()).then(|| told.join(", "))
 }

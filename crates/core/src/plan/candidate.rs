@@ -270,6 +270,7 @@ fn standing_against(
     // The empty UID is no run's: whatever mark or cordon is there is not a future run's own.
     let cordon = node.cordon(held.map_or("", |run| &run.uid));
     let foreign = cordon != Cordon::None && cordon != Cordon::Ours;
+    let foreign = foreign && !mutant!("two-runs-on-a-node");
     if foreign && !mutant!("foreign-cordon-ignored") {
         return wait(
             WaitReason::CordonedByOther,

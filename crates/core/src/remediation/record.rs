@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     facts::{ATTEMPTS_KEPT, LastRemediation, LastRun, NodeFacts},
+    mutant,
     reason::Reason,
     run::Run,
     step::Step,
@@ -55,7 +56,7 @@ pub fn record_without_run(
     node: &NodeFacts,
     now: Timestamp,
 ) -> LastRemediation {
-    if let Some(run) = run {
+    if let Some(run) = run.filter(|_| !mutant!("lost-run-not-counted")) {
         return record(run, node, Step::Cancelled, Reason::RunDeleted, now);
     }
     let last = LastRun {
@@ -67,7 +68,8 @@ pub fn record_without_run(
     };
     let before = node.last_remediation.clone();
     let sequence = before.sequence.saturating_add(1);
-    let attempts = together(&[now], &before);
+    let counted: &[Timestamp] = if mutant!("lost-run-not-counted") { &[] } else { &[now] };
+    let attempts = together(counted, &before);
     LastRemediation { sequence, last: Some(last), attempts, ..before }
 }
 

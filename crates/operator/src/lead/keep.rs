@@ -209,9 +209,11 @@ impl Keeper {
     ) -> Result<(), Lost> {
         let holder = self.mine.identity.clone();
         let mut result = Ok(());
+        let taken_back = mutant!("lease-write-taken-back").then(|| self.document.clone());
         for _ in 0..2 {
             let version = self.lease.resource_version();
-            let write = Write { document: made_from(&self.document), holder: holder.clone() };
+            let before = taken_back.as_ref().unwrap_or(&self.document);
+            let write = Write { document: made_from(before), holder: holder.clone() };
             result = self.put(write).await?;
             let moved = self.lease.resource_version() != version;
             if result.is_ok() || !moved {

@@ -16,6 +16,9 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Only in this scene; each seed draws its own without.
+    #[arg(long)]
+    scene: Option<String>,
     /// So many histories at once.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -41,24 +44,27 @@ mod mutants {
 
     use rerail_core::mutants::{MUTANTS, Mutant, switch};
     use rerail_explore::{
-        crew,
+        crew, kill,
         plan::{Plan, Settings},
-        play::{Keep, play},
+        play::{Keep, PlayError, play},
     };
 
     use super::Arguments;
 
+    /// A run: its seed, and what is said beside it.
+    type Run = (u64, Settings);
+
     /// What a history showed.
     struct Seen {
-        seed: u64,
+        run: Run,
         violations: Vec<(String, String)>,
     }
 
     /// How a bug was found.
     struct Caught {
-        /// How many seeds were needed.
-        seeds: u64,
-        seed: u64,
+        /// How many runs were needed.
+        tried: usize,
+        run: Run,
         property: String,
         message: String,
     }
@@ -68,75 +74,91 @@ mod mutants {
             arguments.names.is_empty()
                 || arguments.names.iter().any(|name| mutant.name.contains(name))
         };
+        switch(None);
+        let runs = match runs(arguments) {
+            Ok(runs) => runs,
+            Err(error) => {
+                anstream::eprintln!("no history can be played: {error}");
+                return false;
+            }
+        };
         let mut needed = Vec::new();
-        let mut missed = Vec::new();
+        let mut missed = 0;
         let mut sound = BTreeSet::new();
-        anstream::println!(
-            "{:<28} {:<10} {:>5}  {:>5}  what was seen",
-            "mutant",
-            "caught by",
-            "seeds",
-            "seed"
-        );
+        anstream::println!("{:<28} {:<10} {:>5}  what was seen", "mutant", "caught by", "runs");
         for mutant in MUTANTS.iter().filter(wanted) {
-            match hunt(arguments, mutant, &mut sound) {
-                Some(Caught { seeds, seed, property, message }) => {
+            let name = mutant.name;
+            match hunt(arguments, mutant, &runs, &mut sound) {
+                Some(Caught { tried, run: (seed, said), property, message }) => {
+                    let run = format!("seed {seed} {said}");
                     anstream::println!(
-                        "{:<28} {property:<10} {seeds:>5}  {seed:>5}  {message}",
-                        mutant.name
+                        "{name:<28} {property:<10} {tried:>5}  {}: {message}",
+                        run.trim_end()
                     );
-                    needed.push(seeds);
+                    needed.push(tried);
                 }
                 None => {
                     let expected = mutant.caught_by.join(", ");
                     anstream::println!(
-                        "{:<28} NOT CAUGHT in {} seeds; expected {expected}: {}",
-                        mutant.name,
-                        arguments.seeds,
+                        "{name:<28} NOT CAUGHT in {} runs; expected {expected}: {}",
+                        runs.len(),
                         mutant.says
                     );
-                    missed.push(mutant.name);
+                    missed += 1;
                 }
             }
         }
         switch(None);
         needed.sort_unstable();
         let median = needed.get(needed.len() / 2).copied().unwrap_or_default();
-        anstream::println!(
-            "{} of {} caught, {median} seeds in the median",
-            needed.len(),
-            needed.len() + missed.len()
-        );
-        missed.is_empty()
+        let all = needed.len() + missed;
+        anstream::println!("{} of {all} caught, {median} runs in the median", needed.len());
+        missed == 0
     }
 
-    fn hunt(arguments: &Arguments, mutant: &Mutant, sound: &mut BTreeSet<u64>) -> Option<Caught> {
-        switch(Some(mutant.name));
+    /// The seeds; and behind them, unless a scene is said, every kill point, as the tests play them.
+    fn runs(arguments: &Arguments) -> Result<Vec<Run>, PlayError> {
+        let scene = || arguments.scene.clone();
         let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+        let seeds = seeds.map(|seed| (seed, Settings { scene: scene(), ..Settings::default() }));
+        let mut runs: Vec<Run> = seeds.collect();
+        for story in kill::STORIES.iter().filter(|_| arguments.scene.is_none()) {
+            let requests = story.requests()?;
+            runs.extend(story.singles(requests).map(|said| (kill::SEED, said)));
+        }
+        Ok(runs)
+    }
+
+    fn hunt(
+        arguments: &Arguments,
+        mutant: &Mutant,
+        runs: &[Run],
+        sound: &mut BTreeSet<(u64, String)>,
+    ) -> Option<Caught> {
+        let mut left = runs.iter().cloned();
         let mut tried = 0;
-        let mut found: Option<Caught> = None;
-        crew::each(crew::threads(arguments.threads), seeds, history, |seen: Seen| {
-            tried += 1;
-            let hit =
-                seen.violations.into_iter().find(|(property, _)| is_expected(mutant, property));
-            if let Some((property, message)) = hit {
-                // With nothing wrong this history shows nothing, or it is no proof.
-                switch(None);
-                let clean = sound.contains(&seen.seed) || is_clean(seen.seed, &property);
-                switch(Some(mutant.name));
-                if clean {
-                    sound.insert(seen.seed);
-                    found.get_or_insert(Caught {
-                        seeds: tried,
-                        seed: seen.seed,
-                        property,
-                        message,
-                    });
-                }
+        loop {
+            switch(Some(mutant.name));
+            let mut hit = None;
+            let threads = crew::threads(arguments.threads);
+            crew::each(threads, &mut left, history, |seen: Seen| {
+                tried += 1;
+                let mut found = seen.violations.into_iter();
+                let found = found.find(|(property, _)| is_expected(mutant, property));
+                hit = found.map(|(property, message)| (seen.run, property, message));
+                hit.is_none()
+            });
+            let (run, property, message) = hit?;
+            // With nothing wrong this history shows nothing, or it is no proof.
+            switch(None);
+            let known = (run.0, run.1.to_string());
+            let clean =
+                || history(run.clone()).violations.iter().all(|(other, _)| *other != property);
+            if sound.contains(&known) || clean() {
+                sound.insert(known);
+                return Some(Caught { tried, run, property, message });
             }
-            found.is_none()
-        });
-        found
+        }
     }
 
     fn is_expected(mutant: &Mutant, property: &str) -> bool {
@@ -144,12 +166,8 @@ mod mutants {
         mutant.caught_by.contains(&property) || (property == "HEALS" && lives)
     }
 
-    fn is_clean(seed: u64, property: &str) -> bool {
-        history(seed).violations.iter().all(|(known, _)| known != property)
-    }
-
-    fn history(seed: u64) -> Seen {
-        let outcome = play(&Plan::new(seed, &Settings::default()), Keep::default());
+    fn history(run: Run) -> Seen {
+        let outcome = play(&Plan::new(run.0, &run.1), Keep::default());
         let violations = match outcome {
             Ok(outcome) => outcome
                 .violations
@@ -158,6 +176,6 @@ mod mutants {
                 .collect(),
             Err(error) => vec![("ERROR".to_owned(), error.to_string())],
         };
-        Seen { seed, violations }
+        Seen { run, violations }
     }
 }
