@@ -1,5 +1,6 @@
 //! The status of policies: what waits and why, what a DryRun policy would start. Written when it says
-//! something new, at most once a second for each policy.
+//! something new, at most once a second for each policy; how far storms are at once, and before anything
+//! starts by it.
 
 mod conditions;
 mod limits;
