@@ -21,8 +21,7 @@ impl Court {
         let boot_id =
             self.machines.get(node).map(|machine| machine.boot_id.clone()).unwrap_or_default();
         let node_uid = self.nodes.get(node).map(|node| node.uid.clone()).unwrap_or_default();
-        let restored = self.restored;
-        let on_record = |time: Timestamp| restored.is_none_or(|restored| time > restored);
+        let on_record = self.on_record();
         let Some(run) = self.runs.get_mut(&uid) else {
             self.blame("SAFE-3", at, node, format!("a Pod of run {uid}, which nobody knows, acts"));
             return;
@@ -76,10 +75,15 @@ impl Court {
         }
     }
 
+    /// Whether what was done then can still be on record: no restore of etcd has come since.
+    fn on_record(&self) -> impl Fn(Timestamp) -> bool + use<> {
+        let restored = self.restored;
+        move |time| restored.is_none_or(|restored| time > restored)
+    }
+
     /// A kernel has started.
     pub(super) fn boots(&mut self, node: &str, boot_id: &str, cause: &Cause, at: Timestamp) {
-        let restored = self.restored;
-        let on_record = |time: Timestamp| restored.is_none_or(|restored| time > restored);
+        let on_record = self.on_record();
         let machine = self.machine(node);
         machine.boots.push((at, cause.clone()));
         boot_id.clone_into(&mut machine.boot_id);

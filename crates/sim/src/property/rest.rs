@@ -262,6 +262,7 @@ impl Court {
 /// the round of one of them: so any set of storms may have as many runs that only they call for as their
 /// rounds allow together, and no more (the marriage theorem of Hall).
 fn without_a_place(runs: &[BTreeSet<String>], allowed: &BTreeMap<&str, u32>) -> Vec<String> {
+    // Every set of them is looked at; no scene has so many storms at once.
     let kinds: Vec<&str> = allowed.keys().copied().take(8).collect();
     let mut wrong = Vec::new();
     for chosen in 1_u32..1 << kinds.len() {
