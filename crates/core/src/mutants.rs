@@ -71,13 +71,17 @@ pub const MUTANTS: &[Mutant] = &[
         &["SAFE-14"],
         "a run that was deleted by force takes its reboot off the record",
     ),
+    mutant(
+        "lost-attempts-unwritten",
+        &["SAFE-14"],
+        "attempts of a run that was deleted by force are kept in mind alone until its node is given back",
+    ),
     mutant("ageing-inverted", &["LIVE-6"], "who waits becomes less urgent"),
     mutant(
         "malformed-is-urgent",
         &["SAFE-17", "LIVE-6"],
         "a malformed priority is the most urgent",
     ),
-    mutant("two-runs-on-a-node", &["SAFE-22"], "a node with an open run is a candidate"),
     mutant(
         "foreign-cordon-ignored",
         &["SAFE-7", "SAFE-6"],
@@ -96,11 +100,6 @@ pub const MUTANTS: &[Mutant] = &[
         "withdraw-skipped",
         &["SAFE-3"],
         "a reboot is given up without waiting for its Pod (R2)",
-    ),
-    mutant(
-        "fresh-report-skipped",
-        &["SAFE-3"],
-        "a reboot is given up before the node has reported again (R2)",
     ),
     mutant("boot-not-awaited", &["SAFE-19"], "any machine that was to boot counts as booted"),
     mutant(

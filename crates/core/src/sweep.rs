@@ -10,9 +10,10 @@
 use jiff::Timestamp;
 
 use crate::{
-    facts::{Cordon, NodeFacts},
+    facts::{Cordon, LastRemediation, NodeFacts},
     mutant,
     reboot_check::pods_harmless_at,
+    remediation::record_attempts,
     run::Run,
 };
 
@@ -143,6 +144,17 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
         );
     }
     Sweep::Close { uncordon }
+}
+
+/// What has to be put on record before the node can be given back, if anything: attempts that only this
+/// process knows of. Its successor would count one for all of them (SAFE-14).
+pub fn to_remember(stray: &Stray, node: &NodeFacts) -> Option<LastRemediation> {
+    // One that was gone before this operator started was never seen: its attempts are a guess.
+    let run = stray.run.as_ref().filter(|_| !stray.at_start)?;
+    if !stray.is_of(node) || stray.closed(node) || mutant!("lost-attempts-unwritten") {
+        return None;
+    }
+    record_attempts(&run.attempt_times, &node.last_remediation)
 }
 
 #[cfg(test)]

@@ -252,14 +252,11 @@ fn standing_against(
         return wait(WaitReason::NodeDeleting, "the node is being deleted");
     }
     let begun = known.begun.get(node.uid.as_str()).into_iter().flatten();
-    let begun = begun.copied().filter(|_| !mutant!("two-runs-on-a-node"));
-    if let Some(run) = begun.into_iter().find(|run| own != Some(*run)) {
+    if let Some(run) = begun.copied().find(|run| own != Some(*run)) {
         let message = format!("run {} of this node is in step {}", run.name, run.step);
         return Some(Wait::new(WaitReason::ActiveRun, message));
     }
-    if let Some(wait) = place_kept(known, node)
-        && !mutant!("two-runs-on-a-node")
-    {
+    if let Some(wait) = place_kept(known, node) {
         return Some(wait);
     }
     // Before the cordon: who takes a node down often cordons it, too, and the mark says more.
@@ -270,7 +267,6 @@ fn standing_against(
     // The empty UID is no run's: whatever mark or cordon is there is not a future run's own.
     let cordon = node.cordon(held.map_or("", |run| &run.uid));
     let foreign = cordon != Cordon::None && cordon != Cordon::Ours;
-    let foreign = foreign && !mutant!("two-runs-on-a-node");
     if foreign && !mutant!("foreign-cordon-ignored") {
         return wait(
             WaitReason::CordonedByOther,

@@ -73,6 +73,20 @@ pub fn record_without_run(
     LastRemediation { sequence, last: Some(last), attempts, ..before }
 }
 
+/// The node's `last-remediation` with these attempts; `None` where it has them all.
+pub fn record_attempts(
+    attempts: &[Timestamp],
+    before: &LastRemediation,
+) -> Option<LastRemediation> {
+    let all = together(attempts, before);
+    // On record they are less exact than in mind.
+    let seconds = |attempts: &[Timestamp]| -> Vec<i64> {
+        attempts.iter().map(|attempt| attempt.as_second()).collect()
+    };
+    let news = seconds(&all) != seconds(&before.attempts);
+    news.then(|| LastRemediation { attempts: all, ..before.clone() })
+}
+
 /// Both memories, each attempt once, the youngest kept.
 fn together(own: &[Timestamp], before: &LastRemediation) -> Vec<Timestamp> {
     let known = before.attempts.iter().chain(own);

@@ -70,7 +70,7 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         }
         PodSeen::Absent | PodSeen::Lost | PodSeen::Ended { .. } => {}
     }
-    if !reported_since(look) && !mutant!("fresh-report-skipped") {
+    if !reported_since(look) {
         return unresolved("the node has not reported since the reboot Pod ended", None);
     }
     resolved(look)

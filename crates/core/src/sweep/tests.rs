@@ -166,3 +166,22 @@ fn the_outcome_is_on_record_with_what_is_known() {
     let memory = record_without_run(&slot.run_uid, Some(&by_slot), &node(), at(90));
     assert_eq!(memory.attempts, [at(80)]);
 }
+
+/// Whoever sweeps it in the end may never have seen the run (seed 589 of the explorer).
+#[test]
+fn attempts_that_nobody_else_knows_of_go_on_record_at_once() {
+    let seen = Stray { at_start: false, ..stray(Some(Step::Rebooting)) };
+    let mut node = node_in(Step::Rebooting);
+    let known = seen.run.as_ref().unwrap().attempt_times.clone();
+    assert!(!known.is_empty());
+    let memory = to_remember(&seen, &node).expect("they are on no record");
+    assert_eq!(memory.attempts, known);
+    assert_eq!(memory.last, node.last_remediation.last, "the run is not closed by it");
+    node.last_remediation = memory;
+    assert_eq!(to_remember(&seen, &node), None, "once");
+    assert!(matches!(sweep(&seen, Some(&node), false, at(1)), Sweep::Wait { .. }));
+    let mut without = node_in(Step::Rebooting);
+    assert_eq!(to_remember(&stray(Some(Step::Rebooting)), &without), None, "a guess is none");
+    without.uid = "node-2".into();
+    assert_eq!(to_remember(&seen, &without), None, "another machine");
+}

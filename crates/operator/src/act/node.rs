@@ -111,6 +111,18 @@ pub async fn close(
     patch(client, node, operations, "close").await
 }
 
+/// Puts attempts of a run that is gone on record, and changes nothing else (SAFE-14).
+pub async fn remember(
+    client: &Client,
+    node: &Node,
+    memory: String,
+) -> Result<Node, NodeWriteError> {
+    let mut operations = vec![test_version(node)];
+    annotations_exist(node, &mut operations);
+    operations.push(add(pointer(names::LAST_REMEDIATION), Value::String(memory)));
+    patch(client, node, operations, "put attempts on record on").await
+}
+
 async fn patch(
     client: &Client,
     node: &Node,
