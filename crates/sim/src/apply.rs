@@ -77,9 +77,7 @@ fn undeclared(call: &Call<'_>, resource: &Resource, applied: &Value) -> Outcome<
         (Some(schema), _) => schema.prune(&mut applied.clone()),
         (None, Some(normalise)) => {
             let known = normalise(applied.clone()).map_err(Failure::plain)?;
-            let mut lost = Vec::new();
-            write::lost(applied, &known, "", &mut lost);
-            lost
+            write::lost(applied, &known)
         }
         (None, None) => Vec::new(),
     };

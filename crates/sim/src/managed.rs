@@ -55,7 +55,7 @@ pub fn record(
     let nothing = json!({});
     let old_object = old.unwrap_or(&nothing);
     let walk = Walk { resource, maps: true };
-    let (before, after) = (managed(old_object), managed(new));
+    let (before, after) = (differing(old_object, new), differing(new, old_object));
     let changed = walk.changed(Some(&before), &after, &mut Vec::new());
     let removed = walk.changed(Some(&after), &before, &mut Vec::new());
     let mut entries: Vec<Value> = meta::get(old_object, "managedFields")
@@ -144,14 +144,30 @@ pub(crate) fn is_of(entry: &Value, writer: Writer<'_>, version: &str) -> bool {
 
 /// The part of an object that is managed.
 pub(crate) fn managed(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(map) = object.as_object_mut() {
-        map.retain(|key, _| key != "apiVersion" && key != "kind");
-        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|key, _| !UNMANAGED.contains(&key.as_str()));
+    part(object, |_, _| true)
+}
+
+/// Of the managed part what `other` has not, or not so, in whole parts of an object.
+fn differing(object: &Value, other: &Value) -> Value {
+    part(object, |key, value| other.get(key) != Some(value))
+}
+
+fn part(object: &Value, wanted: impl Fn(&str, &Value) -> bool) -> Value {
+    let mut part = Map::new();
+    for (key, value) in object.as_object().into_iter().flatten() {
+        if matches!(key.as_str(), "apiVersion" | "kind") || !wanted(key, value) {
+            continue;
         }
+        let value = match value.as_object() {
+            Some(metadata) if key == "metadata" => {
+                let managed = metadata.iter().filter(|(key, _)| !UNMANAGED.contains(&key.as_str()));
+                Value::Object(managed.map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
+            _ => value.clone(),
+        };
+        part.insert(key.clone(), value);
     }
-    object
+    Value::Object(part)
 }
 
 /// Goes through objects of a resource.

@@ -192,6 +192,8 @@ impl Store {
         for key in SYSTEM_FIELDS {
             meta::keep(&mut new, key, old);
         }
+        // Those that a client sends are not looked at.
+        meta::set(&mut new, "managedFields", None);
         let (mut new, warnings) = formed(call, resource, new, Some(old))?;
         if resource.generation && differs(old, &new) {
             let generation = meta::get(old, "generation").and_then(Value::as_i64).unwrap_or(0);
@@ -272,7 +274,7 @@ fn problems_of_change(resource: &Resource, old: &Value, new: &Value) -> Vec<Fiel
     if let Some(schema) = &resource.schema {
         problems.extend(schema.problems(new, Some(old)));
     }
-    if resource.is_pods() && pod_core(new) != pod_core(old) {
+    if resource.is_pods() && new["spec"] != old["spec"] && pod_core(new) != pod_core(old) {
         problems.push(FieldError::forbidden("spec", IMMUTABLE_POD));
     }
     problems
@@ -372,7 +374,7 @@ fn formed(
         let given = (how != Some("Ignore")).then(|| object.clone());
         object = normalised(resource, object, old)?;
         if let Some(given) = given {
-            lost(&given, &object, "", &mut unknown);
+            unknown = lost(&given, &object);
         }
         builtin::default(resource, &mut object);
     }
@@ -409,39 +411,69 @@ fn undecodable(resource: &Resource, patched: Option<&Value>, why: &str) -> Failu
 
 fn normalised(resource: &Resource, object: Value, old: Option<&Value>) -> Outcome<Value> {
     let Some(normalise) = resource.normalise else { return Ok(object) };
-    let managed = meta::get(&object, "managedFields").cloned();
     // The type has no room for none.
     let selects = object["spec"].get("selector").is_some() || resource.group != "apps";
     let quoted = old.is_some().then(|| object.clone());
     let mut normal =
         normalise(object).map_err(|why| undecodable(resource, quoted.as_ref(), &why))?;
-    meta::set(&mut normal, "managedFields", managed);
     if !selects && let Some(spec) = normal.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("selector");
     }
     Ok(normal)
 }
 
-/// Fields of `given` that `stored` has not.
-pub(crate) fn lost(given: &Value, stored: &Value, path: &str, gone: &mut Vec<String>) {
+/// The paths of the fields of `given` that `stored` has not.
+pub(crate) fn lost(given: &Value, stored: &Value) -> Vec<String> {
+    let mut gone = Vec::new();
+    collect_lost(given, stored, &mut Vec::new(), &mut gone);
+    gone
+}
+
+/// A step of a path; it is spelled only where something is lost, which is next to never.
+enum Step<'a> {
+    Field(&'a str),
+    Entry(usize),
+}
+
+fn collect_lost<'a>(
+    given: &'a Value,
+    stored: &Value,
+    path: &mut Vec<Step<'a>>,
+    gone: &mut Vec<String>,
+) {
     match (given, stored) {
         (Value::Object(given), Value::Object(stored)) => {
             for (key, value) in given {
-                let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                path.push(Step::Field(key));
                 match stored.get(key) {
-                    Some(stored) => lost(value, stored, &at, gone),
+                    Some(stored) => collect_lost(value, stored, path, gone),
                     None if is_nothing(value) => {}
-                    None => gone.push(at),
+                    None => gone.push(spelled(path)),
                 }
+                path.pop();
             }
         }
         (Value::Array(given), Value::Array(stored)) => {
             for (at, (given, stored)) in given.iter().zip(stored).enumerate() {
-                lost(given, stored, &format!("{path}[{at}]"), gone);
+                path.push(Step::Entry(at));
+                collect_lost(given, stored, path, gone);
+                path.pop();
             }
         }
         _ => {}
     }
+}
+
+fn spelled(path: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Field(key) if text.is_empty() => text.push_str(key),
+            Step::Field(key) => text.extend([".", key]),
+            Step::Entry(at) => text.push_str(&format!("[{at}]")),
+        }
+    }
+    text
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -500,14 +532,11 @@ fn scoped(resource: &Resource, subresource: Option<&str>, old: &Value, mut new: 
 
 /// True when something counts as another generation: all but metadata and status.
 fn differs(old: &Value, new: &Value) -> bool {
-    let part = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(map) = object.as_object_mut() {
-            map.retain(|key, _| key != "metadata" && key != "status");
-        }
-        object
-    };
-    part(old) != part(new)
+    fn counted(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+    }
+    !counted(old).eq(counted(new))
 }
 
 /// The part of a pod's spec that never changes.
