@@ -29,6 +29,7 @@
 
 mod act;
 mod agent;
+mod anew;
 mod api;
 mod conditions;
 mod controllers;

@@ -1,12 +1,15 @@
 //! How the world hears of changes: an observer puts them into an inbox, and wakes the world's task.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::Notify;
 
 use super::api::Places;
 use crate::{
-    observe::{Happening, Observer},
+    observe::{Happening, Observer, What},
     store::{Commit, Store},
 };
 
@@ -14,6 +17,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     commits: Mutex<Vec<Commit>>,
+    restored: AtomicBool,
     wake: Notify,
 }
 
@@ -21,6 +25,11 @@ impl Inbox {
     /// All that came since this was last asked, in order.
     pub(super) fn take(&self) -> Vec<Commit> {
         std::mem::take(&mut *self.commits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether etcd was restored since this was last asked.
+    pub(super) fn take_restored(&self) -> bool {
+        self.restored.swap(false, Ordering::Relaxed)
     }
 
     /// Waits until something comes, or somebody calls [`Inbox::wake`].
@@ -63,5 +72,10 @@ impl Observer for Ears {
         }
     }
 
-    fn happened(&mut self, _: &Store, _: &Happening) {}
+    fn happened(&mut self, _: &Store, happening: &Happening) {
+        if happening.what == What::Restored {
+            self.inbox.restored.store(true, Ordering::Relaxed);
+            self.inbox.wake();
+        }
+    }
 }

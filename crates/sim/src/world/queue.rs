@@ -101,6 +101,11 @@ impl Queue {
         self.events.insert((time, self.planned), event);
     }
 
+    /// Forgets what was to be collected.
+    pub(super) fn collect_nothing(&mut self) {
+        self.events.retain(|_, event| !matches!(event, Event::Collect(_)));
+    }
+
     /// True when a look is planned already.
     pub(super) fn has(&self, sync: &Sync) -> bool {
         self.syncs.contains(sync)

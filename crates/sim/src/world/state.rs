@@ -89,6 +89,10 @@ impl State {
             for commit in inbox.take() {
                 self.notice(&commit);
             }
+            if inbox.take_restored() {
+                self.start_anew();
+                continue;
+            }
             let Some(event) = self.queue.due(now) else { break };
             self.handle(event);
         }
