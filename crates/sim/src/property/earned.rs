@@ -40,11 +40,15 @@ impl Court {
         if before.is_none_or(|before| before == really || *before == node.boot_id) {
             wrong.push(format!("its machine still has boot ID {really}"));
         }
+        // A kubelet that has reported since, and told the old boot ID, is beyond anybody's power.
+        let reported = node.conditions.get("Ready").map(|said| said.reported);
         if machine.is_some_and(|machine| {
             machine.up
                 && !node.boot_id.is_empty()
                 && machine.boot_id != node.boot_id
-                && machine.boots.last().is_some_and(|(at, _)| *at < seen.from)
+                && machine.boots.last().is_some_and(|(at, _)| {
+                    *at < seen.from && reported.is_none_or(|reported| reported <= *at)
+                })
         }) {
             wrong.push(format!(
                 "its machine has booted again, and the node reports {}",

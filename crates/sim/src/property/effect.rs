@@ -58,7 +58,7 @@ impl Court {
         self.effects += 1;
         let Some(process) = self.processes.get(&seen.by) else { return };
         let limit = later(process.renewed, self.leniency.renew_deadline);
-        let message = match &process.term {
+        let message = match process.term() {
             None => "it writes, and never had the Lease".to_owned(),
             Some(_) if process.released && seen.sent > process.renewed => {
                 "it writes, and has given the Lease away".to_owned()

@@ -156,7 +156,7 @@ impl Court {
         let Some(process) = self.processes.get_mut(&seen.by) else { return };
         process.released = holder.is_empty();
         if !holder.is_empty() {
-            process.term = Some((holder.to_owned(), epoch));
+            process.enters((holder.to_owned(), epoch), seen.at);
             process.renewed = seen.at;
         }
     }

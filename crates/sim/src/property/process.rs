@@ -9,8 +9,8 @@ use crate::store::Key;
 /// One process, known by the name under which its requests come.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Its latest term, and the term's number.
-    pub term: Option<(String, i64)>,
+    /// Its terms, each with its number and when it began.
+    terms: Vec<(Timestamp, (String, i64))>,
     /// When its last write of the Lease was committed.
     pub renewed: Timestamp,
     /// It has given the Lease away.
@@ -23,7 +23,7 @@ pub(super) struct Process {
 impl Default for Process {
     fn default() -> Self {
         Process {
-            term: None,
+            terms: Vec::new(),
             renewed: Timestamp::MIN,
             released: false,
             alive: true,
@@ -48,7 +48,25 @@ impl Process {
         of(key).max(of(""))
     }
 
+    /// It is in this term from now on.
+    pub fn enters(&mut self, term: (String, i64), at: Timestamp) {
+        if self.term() != Some(&term) {
+            self.terms.push((at, term));
+        }
+    }
+
+    /// Its latest term, and the term's number.
+    pub fn term(&self) -> Option<&(String, i64)> {
+        self.terms.last().map(|(_, term)| term)
+    }
+
+    /// The term in which it was then: what it sent may arrive in its next one.
+    pub fn term_at(&self, at: Timestamp) -> Option<&(String, i64)> {
+        let then = self.terms.iter().rev().find(|(since, _)| *since <= at);
+        then.or(self.terms.first()).map(|(_, term)| term)
+    }
+
     pub fn is_in_term(&self, term: &str) -> bool {
-        self.term.as_ref().is_some_and(|(own, _)| own == term)
+        self.term().is_some_and(|(own, _)| own == term)
     }
 }

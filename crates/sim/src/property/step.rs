@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rerail_api::{
     NodeRemediation,
-    remediation::{EffectName, FrozenPlan, NodeRemediationStatus},
+    remediation::{EffectName, FrozenPlan, NodeRemediationStatus, StepName},
 };
 use rerail_core::step::Step;
 use serde_json::Value;
@@ -137,12 +137,13 @@ impl Court {
             );
             wrong.push(("SAFE-2", message));
         }
-        let term = self.processes.get(&seen.by).and_then(|process| process.term.as_ref());
+        let process = self.processes.get(&seen.by);
+        let term = process.and_then(|process| process.term_at(seen.sent));
         let own = (status.leader.clone(), status.epoch);
         if term.is_some_and(|term| *term != own) {
             wrong.push((
                 "SAFE-2",
-                format!("{} writes it as {own:?}, and its term is {term:?}", seen.by),
+                format!("{} writes it as {own:?}, and its term was {term:?}", seen.by),
             ));
         }
         if let Some(frozen) = status.frozen.as_ref().filter(|_| old.frozen.is_none()) {
@@ -346,6 +347,10 @@ fn attempts(run: &RunTruth, old: &NodeRemediationStatus) -> Option<(&'static str
             "SAFE-1",
             format!("its attempt goes from {} to {}", old.attempt, status.attempt),
         ));
+    }
+    let step = |status: &NodeRemediationStatus| status.step == StepName::Known(Step::Rebooting);
+    if step(status) && !step(old) && status.attempt == old.attempt {
+        return Some(("SAFE-1", format!("attempt {} is begun a second time", old.attempt)));
     }
     let announced = |status: &NodeRemediationStatus| {
         let intent = status.intent.as_ref().filter(|intent| intent.effect == EffectName::Reboot)?;

@@ -49,3 +49,21 @@ fn every_judged_property_fails_in_a_history_of_its_own() {
         .collect();
     assert_eq!(failed, judged);
 }
+
+/// A slow request is nobody's fault: it counts in the term in which it was sent.
+#[test]
+fn what_was_sent_in_one_term_may_arrive_in_the_next() {
+    for (late, violations) in [(true, 0), (false, 1)] {
+        let mut history = History::new();
+        history.until_drained("n1");
+        let sent = history.now;
+        history.wait(1);
+        history.lease(history::OPERATOR, "term-2", 2, &["n1"]);
+        let mut run = history.get("noderemediations", "n1");
+        run["status"]["message"] = serde_json::json!("x");
+        let sent = if late { sent } else { history.now };
+        history.sent_at(sent, history::OPERATOR, "noderemediations", run);
+        let told = history.told();
+        assert_eq!(told.len(), violations, "{told:#?}");
+    }
+}

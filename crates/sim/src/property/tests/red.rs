@@ -28,6 +28,12 @@ pub const HISTORIES: &[Red] = &[
                 "bootIDBefore": boot, "epoch": 1, "time": "2026-01-01T00:00:00Z" });
         });
     }),
+    ("SAFE-1", "an attempt that was given up is begun again", |h| {
+        h.until_drained("n1");
+        h.rebooting("n1");
+        h.to("n1", "Withdrawing", None);
+        h.set("n1", |status| status["step"] = json!("Rebooting"));
+    }),
     ("SAFE-2", "a write is sent long after the last renewal", |h| {
         h.admitted("n1");
         h.wait(11);
