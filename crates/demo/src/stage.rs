@@ -1,6 +1,7 @@
 //! The simulation, in a thread of its own: world, operator and API on one virtual clock.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     sync::{Arc, PoisonError, atomic::Ordering},
     thread::JoinHandle,
@@ -18,7 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::{
     Shared,
-    board::Seen,
+    board::{Board, Face, Seen},
     crew::Crew,
     pace::{self, RealWall},
     serve,
@@ -102,26 +103,28 @@ async fn perform(play: Play, listener: TcpListener, shared: Arc<Shared>) -> Resu
         }
         let mut board = shared.lock();
         board.tick(server.now());
+        let verdict = watch.look(&board);
+        let over = play.once && verdict != Verdict::GoesOn;
+        // Once: what is asked a second time may not have changed.
+        if over && verdict == Verdict::Settled && !shared.settled.load(Ordering::Relaxed) {
+            server.with(|store, now| judge.at_rest(store, &curable(&board), now));
+            for complaint in world.complaints() {
+                board.violated(server.now(), format!("WORLD {complaint}"));
+            }
+        }
         for violation in judge.violations().into_iter().skip(judged) {
             let what =
                 format!("{} {}: {}", violation.property, violation.subject, violation.message);
             board.violated(violation.at, what);
             judged += 1;
         }
-        match watch.look(&board) {
+        match verdict {
             Verdict::GoesOn => {}
-            Verdict::Settled => {
-                shared.settled.store(true, Ordering::Relaxed);
-                if play.once {
-                    shared.dial.stop();
-                }
-            }
-            Verdict::TooLong => {
-                shared.gave_up.store(true, Ordering::Relaxed);
-                if play.once {
-                    shared.dial.stop();
-                }
-            }
+            Verdict::Settled => shared.settled.store(true, Ordering::Relaxed),
+            Verdict::TooLong => shared.gave_up.store(true, Ordering::Relaxed),
+        }
+        if over {
+            shared.dial.stop();
         }
     };
     pace::keep(&shared.dial, &RealWall::start(), look).await;
@@ -129,6 +132,14 @@ async fn perform(play: Play, listener: TcpListener, shared: Arc<Shared>) -> Resu
     crew.stop().await?;
     drop(world);
     Ok(())
+}
+
+/// Nodes with which nothing may be wrong when nothing is under way any more: all but those that are left
+/// for people.
+fn curable(board: &Board) -> BTreeSet<String> {
+    let well = |face| matches!(face, Face::Healthy | Face::Healed);
+    let nodes = board.nodes().iter().filter(|(_, entry)| well(entry.face()));
+    nodes.map(|(name, _)| name.clone()).collect()
 }
 
 fn script_ends(scene: &Scene, start: Timestamp) -> Timestamp {
@@ -157,4 +168,23 @@ impl Observer for Spectator {
     }
 
     fn happened(&mut self, _: &Store, _: &Happening) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::fixture::{Fixture, Node};
+
+    #[test]
+    fn what_is_left_for_people_need_not_be_cured() {
+        let mut fixture = Fixture::new();
+        for (name, down) in [("healthy", false), ("healed", false), ("held", false), ("gone", true)]
+        {
+            fixture.node(0, name, "rack-a", &Node { down, ..Node::default() });
+        }
+        fixture.run(1, "healed", "Succeeded", "Healed", "");
+        fixture.run(2, "held", "Held", "NoBoot", "");
+        let nodes = curable(&fixture.board);
+        assert_eq!(nodes.iter().map(String::as_str).collect::<Vec<_>>(), ["healed", "healthy"]);
+    }
 }
