@@ -31,7 +31,8 @@ pub struct DemoArguments {
     /// crates/sim/scenes/demo.yaml; begin with a copy of it.
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// End when everything that can heal has healed.
+    /// End when everything that can heal has healed; the exit code is 1 if a property did not hold, or
+    /// something that can heal did not.
     #[arg(long)]
     once: bool,
     /// Port on 127.0.0.1 where the cluster's API is served; 0 = any that is free.
