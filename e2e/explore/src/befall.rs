@@ -53,7 +53,8 @@ impl Fates {
         self.befall(number, entry).await;
     }
 
-    /// Everybody who speaks to the API server is started anew: what they know has not happened.
+    /// Everybody who speaks to the API server is started anew: what they know has not happened. Kubelets and
+    /// controllers of the world see to it themselves.
     fn restore_everything(&self, number: usize, backup: &Backup) {
         let number = u64::try_from(number).unwrap_or_default();
         let mut draw = Draw::new(self.plan.seed, "started after a restore", number);

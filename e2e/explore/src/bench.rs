@@ -72,22 +72,28 @@ pub struct Record {
     pub peak_mib: Option<u64>,
 }
 
-/// Measures; `tell` hears what is done, and how far it is.
+/// Measures: the large scene, every kill point, one in so many `pairs` of them, and so many `seeds`. `tell`
+/// hears what is done, how far it is, and of how many.
 pub fn measure(
     threads: usize,
-    runs: u64,
+    seeds: u64,
+    pairs: u64,
     tell: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Record, PlayError> {
     let large = large(tell)?;
     let mut parts = Vec::new();
     for story in kill::STORIES {
         let requests = story.requests()?;
-        let what = format!("kill points, {} operators", story.operators);
-        let all = story.singles(requests).map(|said| (kill::SEED, said));
-        parts.push(part(&what, threads, requests.saturating_mul(3), all, tell));
+        let who =
+            format!("{} operator{}", story.operators, if story.operators == 1 { "" } else { "s" });
+        let all = || story.singles(requests).map(|said| (kill::SEED, said));
+        parts.push(part(&format!("every kill point, {who}"), threads, all, tell));
+        let what = format!("one in {pairs} pairs, {who}");
+        let some = || story.pairs(requests, pairs, 0).map(|said| (kill::SEED, said));
+        parts.push(part(&what, threads, some, tell));
     }
-    let seeds = (FROM..FROM.saturating_add(runs)).map(|seed| (seed, Settings::default()));
-    parts.push(part("seeds", threads, runs, seeds, tell));
+    let seeds = || (FROM..FROM.saturating_add(seeds)).map(|seed| (seed, Settings::default()));
+    parts.push(part("seeds", threads, seeds, tell));
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned();
     Ok(Record { profile, threads, large, parts, peak_mib: peak_mib() })
 }
@@ -117,15 +123,15 @@ fn large(tell: &mut dyn FnMut(&str, u64, u64)) -> Result<Part, PlayError> {
     })
 }
 
-fn part(
+fn part<Runs: Iterator<Item = (u64, Settings)> + Send>(
     what: &str,
     threads: usize,
-    count: u64,
-    runs: impl Iterator<Item = (u64, Settings)> + Send,
+    runs: impl Fn() -> Runs,
     tell: &mut dyn FnMut(&str, u64, u64),
 ) -> Part {
+    let count = u64::try_from(runs().count()).unwrap_or(u64::MAX);
     let began = Instant::now();
-    let tally = play_all(threads, runs, |tally| tell(what, tally.runs, count));
+    let tally = play_all(threads, runs(), |tally| tell(what, tally.runs, count));
     Part::of(what, &tally, began.elapsed())
 }
 

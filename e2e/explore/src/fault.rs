@@ -209,10 +209,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-7",
-        says: "spells in which everything fails, or all writes do (a full etcd); etcd restored from a backup of up to 10 min ago, with every operator started anew",
-        state: State::Partly(
-            "no restore in liveness mode: the simulated kubelets do not start anew",
-        ),
+        says: "spells in which everything fails, or all writes do (a full etcd); etcd restored from a backup of up to 10 min ago, with everybody who speaks to it started anew",
+        state: State::There,
     },
     Fault {
         id: "FAULT-8",

@@ -59,7 +59,10 @@ enum Command {
     Bench {
         /// Seeds that are played.
         #[arg(long)]
-        runs: u64,
+        seeds: u64,
+        /// One in so many pairs of kill points is.
+        #[arg(long)]
+        pairs: u64,
     },
 }
 
@@ -136,9 +139,9 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             Ok(good)
         }
         Command::Replay(replay) => again(&replay),
-        Command::Bench { runs } => {
+        Command::Bench { seeds, pairs } => {
             let progress = bar("", 0);
-            let record = bench::measure(threads, runs, &mut |what, done, all| {
+            let record = bench::measure(threads, seeds, pairs, &mut |what, done, all| {
                 progress.set_length(all);
                 progress.set_position(done);
                 progress.set_message(what.to_owned());

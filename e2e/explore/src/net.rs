@@ -52,6 +52,8 @@ pub struct Rules {
     pub thousandths: u64,
     /// In these ways.
     pub spoils: Vec<Spoil>,
+    /// Only requests of paths with this in them.
+    pub aim: Option<&'static str>,
     /// Requests from this number to that one only.
     pub requests: (u64, u64),
     /// Until then, from the beginning.
@@ -199,7 +201,7 @@ impl Net {
     }
 
     /// Numbers a request, and says what becomes of it.
-    pub fn fate(&self, process: &Process, method: &Method, is_watch: bool) -> Fate {
+    pub fn fate(&self, process: &Process, method: &Method, path: &str, is_watch: bool) -> Fate {
         let way = self.way(process.operator());
         let rules = &self.inner.rules;
         let on_time = self.elapsed() < rules.until;
@@ -208,7 +210,8 @@ impl Net {
         let number = state.requests;
         let kill = rules.kills.iter().find(|kill| kill.request == number).map(|kill| kill.moment);
         let mut draw = Draw::new(rules.seed, "request", number);
-        let here = (rules.requests.0..=rules.requests.1).contains(&number);
+        let here = (rules.requests.0..=rules.requests.1).contains(&number)
+            && rules.aim.is_none_or(|part| path.contains(part));
         let spoiled = draw.chance(rules.thousandths) && on_time && here;
         let fits = |spoil: &&Spoil| spoil.fits(method, is_watch);
         let fitting: Vec<Spoil> = rules.spoils.iter().filter(fits).copied().collect();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     draw::Draw,
     fault::Spoil,
-    mishap::{self, Entry, Mishap},
+    mishap::{self, Entry},
     net::{KillPoint, Moment},
 };
 
@@ -138,6 +138,8 @@ pub struct Plan {
     pub thousandths: u64,
     /// In these ways.
     pub spoils: Vec<Spoil>,
+    /// Only requests of paths with this in them.
+    pub aim: Option<&'static str>,
     /// Requests from this number to that one only.
     pub requests: (u64, u64),
     /// What befalls, each with its number; those that are left out are missing.
@@ -154,7 +156,14 @@ pub struct Plan {
 
 /// Scenes that are drawn from.
 pub const SCENES: &[&str] =
-    &["small", "people", "machines", "limits", "storm", "incurable", "moods"];
+    &["small", "people", "machines", "limits", "storm", "incurable", "moods", LATE];
+
+/// What faults may be about alone: then they come thick there, and nowhere else, so that what needs two of
+/// them in a row is met.
+const AIMS: &[&str] = &["/leases/rerail-operator", "/noderemediations", "/nodes/", "/pods"];
+
+/// Here all that is watched is behind, in all histories but the calm ones.
+const LATE: &str = "late";
 
 impl Plan {
     /// The run of a seed, with what is said beside it.
@@ -172,15 +181,21 @@ impl Plan {
         let spoils: Vec<Spoil> = spoils.filter(|spoil| !said.without.contains(spoil)).collect();
 
         // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
+        let scene = said.scene.clone().unwrap_or(scene);
         let (calm, watches) = match draw.below(100) {
             0..=19 => (true, false),
             20..=39 => (false, true),
+            _ if scene == LATE => (false, true),
             _ => (false, false),
         };
         let calm = said.calm || calm && said.kills.is_empty();
         let spoils: Vec<Spoil> =
             spoils.into_iter().filter(|spoil| !watches || spoil.is_of_watches()).collect();
-        let thousandths = if watches { 400 } else { thousandths };
+        let thousandths = match watches {
+            true if scene == LATE => 1_000,
+            true => 400,
+            false => thousandths,
+        };
 
         let mode = said.mode.unwrap_or(mode);
         // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
@@ -193,19 +208,19 @@ impl Plan {
             (None, Mode::Liveness) => faults_until + Duration::from_hours(3),
             (None, Mode::Safety) => faults_until,
         };
+        let aim = draw.one_of(AIMS).copied().filter(|_| draw.chance(200) && !watches);
+        let thousandths = if aim.is_some() { 250 } else { thousandths };
         let mishaps = mishap::drawn(seed, operators, faults_until);
-        // Kubelets and controllers of the world go on from what they knew, so that not all heals.
-        let heals = |entry: &Entry| !matches!(entry.mishap, Mishap::EtcdRestored { .. });
-        let mishaps = (1..).zip(mishaps).filter(|(number, entry)| {
-            !said.without_mishaps.contains(number) && (mode == Mode::Safety || heals(entry))
-        });
+        let mishaps =
+            (1..).zip(mishaps).filter(|(number, _)| !said.without_mishaps.contains(number));
         Plan {
             seed,
-            scene: said.scene.clone().unwrap_or(scene),
+            scene,
             operators,
             mode,
             thousandths: if calm { 0 } else { thousandths },
             spoils,
+            aim,
             requests: said.requests.unwrap_or((1, u64::MAX)),
             mishaps: if calm || watches { Vec::new() } else { mishaps.collect() },
             clocks: if calm { 0 } else { clocks },

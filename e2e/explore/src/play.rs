@@ -40,6 +40,9 @@ const HEALED: Duration = Duration::from_secs(75);
 const SOAK: Duration = Duration::from_secs(45);
 /// After so long a person looks after what waits for one.
 const PERSON: Duration = Duration::from_mins(10);
+/// So long a run goes on after the first thing that is wrong: what follows from it is part of its story,
+/// and what goes wrong for ever would take for ever.
+const AFTERMATH: Duration = Duration::from_mins(10);
 /// Thousandths by which clocks since boot are fast or slow, where clocks are off.
 const RATE: u64 = 50;
 
@@ -99,6 +102,7 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
         seed: plan.seed,
         thousandths: plan.thousandths,
         spoils: plan.spoils.clone(),
+        aim: plan.aim,
         requests: plan.requests,
         until: plan.faults_until,
         kills: plan.kills.clone(),
@@ -188,10 +192,17 @@ async fn until_the_end(
     let mut healed_since = None;
     let mut person_at = None;
     let mut held = BTreeSet::new();
+    let mut wrong_since = None;
     while net.elapsed() < plan.ends {
+        if judge.count() > 0 {
+            let since = *wrong_since.get_or_insert(net.elapsed());
+            if net.elapsed().saturating_sub(since) >= AFTERMATH {
+                return BTreeMap::new();
+            }
+        }
         let left = plan.ends.saturating_sub(net.elapsed());
         sleep(LOOK.min(left).max(Duration::from_millis(1))).await;
-        if plan.mode == Mode::Safety || net.elapsed() < plan.faults_until.max(stage.told) {
+        if plan.mode == Mode::Safety || net.elapsed() <= plan.faults_until.max(stage.told) {
             continue;
         }
         if person_at.is_none() {

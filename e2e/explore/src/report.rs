@@ -38,10 +38,11 @@ pub fn failed(
 pub fn story(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = String::new();
     let Plan { scene, operators, mode, .. } = plan;
+    let aim = plan.aim.map(|part| format!(" to {part}")).unwrap_or_default();
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(
         text,
-        "seed {}: scene {scene}, {operators} operators, {mode:?}, {} of 1000 requests spoiled, clocks off by up to {} ms",
+        "seed {}: scene {scene}, {operators} operators, {mode:?}, {} of 1000 requests{aim} spoiled, clocks off by up to {} ms",
         plan.seed, plan.thousandths, plan.clocks
     );
     for (number, entry) in &plan.mishaps {

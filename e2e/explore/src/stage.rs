@@ -23,6 +23,7 @@ pub const SCENES: &[(&str, &str)] = &[
     ("storm", include_str!("../scenes/storm.yaml")),
     ("incurable", include_str!("../scenes/incurable.yaml")),
     ("moods", include_str!("../scenes/moods.yaml")),
+    ("late", include_str!("../scenes/late.yaml")),
 ];
 
 /// Why there is nothing to play in.

@@ -64,7 +64,12 @@ impl Service<Request<Body>> for Wire {
         if self.process.is_dead() {
             return Box::pin(pending());
         }
-        let fate = self.net.fate(&self.process, request.method(), is_watch(&request));
+        let fate = self.net.fate(
+            &self.process,
+            request.method(),
+            request.uri().path(),
+            is_watch(&request),
+        );
         if fate.kill == Some(Moment::Before) {
             self.net.note(format_args!("{} dies before it sends", fate.number));
             self.process.kill(self.net.back_after());

@@ -19,8 +19,12 @@ use super::{
 #[derive(Debug, Args)]
 pub struct SimArguments {
     /// Seeds that are played.
-    #[arg(long, default_value_t = 10_000)]
-    runs: u64,
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// One in so many pairs of kill points is played; 3 makes more than 100,000 runs, and takes more than
+    /// an hour.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pairs: u64,
     /// Runs at a time.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -38,7 +42,8 @@ pub fn run(root: &Path, arguments: &SimArguments) -> Result<bool, BenchError> {
     progress::stage("hostile histories in the simulated cluster, optimised");
     let output = cargo()
         .args(["run", "--quiet", "--release", "--locked", "-p", "rerail-explore", "--", "bench"])
-        .args(["--runs", &arguments.runs.to_string()])
+        .args(["--seeds", &arguments.seeds.to_string()])
+        .args(["--pairs", &arguments.pairs.to_string()])
         .args(["--threads", &arguments.threads.to_string()])
         .current_dir(root)
         .stderr(std::process::Stdio::inherit())
@@ -70,6 +75,13 @@ fn sheet(record: &Record) -> Sheet {
         "Requests are those of the operators; the simulated machines, kubelets and controllers have theirs \
          beside. The first row is one run on one thread.",
     );
+    let many = |count: fn(&Part) -> u64| record.parts.iter().map(count).sum::<u64>();
+    let minutes = record.parts.iter().map(|part| part.seconds).sum::<f64>() / 60.0;
+    sheet.note(format!(
+        "All but the first row: {} runs, {} failed, {minutes:.1} min.",
+        many(|part| part.runs),
+        many(|part| part.failures)
+    ));
     if let Some(peak) = record.peak_mib {
         sheet.note(format!("Peak memory of the process: {peak} MiB."));
     }

@@ -40,13 +40,14 @@ mod mutants {
 
 #[cfg(mutants)]
 mod mutants {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use rerail_core::mutants::{MUTANTS, Mutant, switch};
     use rerail_explore::{
         crew, kill,
         plan::{Plan, Settings},
-        play::{Keep, PlayError, play},
+        play::{Keep, play},
+        regressions,
     };
 
     use super::Arguments;
@@ -69,6 +70,9 @@ mod mutants {
         message: String,
     }
 
+    /// What else was found: how often, and first in which run.
+    type Others = BTreeMap<String, (usize, Run, String)>;
+
     pub fn run(arguments: &Arguments) -> bool {
         let wanted = |mutant: &&Mutant| {
             arguments.names.is_empty()
@@ -89,21 +93,27 @@ mod mutants {
         for mutant in MUTANTS.iter().filter(wanted) {
             let name = mutant.name;
             match hunt(arguments, mutant, &runs, &mut sound) {
-                Some(Caught { tried, run: (seed, said), property, message }) => {
-                    let run = format!("seed {seed} {said}");
+                Ok(Caught { tried, run, property, message }) => {
                     anstream::println!(
                         "{name:<28} {property:<10} {tried:>5}  {}: {message}",
-                        run.trim_end()
+                        named(&run)
                     );
                     needed.push(tried);
                 }
-                None => {
+                Err(others) => {
                     let expected = mutant.caught_by.join(", ");
                     anstream::println!(
                         "{name:<28} NOT CAUGHT in {} runs; expected {expected}: {}",
                         runs.len(),
                         mutant.says
                     );
+                    for (property, (count, run, message)) in others {
+                        anstream::println!(
+                            "{:<28} {property:<10} {count:>5}  {}: {message}",
+                            "  but",
+                            named(&run)
+                        );
+                    }
                     missed += 1;
                 }
             }
@@ -116,13 +126,22 @@ mod mutants {
         missed == 0
     }
 
-    /// The seeds; and behind them, unless a scene is said, every kill point, as the tests play them.
-    fn runs(arguments: &Arguments) -> Result<Vec<Run>, PlayError> {
+    fn named((seed, said): &Run) -> String {
+        format!("seed {seed} {said}").trim_end().to_owned()
+    }
+
+    /// The seeds; and behind them, unless a scene is said, what every test run plays, too: the regressions
+    /// and every kill point.
+    fn runs(arguments: &Arguments) -> Result<Vec<Run>, Box<dyn std::error::Error>> {
         let scene = || arguments.scene.clone();
         let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
         let seeds = seeds.map(|seed| (seed, Settings { scene: scene(), ..Settings::default() }));
         let mut runs: Vec<Run> = seeds.collect();
-        for story in kill::STORIES.iter().filter(|_| arguments.scene.is_none()) {
+        if arguments.scene.is_some() {
+            return Ok(runs);
+        }
+        runs.extend(regressions::all()?.into_iter().map(|one| (one.seed, one.settings)));
+        for story in kill::STORIES {
             let requests = story.requests()?;
             runs.extend(story.singles(requests).map(|said| (kill::SEED, said)));
         }
@@ -134,21 +153,26 @@ mod mutants {
         mutant: &Mutant,
         runs: &[Run],
         sound: &mut BTreeSet<(u64, String)>,
-    ) -> Option<Caught> {
+    ) -> Result<Caught, Others> {
         let mut left = runs.iter().cloned();
         let mut tried = 0;
+        let mut others = Others::new();
         loop {
             switch(Some(mutant.name));
             let mut hit = None;
             let threads = crew::threads(arguments.threads);
             crew::each(threads, &mut left, history, |seen: Seen| {
                 tried += 1;
-                let mut found = seen.violations.into_iter();
-                let found = found.find(|(property, _)| is_expected(mutant, property));
+                let (expected, other): (Vec<_>, Vec<_>) =
+                    seen.violations.into_iter().partition(|(found, _)| is_expected(mutant, found));
+                for (property, message) in other {
+                    others.entry(property).or_insert((0, seen.run.clone(), message)).0 += 1;
+                }
+                let found = expected.into_iter().next();
                 hit = found.map(|(property, message)| (seen.run, property, message));
                 hit.is_none()
             });
-            let (run, property, message) = hit?;
+            let Some((run, property, message)) = hit else { return Err(others) };
             // With nothing wrong this history shows nothing, or it is no proof.
             switch(None);
             let known = (run.0, run.1.to_string());
@@ -156,7 +180,7 @@ mod mutants {
                 || history(run.clone()).violations.iter().all(|(other, _)| *other != property);
             if sound.contains(&known) || clean() {
                 sound.insert(known);
-                return Some(Caught { tried, run, property, message });
+                return Ok(Caught { tried, run, property, message });
             }
         }
     }
