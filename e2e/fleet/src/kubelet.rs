@@ -78,12 +78,7 @@ async fn after_boot(fleet: &Inner, machine: &Machine) {
             tokio::time::sleep(pause).await;
         }
     }
-    // The node controller marks the Pods of a node that is not Ready as not ready, and may do so a
-    // little late; a kubelet goes on saying what is so.
-    for pause in [1, 2, 4, 8, 16, 32] {
-        tokio::time::sleep(Duration::from_secs(pause)).await;
-        restart::report(fleet, machine, restart::Report::Running).await;
-    }
+    restart::go_on_reporting(fleet, machine).await;
 }
 
 /// Status at the kubelet's rate, and at once when something changes.

@@ -19,6 +19,7 @@ use tracing::warn;
 use crate::clock;
 use crate::fleet::Inner;
 use crate::machine::Power;
+use crate::restart;
 use crate::truth::NodeSeen;
 
 /// Pause before a watch that failed is tried again.
@@ -52,12 +53,21 @@ impl Status {
     }
 }
 
-/// The kubelet of a machine that is on contradicts.
-fn contradict(fleet: &Inner, node: &str) {
+/// The kubelet of a machine that is on contradicts, also for its Pods, which have been called not ready,
+/// too.
+fn contradict(fleet: &Arc<Inner>, node: &str) {
     let Some(machine) = fleet.find(node) else { return };
-    let is_on = machine.state().power == Power::On;
+    let (is_on, was_ready) = {
+        let state = machine.state();
+        let of_this_boot = state.reported_boot_id == state.kernel_boot_id;
+        (state.power == Power::On, state.ready && of_this_boot)
+    };
     if is_on {
         machine.status_changed.notify_one();
+    }
+    if is_on && was_ready {
+        let fleet = fleet.clone();
+        tokio::spawn(async move { restart::go_on_reporting(&fleet, &machine).await });
     }
 }
 

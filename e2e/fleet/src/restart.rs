@@ -2,6 +2,8 @@
 //! again and says that, too. kwok starts each Pod only once and leaves the rest to the fleet
 //! (e2e/controlplane/kwok/pod.yaml).
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -12,7 +14,7 @@ use tracing::warn;
 use crate::api::{call, is_not_found};
 use crate::clock;
 use crate::fleet::Inner;
-use crate::machine::Machine;
+use crate::machine::{Machine, Power};
 
 /// Annotation of a Pod that a test plays by hand; kwok and the fleet leave it alone.
 const HANDS_OFF: &str = "fleet.rerail.dev/hands-off";
@@ -50,6 +52,23 @@ pub(crate) async fn report(fleet: &Inner, machine: &Machine, report: Report) {
             Err(error) if !is_not_found(&error) => warn!("{error}"),
             _ => {}
         }
+    }
+}
+
+/// The node controller marks the Pods of a node that is not Ready as not ready, and may do so a little
+/// late; a kubelet goes on saying what is so, until its machine goes down.
+pub(crate) async fn go_on_reporting(fleet: &Inner, machine: &Machine) {
+    let boots = machine.state().boots;
+    for pause in [1, 2, 4, 8, 16, 32] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let (is_on, same) = {
+            let state = machine.state();
+            (state.power == Power::On, state.boots == boots)
+        };
+        if !is_on || !same {
+            return;
+        }
+        report(fleet, machine, Report::Running).await;
     }
 }
 
