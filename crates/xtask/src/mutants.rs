@@ -11,7 +11,7 @@ use crate::process;
 /// Which bugs, and how long they are looked for.
 #[derive(Debug, Args)]
 pub struct MutantsArguments {
-    /// Passed on: names of bugs, `--seeds N`, `--from SEED`, `--threads N`.
+    /// Passed on: names of bugs, `--seeds N`, `--from SEED`, `--scene NAME`, `--threads N`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }

@@ -180,8 +180,8 @@ impl Plan {
         let spoils = Spoil::all().iter().copied().filter(|_| draw.chance(400));
         let spoils: Vec<Spoil> = spoils.filter(|spoil| !said.without.contains(spoil)).collect();
 
-        // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
         let scene = said.scene.clone().unwrap_or(scene);
+        // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
         let (calm, watches) = match draw.below(100) {
             0..=19 => (true, false),
             20..=39 => (false, true),

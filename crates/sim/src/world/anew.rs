@@ -32,6 +32,7 @@ impl State {
                 (record.released, record.stopping) = (false, false);
             }
             for held in machine.conditions.values_mut() {
+                // Whatever the API server has now, it is news.
                 held.told = !held.on;
             }
             self.restart_kubelet(&node);
