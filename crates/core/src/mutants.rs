@@ -148,9 +148,9 @@ pub const MUTANTS: &[Mutant] = &[
         "a slot that a held run takes again goes on an older look at that run",
     ),
     mutant(
-        "doubtful-run-discarded",
-        &["LIVE-9", "LIVE-7", "LIVE-1"],
-        "a Pending run goes while its admission is in doubt, and its slot has nobody to give it back",
+        "release-all-keeps-slots",
+        &["LIVE-5"],
+        "after `rerail release-all` slots are left in the ledger",
     ),
     mutant(
         "recovery-drops-entries",

@@ -1,5 +1,5 @@
 //! The end of everything: every open run is cancelled and driven to its end, every mark is taken off,
-//! and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
+//! every slot is given back, and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
 //! have lost their trust (hazard H30, LIVE-5).
 //!
 //! It takes the Lease as any operator, and refuses while another one renews it. It is a term of the
@@ -11,7 +11,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt};
 use rerail_api::{NodeRemediation, convert, names};
-use rerail_core::facts::Cordon;
+use rerail_core::{facts::Cordon, mutant};
 use tokio::sync::watch;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     context::{Context, Shared},
     deps::Deps,
     observe::objects::Entry,
+    plan,
     run::{begin, supervise, terms, until_stopped},
     sweep,
 };
@@ -35,7 +36,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 pub struct Left {
     /// Name of the node.
     pub node: String,
-    /// Name of the run; empty where only its mark is left.
+    /// Name of the run; empty where only its mark or its slot is left.
     pub run: String,
     /// Where the run stands.
     pub step: String,
@@ -120,7 +121,8 @@ async fn until_nothing_is_left(
 ) {
     let mut before = None;
     loop {
-        let pause = if cancel_all(context).await { LOOK_EVERY } else { AFTER_FAILURE };
+        let done = cancel_all(context).await & plan::give_slots_back(context).await;
+        let pause = if done { LOOK_EVERY } else { AFTER_FAILURE };
         let now = left(context);
         if before.as_ref() != Some(&now) {
             told(&now);
@@ -189,6 +191,16 @@ fn left(context: &Shared) -> Vec<Left> {
             let reason = ("RunDeleted".to_owned(), message);
             let cordoned = has_our_cordon(context, &node, &uid);
             all.push(Left { node, run: String::new(), step: String::new(), reason, cordoned });
+        }
+    }
+    for slot in context.seat.slots() {
+        if !all.iter().any(|left| left.node == slot.node_name)
+            && !mutant!("release-all-keeps-slots")
+        {
+            let message = format!("the slot of run {}, until nothing of it can act", slot.run_uid);
+            let reason = ("SlotHeld".to_owned(), message);
+            let (node, run, step) = (slot.node_name, String::new(), String::new());
+            all.push(Left { node, run, step, reason, cordoned: false });
         }
     }
     all.sort_by(|a, b| (&a.node, &a.run).cmp(&(&b.node, &b.run)));

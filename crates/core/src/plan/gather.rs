@@ -14,7 +14,7 @@ use super::{
     slots,
     turn::{Asked, Outcome, round},
 };
-use crate::{mutant, policy::Mode, priority::Priority, run::Run, step::Step};
+use crate::{policy::Mode, priority::Priority, run::Run, step::Step};
 
 /// What there is to decide about.
 pub(super) struct Gathered<'a> {
@@ -85,7 +85,7 @@ impl<'a> Gathered<'a> {
                 Some(entry) => entry.run = Some(run),
                 None if run.causes.is_empty() => of_people.push(run),
                 // Its admission may still land: it stays until that is settled, and its slot with it.
-                None if world.ledger.holds(&run.uid) && !mutant!("doubtful-run-discarded") => {}
+                None if world.ledger.holds(&run.uid) => {}
                 // The operator's own, whose node is no candidate any more, or has another run.
                 None => self.discard.push(run.name.clone()),
             }

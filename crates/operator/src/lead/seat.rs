@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{ResourceExt, runtime::watcher::Event};
-use rerail_core::lease::Observed;
+use rerail_core::{lease::Observed, ledger::Slot};
 use tokio::sync::Notify;
 
 use super::object;
@@ -98,6 +98,13 @@ impl Seat {
             let seen = inner.lease.as_ref().map(object::seen);
             (inner.lease.clone(), Observed { seen, since: inner.since })
         })
+    }
+
+    /// The slots of the Lease as it was seen last; none if there is none, or nobody can read it.
+    pub fn slots(&self) -> Vec<Slot> {
+        let lease = self.lock().lease.clone();
+        let document = lease.and_then(|lease| object::document(&lease).ok().flatten());
+        document.map(|document| document.slots).unwrap_or_default()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
