@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rerail_e2e::cargo;
 use rerail_explore::bench::{Part, Record};
 
 use super::{
@@ -21,8 +20,8 @@ pub struct SimArguments {
     /// Seeds that are played.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// One in so many pairs of kill points is played; 3 makes more than 100,000 runs, and takes more than
-    /// an hour.
+    /// One in so many pairs of kill points is played; 3 makes more than 100,000 runs, and takes about an
+    /// hour.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pairs: u64,
     /// Runs at a time.
@@ -40,8 +39,8 @@ pub struct SimArguments {
 pub fn run(root: &Path, arguments: &SimArguments) -> Result<bool, BenchError> {
     let mut conditions = Conditions::of(root);
     progress::stage("hostile histories in the simulated cluster, optimised");
-    let output = cargo()
-        .args(["run", "--quiet", "--release", "--locked", "-p", "rerail-explore", "--", "bench"])
+    let output = crate::explore::explorer()
+        .arg("bench")
         .args(["--seeds", &arguments.seeds.to_string()])
         .args(["--pairs", &arguments.pairs.to_string()])
         .args(["--threads", &arguments.threads.to_string()])
