@@ -24,7 +24,8 @@ pub struct DemoArguments {
     /// How many times faster than real time the cluster's clock runs, or `max`.
     #[arg(long, default_value = "60x")]
     speed: Speed,
-    /// What everything is drawn from that looks random: how long boots take, which nodes a storm hits.
+    /// What everything is drawn from that looks random: how long boots, Pods and reports take, and who
+    /// falls sick later.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Play this scene instead of the one that comes with the program. That one is

@@ -105,7 +105,7 @@ async fn perform(play: Play, listener: TcpListener, shared: Arc<Shared>) -> Resu
         board.tick(server.now());
         let verdict = watch.look(&board);
         let over = play.once && verdict != Verdict::GoesOn;
-        // Once: what is asked a second time may not have changed.
+        // Judged where the demo ends; where it goes on, people may change everything meanwhile.
         if over && verdict == Verdict::Settled && !shared.settled.load(Ordering::Relaxed) {
             server.with(|store, now| judge.at_rest(store, &curable(&board), now));
             for complaint in world.complaints() {

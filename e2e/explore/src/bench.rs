@@ -64,7 +64,7 @@ pub struct Record {
     pub profile: String,
     /// Runs at a time.
     pub threads: usize,
-    /// 63 nodes under the demo's load, one operator, one run, one thread.
+    /// 60 nodes under the demo's load, one operator, one run, one thread.
     pub large: Part,
     /// What was played many times.
     pub parts: Vec<Part>,

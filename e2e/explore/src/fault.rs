@@ -189,8 +189,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-3",
-        says: "several operators; a Lease that is stolen, deleted, or written back from an old copy; replies later than the Lease",
-        state: State::There,
+        says: "two operators (`--operators` for more); a Lease that is stolen, deleted, or written back from an old copy; replies later than the Lease",
+        state: State::Partly("more than two are not drawn, and none stays away for good"),
     },
     Fault {
         id: "FAULT-4",
@@ -199,7 +199,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-5",
-        says: "every answer and every loss, request by request (`throttled` to `twice`)",
+        says: "every answer and every loss, request by request (`throttled` to `twice`, `--spoiled` of a thousand)",
         state: State::There,
     },
     Fault {
@@ -209,7 +209,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-7",
-        says: "spells in which everything fails, or all writes do (a full etcd); etcd restored from a backup of up to 10 min ago, with everybody who speaks to it started anew",
+        says: "spells in which everything fails, or all writes do (a full etcd); etcd restored from a backup of up to 10 min ago, with everybody who speaks to it started anew, as its manual asks",
         state: State::There,
     },
     Fault {
@@ -244,8 +244,10 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-14",
-        says: "policies that are edited, suspended and paused",
-        state: State::Partly("one version of the operator only"),
+        says: "a policy whose budget is edited, and the whole cluster paused",
+        state: State::Partly(
+            "no policy is deleted, suspended or made; one version of the operator and of its resources only",
+        ),
     },
     Fault {
         id: "FAULT-15",
@@ -259,8 +261,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-17",
-        says: "operators are cut off one by one and come back in another order (overlapping spells)",
-        state: State::There,
+        says: "spells in which operators are cut off, stopped or away overlap, and end in another order than they began",
+        state: State::Partly("of at most two operators, and of single machines"),
     },
 ];
 

@@ -19,6 +19,8 @@ pub(crate) struct Health {
     pub held: BTreeSet<String>,
     /// Nodes that somebody else has cordoned: a cordon of ours that stays is nobody's to lift.
     pub cordoned: BTreeSet<String>,
+    /// Nodes for which a policy has no attempt left, and which wait for a day or for a person.
+    pub exhausted: BTreeSet<String>,
     /// All nodes.
     pub nodes: BTreeSet<String>,
 }
@@ -49,6 +51,12 @@ pub(crate) fn look(server: &Server) -> Health {
             if cordoned && !ours && !cordoned_by_us(node) {
                 health.cordoned.insert(name.clone());
             }
+        }
+        for (_, policy) in objects(store, names::GROUP, "remediationpolicies") {
+            let waiting = policy.pointer("/status/waiting").and_then(Value::as_array);
+            let exhausted = waiting.into_iter().flatten();
+            let exhausted = exhausted.filter(|wait| text(wait, "/reason") == "AttemptsExhausted");
+            health.exhausted.extend(exhausted.map(|wait| text(wait, "/node").to_owned()));
         }
         health
     })

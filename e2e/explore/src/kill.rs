@@ -54,6 +54,16 @@ impl Story {
         })
     }
 
+    /// Runs in which the answers to two requests in a row are lost: often those to a write and to the look
+    /// at what became of it.
+    pub fn in_a_row(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
+        let story = *self;
+        (1..requests).map(move |first| {
+            let lost = |request| KillPoint { request, moment: Moment::ReplyLost };
+            story.settings(&[lost(first), lost(first + 1)])
+        })
+    }
+
     /// Runs with two kill points, one in so many of all, drawn from `seed`. The second one may lie behind
     /// the end of the scene without kills: what was killed has more to do.
     pub fn pairs(
@@ -88,6 +98,7 @@ mod tests {
     fn all_points_are_there_and_a_part_of_all_pairs() {
         let story = STORIES[0];
         assert_eq!(story.singles(10).count(), 30);
+        assert_eq!(story.in_a_row(10).count(), 9);
         let all = story.pairs(10, 1, 0).count();
         // The first at request 1..=10, the second behind it, up to 15.
         assert_eq!(all, (5..=14).map(|behind| 9 * behind).sum::<usize>());

@@ -42,6 +42,7 @@ pub mod plan;
 pub mod play;
 pub mod process;
 pub mod regressions;
+mod release;
 pub mod report;
 pub mod shrink;
 mod signal;

@@ -99,6 +99,9 @@ enum ExploreError {
 /// Lines of progress where there is no terminal.
 const PARTS: u64 = 10;
 
+/// So many seeds have to show whatever can be seen, or they are vacuous.
+const MANY: u64 = 150;
+
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -114,8 +117,15 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
     let threads = crew::threads(arguments.threads);
     match arguments.command {
         Command::Seeds { from, count, said } => {
+            // Few seeds, or those of one scene, need not show everything.
+            let must_show = count >= MANY && said == Settings::default();
             let runs = (from..from.saturating_add(count)).map(move |seed| (seed, said.clone()));
-            many("seeds", threads, count, runs)
+            let tally = many("seeds", threads, count, runs)?;
+            let missing = tally.never_seen();
+            if !missing.is_empty() {
+                anstream::println!("never seen: {}", missing.join(", "));
+            }
+            Ok(tally.is_good() && (missing.is_empty() || !must_show))
         }
         Command::Kill => {
             let mut good = true;
@@ -123,7 +133,7 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
                 let requests = story.requests()?;
                 let runs = story.singles(requests).map(|said| (kill::SEED, said));
                 let what = format!("kill points of {} operators", story.operators);
-                good &= many(&what, threads, requests.saturating_mul(3), runs)?;
+                good &= many(&what, threads, requests.saturating_mul(3), runs)?.is_good();
             }
             Ok(good)
         }
@@ -134,7 +144,8 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
                 let all = story.pairs(requests, one_in, seed).count();
                 let runs = story.pairs(requests, one_in, seed).map(|said| (kill::SEED, said));
                 let what = format!("pairs of {} operators", story.operators);
-                good &= many(&what, threads, u64::try_from(all).unwrap_or(u64::MAX), runs)?;
+                let all = u64::try_from(all).unwrap_or(u64::MAX);
+                good &= many(&what, threads, all, runs)?.is_good();
             }
             Ok(good)
         }
@@ -153,7 +164,8 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
         Command::Regressions => {
             let all = regressions::all()?;
             let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
-            many("regressions", threads, count, all.into_iter().map(|one| (one.seed, one.settings)))
+            let runs = all.into_iter().map(|one| (one.seed, one.settings));
+            Ok(many("regressions", threads, count, runs)?.is_good())
         }
     }
 }
@@ -164,7 +176,7 @@ fn many(
     threads: usize,
     count: u64,
     runs: impl Iterator<Item = (u64, Settings)> + Send,
-) -> Result<bool, ExploreError> {
+) -> Result<Tally, ExploreError> {
     let began = Instant::now();
     let bar = bar(what, count);
     let mut told = 0;
@@ -201,7 +213,7 @@ fn many(
         spinner.finish_and_clear();
         anstream::println!("{story}");
     }
-    Ok(tally.is_good())
+    Ok(tally)
 }
 
 fn summary(what: &str, tally: &Tally, took: Duration) {

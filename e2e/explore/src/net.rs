@@ -52,6 +52,8 @@ pub struct Rules {
     pub thousandths: u64,
     /// In these ways.
     pub spoils: Vec<Spoil>,
+    /// Whatever falls on one of these is not spoiled, so that all else stays as it is.
+    pub without: Vec<Spoil>,
     /// Only requests of paths with this in them.
     pub aim: Option<&'static str>,
     /// Requests from this number to that one only.
@@ -216,6 +218,7 @@ impl Net {
         let fits = |spoil: &&Spoil| spoil.fits(method, is_watch);
         let fitting: Vec<Spoil> = rules.spoils.iter().filter(fits).copied().collect();
         let drawn = draw.one_of(&fitting).copied().filter(|_| spoiled);
+        let drawn = drawn.filter(|spoil| !rules.without.contains(spoil));
         let spoil = way.spoil.filter(|spoil| fits(&spoil)).or(drawn).filter(|_| kill.is_none());
         if let Some(spoil) = spoil {
             *state.spoiled.entry(spoil).or_default() += 1;

@@ -15,6 +15,7 @@ use rerail_operator::{
     deps::{BootClock, Clock, Deps, Settings, Watchdog},
     lead::own_pod,
     record::metrics::Metrics,
+    release,
 };
 use rerail_sim::{
     Server,
@@ -51,6 +52,8 @@ pub struct Operators {
     alive: RefCell<BTreeMap<String, Living>>,
     /// When a process ended last.
     ended: Cell<Option<Instant>>,
+    /// None is started any more.
+    over: Cell<bool>,
     /// What they said when they fell over by themselves.
     pub fell: RefCell<Vec<String>>,
 }
@@ -69,6 +72,7 @@ impl Operators {
             clocks,
             alive: RefCell::default(),
             ended: Cell::default(),
+            over: Cell::default(),
             fell: RefCell::default(),
         })
     }
@@ -76,17 +80,12 @@ impl Operators {
     /// Starts an operator, and starts it again whenever it has ended.
     pub async fn keep(self: Rc<Self>, operator: String) {
         for number in 1.. {
+            if self.over.get() {
+                return;
+            }
             let process = Process::new(&operator, number);
-            self.tell(&process, What::OperatorStarted);
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let (deps, watchdog) = self.deps(&process);
-            let clients = Clients::over(
-                Wire::new(&self.net, &process),
-                &Gate(process.clone()),
-                &deps.metrics,
-            );
-            let living = Living { process: process.clone(), watchdog, stop: Some(stop) };
-            self.alive.borrow_mut().insert(operator.clone(), living);
+            let (deps, clients) = self.starts(&process, Some(stop));
             let shutdown = async {
                 if stopped.await.is_err() {
                     pending::<()>().await;
@@ -103,6 +102,50 @@ impl Operators {
             self.ended.set(Some(Instant::now()));
             self.tell(&process, What::OperatorEnded { killed });
             sleep(back_after.max(Duration::from_millis(1))).await;
+        }
+    }
+
+    /// A process begins: what it has and whom it asks.
+    fn starts(
+        &self,
+        process: &Process,
+        stop: Option<tokio::sync::oneshot::Sender<()>>,
+    ) -> (Arc<Deps>, Clients) {
+        self.tell(process, What::OperatorStarted);
+        let (deps, watchdog) = self.deps(process);
+        let wire = Wire::new(&self.net, process);
+        let clients = Clients::over(wire, &Gate(process.clone()), &deps.metrics);
+        let living = Living { process: process.clone(), watchdog, stop };
+        self.alive.borrow_mut().insert(process.operator().to_owned(), living);
+        (deps, clients)
+    }
+
+    /// `kill -9` for all, and nobody starts them again.
+    pub fn end_all(&self) {
+        self.over.set(true);
+        for living in self.alive.borrow().values() {
+            living.process.kill(Duration::ZERO);
+        }
+    }
+
+    /// Runs `rerail release-all` as the next process of this operator, at most so long; what is left then.
+    pub async fn release(&self, operator: &str, patience: Duration) -> Vec<String> {
+        let number = self.alive.borrow().get(operator).map_or(0, |one| one.process.number());
+        let process = Process::new(operator, number + 1);
+        let (deps, clients) = self.starts(&process, None);
+        let command = release::release_all(clients, deps, sleep(patience), |_| {});
+        let ended = spawn_local(command).await;
+        process.kill(Duration::ZERO);
+        self.tell(&process, What::OperatorEnded { killed: false });
+        match ended {
+            Ok(Ok(left)) => {
+                let told = left.into_iter().map(|one| {
+                    format!("{}: run {} is {} ({})", one.node, one.run, one.step, one.reason.0)
+                });
+                told.collect()
+            }
+            Ok(Err(error)) => vec![format!("release-all ends: {error}")],
+            Err(panic) => vec![format!("release-all falls over: {panic}")],
         }
     }
 

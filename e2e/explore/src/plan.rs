@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     draw::Draw,
     fault::Spoil,
-    mishap::{self, Entry},
+    mishap::{self, Entry, Mishap},
     net::{KillPoint, Moment},
 };
 
@@ -44,7 +44,11 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub calm: bool,
-    /// Ways of spoiling requests that are left out.
+    /// So many of a thousand requests are spoiled; drawn without.
+    #[arg(long, value_name = "THOUSANDTHS", value_parser = clap::value_parser!(u64).range(..=1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoiled: Option<u64>,
+    /// Ways of spoiling requests that are left out: what would be spoiled in them is not spoiled.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Spoil>,
@@ -92,6 +96,7 @@ impl fmt::Display for Settings {
         words.extend(self.operators.iter().map(|count| format!("--operators {count}")));
         words.extend(self.mode.iter().map(|mode| format!("--mode {}", value(mode))));
         words.extend(self.calm.then(|| "--calm".to_owned()));
+        words.extend(self.spoiled.iter().map(|count| format!("--spoiled {count}")));
         if !self.without.is_empty() {
             let names: Vec<_> = self.without.iter().map(|spoil| spoil.name()).collect();
             words.push(format!("--without {}", names.join(",")));
@@ -138,6 +143,8 @@ pub struct Plan {
     pub thousandths: u64,
     /// In these ways.
     pub spoils: Vec<Spoil>,
+    /// But for these.
+    pub without: Vec<Spoil>,
     /// Only requests of paths with this in them.
     pub aim: Option<&'static str>,
     /// Requests from this number to that one only.
@@ -152,6 +159,8 @@ pub struct Plan {
     pub ends: Duration,
     /// Requests at which something happens to their sender.
     pub kills: Vec<KillPoint>,
+    /// In the end all is uninstalled.
+    pub released: bool,
 }
 
 /// Scenes that are drawn from.
@@ -178,7 +187,7 @@ impl Plan {
         let minutes = draw.between(4, 20);
         // Each run has its own selection: what is rare in all would never meet what is rare, too.
         let spoils = Spoil::all().iter().copied().filter(|_| draw.chance(400));
-        let spoils: Vec<Spoil> = spoils.filter(|spoil| !said.without.contains(spoil)).collect();
+        let spoils: Vec<Spoil> = spoils.collect();
 
         let scene = said.scene.clone().unwrap_or(scene);
         // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
@@ -201,8 +210,8 @@ impl Plan {
         // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
         let clocks = if mode == Mode::Liveness { clocks.min(4_000) } else { clocks };
         let operators = said.operators.unwrap_or(operators).max(1);
-        let faults_until =
-            said.faults_until.map_or(Duration::from_mins(minutes), Duration::from_secs);
+        let drawn_until = Duration::from_mins(minutes);
+        let faults_until = said.faults_until.map_or(drawn_until, Duration::from_secs);
         let ends = match (said.ends, mode) {
             (Some(seconds), _) => Duration::from_secs(seconds),
             (None, Mode::Liveness) => faults_until + Duration::from_hours(3),
@@ -210,9 +219,16 @@ impl Plan {
         };
         let aim = draw.one_of(AIMS).copied().filter(|_| draw.chance(200) && !watches);
         let thousandths = if aim.is_some() { 250 } else { thousandths };
-        let mishaps = mishap::drawn(seed, operators, faults_until);
-        let mishaps =
-            (1..).zip(mishaps).filter(|(number, _)| !said.without_mishaps.contains(number));
+        let thousandths = said.spoiled.unwrap_or(thousandths);
+        let mishaps = (1..).zip(mishap::drawn(seed, operators, drawn_until));
+        let mishaps = mishaps.filter(|(number, entry)| {
+            !said.without_mishaps.contains(number) && entry.at <= faults_until
+        });
+        // A command whose clock is wrong starts nothing, as an operator.
+        let released = mode == Mode::Safety
+            && clocks <= 4_000
+            && said.kills.is_empty()
+            && Draw::new(seed, "released", 0).chance(300);
         Plan {
             seed,
             scene,
@@ -220,6 +236,7 @@ impl Plan {
             mode,
             thousandths: if calm { 0 } else { thousandths },
             spoils,
+            without: said.without.clone(),
             aim,
             requests: said.requests.unwrap_or((1, u64::MAX)),
             mishaps: if calm || watches { Vec::new() } else { mishaps.collect() },
@@ -227,7 +244,13 @@ impl Plan {
             faults_until,
             ends,
             kills: said.kills.clone(),
+            released,
         }
+    }
+
+    /// Whether etcd is restored from a backup some time.
+    pub fn restores(&self) -> bool {
+        self.mishaps.iter().any(|(_, entry)| matches!(entry.mishap, Mishap::EtcdRestored { .. }))
     }
 
     /// The operators' names.

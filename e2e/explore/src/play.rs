@@ -27,6 +27,7 @@ use crate::{
     outcome::{Outcome, Violation},
     panics,
     plan::{Mode, Plan, Settings},
+    release,
     stage::{self, Stage},
     timeline::Timeline,
 };
@@ -102,6 +103,7 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
         seed: plan.seed,
         thousandths: plan.thousandths,
         spoils: plan.spoils.clone(),
+        without: plan.without.clone(),
         aim: plan.aim,
         requests: plan.requests,
         until: plan.faults_until,
@@ -132,17 +134,16 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
     }
     let plan = &fates.plan;
     let open = until_the_end(&net, &stage, plan, &judge, &operators).await;
+    let left = release::all(&net, &stage, plan, &judge, &operators).await;
     let at = server.now();
     let mut violations: Vec<Violation> = judge.violations().into_iter().map(of_judge).collect();
     let fell = operators.fell.borrow().clone().into_iter().chain(panics::take());
     let fell = fell.map(|message| ("SAFE-17", message));
     let open = open.into_iter().map(|(what, wrong)| ("HEALS", format!("{what}: {wrong}")));
+    let left = left.into_iter().map(|left| ("LIVE-5", left));
     let world = stage.complaints().into_iter().map(|message| ("WORLD", message));
-    violations.extend(fell.chain(open).chain(world).map(|(property, message)| Violation {
-        property: property.to_owned(),
-        at,
-        subject: "-".to_owned(),
-        message,
+    violations.extend(fell.chain(open).chain(left).chain(world).map(|(property, message)| {
+        Violation { property: property.to_owned(), at, subject: "-".to_owned(), message }
     }));
     let seen = judge.sometimes().into_iter().map(|(what, count)| (what.to_owned(), count));
     let spoiled = net.spoiled().into_iter().map(|(spoil, count)| (spoil.name(), count));
@@ -207,7 +208,7 @@ async fn until_the_end(
         }
         if person_at.is_none() {
             befall::calm(net, plan);
-            stage.calm();
+            stage.calm(plan.restores());
         }
         let health = healed::look(server);
         if person_at.is_none_or(|at| net.elapsed() >= at) {

@@ -63,6 +63,10 @@ pub struct Stage {
     /// Conditions that no boot heals, or for which none is made since nobody renews them: somebody has to
     /// repair the machines.
     incurable: BTreeSet<String>,
+    /// All conditions of the scene.
+    conditions: BTreeSet<String>,
+    /// What people edit in the scene: a restore of etcd may take it back.
+    edits: Vec<Act>,
     /// When the scene has nothing more to do, as far as it says so: who calms it earlier calms nothing.
     pub told: Duration,
 }
@@ -73,26 +77,37 @@ impl Stage {
         let scene = scene(&plan.scene)?;
         let acts = scene.timeline.iter().map(|entry| &entry.act);
         let acts = acts.chain(scene.random.iter().map(|random| &random.act));
-        let incurable = acts.filter_map(|act| match act {
-            Act::Sicken { with, .. } if !with.boot_heals || !with.renewed => {
-                Some(with.condition.clone())
-            }
+        let sick = acts.filter_map(|act| match act {
+            Act::Sicken { with, .. } => Some(with),
             _ => None,
         });
-        let incurable = incurable.collect();
+        let conditions = sick.clone().map(|with| with.condition.clone()).collect();
+        let incurable = sick.filter(|with| !with.boot_heals || !with.renewed);
+        let incurable = incurable.map(|with| with.condition.clone()).collect();
+        let acts = scene.timeline.iter().map(|entry| &entry.act);
+        let edits = acts.filter(|act| matches!(act, Act::Edit { .. })).cloned().collect();
         let at = scene.timeline.iter().map(|entry| &entry.at);
         let until = scene.random.iter().filter_map(|random| random.until.as_ref());
         let told = at.chain(until).map(|time| Duration::try_from(time.value()).unwrap_or_default());
         let told = told.max().unwrap_or_default();
-        Ok(Stage { world: World::open(server, scene, plan.seed)?, incurable, told })
+        Ok(Stage {
+            world: World::open(server, scene, plan.seed)?,
+            incurable,
+            conditions,
+            edits,
+            told,
+        })
     }
 
     /// Faults of machines end, and a person brings back what is off or cut off, repairs what no boot heals,
-    /// and ends the pause.
-    pub fn calm(&self) {
+    /// and ends the pause. If etcd was `restored`, people edit again what they had edited.
+    pub fn calm(&self, restored: bool) {
         let all = || vec!["*".to_owned()];
         let by = || "operations".to_owned();
         // What there is nothing of is no error.
+        for edit in self.edits.iter().filter(|_| restored) {
+            let _ = self.world.act(edit);
+        }
         let _ = self.world.act(&Act::ClearFaults { nodes: all() });
         let _ = self.world.act(&Act::LetGoDown { nodes: all() });
         let _ = self.world.act(&Act::Mend { nodes: all() });
@@ -110,19 +125,30 @@ impl Stage {
 
     /// What a person does now and then: switches machines on, has runs tried again that are held, and
     /// lifts cordons that somebody forgot; also where a run is `still_held` after it was tried again, as on
-    /// a node that somebody has cordoned anew under our mark.
+    /// a node that somebody has cordoned anew under our mark. Machines for which no attempt is left they
+    /// repair themselves.
     pub(crate) fn look_after(&self, health: &Health, still_held: &BTreeSet<String>) {
         let by = || "operations".to_owned();
+        self.switch_on();
+        for node in &health.held {
+            let _ = self.world.act(&Act::Retry { nodes: vec![node.clone()], by: by() });
+        }
+        for node in &health.exhausted {
+            for condition in self.conditions.clone() {
+                let _ = self.world.act(&Act::Cure { nodes: vec![node.clone()], condition });
+            }
+        }
+        for node in health.cordoned.difference(&health.held).chain(still_held) {
+            let _ = self.world.act(&Act::Uncordon { nodes: vec![node.clone()], by: by() });
+        }
+    }
+
+    /// Switches on what is off or hangs.
+    pub(crate) fn switch_on(&self) {
         for (name, machine) in self.world.truth().machines {
             if matches!(machine.power, world::Power::Off | world::Power::Hung) {
                 let _ = self.world.power(&name, PowerAct::On);
             }
-        }
-        for node in &health.held {
-            let _ = self.world.act(&Act::Retry { nodes: vec![node.clone()], by: by() });
-        }
-        for node in health.cordoned.difference(&health.held).chain(still_held) {
-            let _ = self.world.act(&Act::Uncordon { nodes: vec![node.clone()], by: by() });
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use rerail_sim::property::SOMETIMES;
+
 use crate::{
     crew,
     outcome::Outcome,
@@ -41,6 +43,12 @@ pub struct Tally {
 pub const KEPT: usize = 20;
 
 impl Tally {
+    /// What a set of histories has to show, and this one has not: then it is vacuous.
+    pub fn never_seen(&self) -> Vec<&'static str> {
+        let all = SOMETIMES.iter().map(|one| one.id);
+        all.filter(|id| !self.seen.contains_key(*id)).collect()
+    }
+
     /// True if nothing failed.
     pub fn is_good(&self) -> bool {
         self.failures == 0

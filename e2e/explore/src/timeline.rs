@@ -75,7 +75,8 @@ impl Observer for Timeline {
             Cause::Spontaneous => "by itself".to_owned(),
         };
         let told = match &happening.what {
-            What::Appeared { .. } => return,
+            // The mishap says it, and of how old a backup.
+            What::Appeared { .. } | What::Restored => return,
             What::Vanished => "is gone for good".to_owned(),
             What::Acts(cause) => format!("acts, {}", why(cause)),
             What::Refused(reason) => format!("the reboot Pod refuses: {reason}"),
@@ -90,8 +91,6 @@ impl Observer for Timeline {
             What::OperatorStarted => "starts".to_owned(),
             What::OperatorEnded { killed } => if *killed { "is killed" } else { "ends" }.to_owned(),
             What::Fault(what) => what.clone(),
-            #[allow(unreachable_patterns, reason = "what others add is told by its name")]
-            other => format!("{other:?}"),
         };
         self.add(happening.at, &happening.subject, &told);
     }

@@ -90,9 +90,17 @@ impl Court {
         machine.up = true;
         let caused = Court::stamped(cause).map(|(uid, attempt)| (uid.to_owned(), attempt));
         let Some((uid, attempt)) = caused else { return };
-        let same =
-            machine.boots.iter().filter(|(at, known)| known == cause && on_record(*at)).count();
-        let name = self.runs.get(&uid).map_or(node.to_owned(), |run| run.name.clone());
+        let (run, boots) =
+            (self.runs.get(&uid), self.machines.get(node).map(|machine| &machine.boots));
+        // A machine that was told to before a restore of etcd may well start after it.
+        let told_at = |boot: Timestamp| {
+            let acts = run.iter().flat_map(|run| &run.acts);
+            let told = acts.filter(|(other, act)| *other == attempt && *act <= boot);
+            told.map(|(_, act)| *act).max().unwrap_or(boot)
+        };
+        let same = boots.into_iter().flatten();
+        let same = same.filter(|(at, known)| known == cause && on_record(told_at(*at))).count();
+        let name = run.map_or(node.to_owned(), |run| run.name.clone());
         if same > 1 {
             self.blame(
                 "SAFE-1",

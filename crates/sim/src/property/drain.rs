@@ -121,12 +121,13 @@ impl Court {
             }
             return;
         }
-        // An eviction first says on the pod that it is a target.
-        let spec = |pod: Option<&Arc<Value>>| pod.and_then(|pod| pod.get("spec").cloned());
-        if after.is_some_and(|after| !meta::is_deleting(after))
-            && before.is_some()
-            && spec(before) == spec(after)
-        {
+        // An eviction first says on the pod that it is a target; also on one that somebody else has told to
+        // end a moment ago.
+        let same = |before: &Arc<Value>, after: &Arc<Value>| {
+            let ends = |pod: &Arc<Value>| meta::of(pod, "deletionTimestamp").to_owned();
+            before.get("spec") == after.get("spec") && ends(before) == ends(after)
+        };
+        if before.zip(after).is_some_and(|(before, after)| same(before, after)) {
             return;
         }
         let goes = after.is_none_or(|after| meta::is_deleting(after));

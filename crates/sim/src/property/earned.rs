@@ -18,6 +18,10 @@ use super::{
 };
 use crate::meta;
 
+/// For so long a node may pass for Ready whose kubelet says nothing: `--node-monitor-grace-period`, 40 s by
+/// default until Kubernetes 1.32 and 50 s since, and a round of the node controller.
+const UNHEARD: SignedDuration = SignedDuration::from_secs(60);
+
 impl Court {
     /// A run goes to Uncordoning: it says that the machine is healthy.
     pub(super) fn verified(&mut self, seen: &Seen, uid: &str) {
@@ -47,7 +51,7 @@ impl Court {
                 && !node.boot_id.is_empty()
                 && machine.boot_id != node.boot_id
                 && machine.boots.last().is_some_and(|(at, _)| {
-                    *at < seen.from && reported.is_none_or(|reported| reported <= *at)
+                    later(*at, UNHEARD) < seen.at && reported.is_none_or(|reported| reported <= *at)
                 })
         }) {
             wrong.push(format!(
@@ -60,7 +64,11 @@ impl Court {
         if !node.ready.throughout(since.min(seen.at), |ready| *ready) {
             wrong.push(format!("its node was not Ready for {} s", needed.as_secs()));
         }
+        // A boot that its kubelet has had no way to tell of may not be known yet.
         let booted = machine.and_then(|machine| machine.boots.last()).map(|(at, _)| *at);
+        let booted = booted.filter(|at| {
+            later(*at, UNHEARD) < seen.at || reported.is_some_and(|reported| reported > *at)
+        });
         if plan.verify.probe_pod == Requirement::Required {
             let probe = self.probed.get(&names::probe_pod_name(uid, run.status.attempt));
             if probe.is_none_or(|(_, at)| {
@@ -167,7 +175,13 @@ impl Court {
         let Some(machine) = self.machines.get(node) else { return };
         let booted = acted.is_none_or(|acted| machine.boots.iter().any(|(at, _)| *at > acted));
         let just = acted.is_some_and(|acted| later(acted, SignedDuration::from_secs(60)) > seen.at);
-        if !machine.up || (!booted && just) {
+        // One that went down a moment ago by no doing of the run still says that it is Ready.
+        let silent = self
+            .nodes
+            .get(node)
+            .is_none_or(|node| node.ready.throughout(seen.look, |ready| !*ready));
+        let down = !machine.up && (!booted || silent);
+        if down || (!booted && just) {
             self.blame(
                 "SAFE-3",
                 seen.at,

@@ -151,11 +151,7 @@ impl Court {
     fn is_true(&self, trigger: &TriggerSpec, said: &Said, seen: &Seen) -> bool {
         let since = said.transition.map_or(said.since, |transition| transition.min(said.since));
         let lasted = later(since, trigger.condition.hold_for.value()) <= later(seen.at, self.lag());
-        let stale = trigger.condition.stale_after.value();
-        let fresh = stale == SignedDuration::ZERO
-            || !NodeTruth::has_heartbeat(said)
-            || later(said.reported, stale) >= seen.from;
-        asks(trigger, said) && lasted && fresh
+        asks(trigger, said) && lasted && is_fresh(trigger, said, seen.from)
     }
 
     /// Many nodes show the same at once: then nothing starts that only such types call for.
@@ -310,7 +306,8 @@ impl Court {
         best
     }
 
-    /// Both are sick of the same, since before anything was decided: no storm concerns only one.
+    /// Both are sick of the same, since before anything was decided and for a while to come: no storm
+    /// concerns only one, and neither has been silent for long.
     fn same_types(&self, policy: &PolicyTruth, a: &NodeTruth, b: &NodeTruth, seen: &Seen) -> bool {
         let types = |node: &NodeTruth| -> Option<Vec<String>> {
             let shown = node
@@ -322,6 +319,7 @@ impl Court {
                 said.since < seen.old
                     && policy.triggers(kind).all(|trigger| {
                         later(said.since, trigger.condition.hold_for.value()) < seen.old
+                            && is_fresh(trigger, said, later(seen.at, self.lag()))
                     })
             });
             settled.then(|| all.into_iter().map(|(kind, _)| kind.clone()).collect())
@@ -364,4 +362,12 @@ impl Court {
 /// A person wants a held run tried again: no trigger is asked for.
 fn is_retry(run: &RunTruth) -> bool {
     run.step() == Some(rerail_core::step::Step::Held)
+}
+
+/// Whether the condition was reported so recently that it still counts at this time.
+fn is_fresh(trigger: &TriggerSpec, said: &Said, at: Timestamp) -> bool {
+    let stale = trigger.condition.stale_after.value();
+    stale == SignedDuration::ZERO
+        || !NodeTruth::has_heartbeat(said)
+        || later(said.reported, stale) >= at
 }

@@ -142,9 +142,7 @@ impl Court {
             if before.is_some() {
                 self.saw("double-leader");
             }
-            if self.lease.present
-                && epoch <= self.lease.epoch
-                && !self.lease.is_tampered(Timestamp::MIN)
+            if self.lease.present && epoch <= self.lease.epoch && !self.lease.is_tampered(seen.from)
             {
                 let message = format!(
                     "{holder} takes the Lease with epoch {epoch}, after {}",

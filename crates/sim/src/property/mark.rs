@@ -49,7 +49,7 @@ impl Court {
             Some(node) => node.update(before.map(|before| &**before), after, seen.at, seen.ours),
             None => {
                 let mut node = NodeTruth::new(after, seen.at);
-                node.cordon_is_ours = seen.ours;
+                node.cordon_is_ours |= seen.ours;
                 self.nodes.insert(name.clone(), node);
             }
         }

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 use super::{PROPERTIES, SOMETIMES};
 use history::History;
+use serde_json::json;
+
+use crate::observe::What;
 
 #[test]
 fn a_good_history_violates_nothing() {
@@ -60,10 +63,76 @@ fn what_was_sent_in_one_term_may_arrive_in_the_next() {
         history.wait(1);
         history.lease(history::OPERATOR, "term-2", 2, &["n1"]);
         let mut run = history.get("noderemediations", "n1");
-        run["status"]["message"] = serde_json::json!("x");
+        run["status"]["message"] = json!("x");
         let sent = if late { sent } else { history.now };
         history.sent_at(sent, history::OPERATOR, "noderemediations", run);
         let told = history.told();
         assert_eq!(told.len(), violations, "{told:#?}");
+    }
+}
+
+/// A backup may be older than a reboot that has begun: the machine starts, and the restored run, which
+/// knows nothing of it, reboots it with the same number.
+#[test]
+fn a_reboot_from_before_a_restore_is_not_held_against_the_restored_run() {
+    for restored in [true, false] {
+        let mut history = History::new();
+        history.until_drained("n1");
+        history.rebooting("n1");
+        let cause = History::cause("n1", 1);
+        history.happens("n1", What::Acts(cause.clone()));
+        if restored {
+            history.happens("cluster", What::Restored);
+        }
+        for (acts, boot_id) in [(false, "n1-2"), (true, "n1-3")] {
+            history.wait(2);
+            if acts {
+                history.happens("n1", What::Acts(cause.clone()));
+            }
+            history.happens("n1", What::Boot { boot_id: boot_id.into(), cause: cause.clone() });
+        }
+        let twice =
+            history.told().iter().filter(|told| told.contains("boots the machine 2")).count();
+        assert_eq!(twice, usize::from(!restored), "{:#?}", history.told());
+    }
+}
+
+/// Nobody starts what has not been reported for long, however urgent it was.
+#[test]
+fn a_node_that_is_silent_for_long_is_not_overtaken() {
+    for silent in [true, false] {
+        let mut history = History::new();
+        history.wait(895);
+        for node in ["n1", "n2"].into_iter().filter(|node| *node == "n1" || !silent) {
+            let boot = history.boot_id(node);
+            history.reports(node, &boot, true, true);
+        }
+        history.change("n2", "nodes", "n2", |node| {
+            node["status"]["conditions"][1]["message"] = json!("[P1] it burns");
+        });
+        history.wait(10);
+        history.renews(&[]);
+        history.pending("n1");
+        history.renews(&["n1"]);
+        let overtaken = history.told().iter().any(|told| told.contains("is more urgent"));
+        assert_eq!(overtaken, !silent, "{:#?}", history.told());
+    }
+}
+
+/// What the watch has not told yet is evicted once more.
+#[test]
+fn an_eviction_may_find_a_pod_that_ends_already() {
+    for (path, wrong) in [("status", false), ("spec", true)] {
+        let mut history = History::new();
+        history.until_drained("n1");
+        history.pod("default", "late", "n1");
+        history.change("taint-manager", "pods", "default/late", |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T01:00:00Z");
+        });
+        history.change(history::OPERATOR, "pods", "default/late", |pod| {
+            pod[path]["conditions"] = json!([{ "type": "DisruptionTarget", "status": "True" }]);
+        });
+        let changed = history.told().iter().any(|told| told.contains("made or changed a Pod"));
+        assert_eq!(changed, wrong, "{:#?}", history.told());
     }
 }

@@ -49,6 +49,25 @@ impl State {
         self.tell_conditions(node);
     }
 
+    /// A condition that this machine does not have, and that its node is said to have: it is told that it is
+    /// not true.
+    pub(super) fn deny(&mut self, node: &str, condition: String) {
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        let first = machine.conditions.is_empty();
+        let sickness = Sickness {
+            condition: condition.clone(),
+            reason: String::new(),
+            message: String::new(),
+            source: Source::OnNode,
+            boot_heals: true,
+            renewed: true,
+        };
+        machine.conditions.insert(condition, Held { sickness, on: false, told: true });
+        if first {
+            self.plan(self.times.heartbeat, Event::Heartbeat(node.to_owned()));
+        }
+    }
+
     /// What a boot heals is healed, and what comes with it is there; it is told when the node has settled.
     pub(super) fn conditions_of_boot(&mut self, node: &str) {
         let Some(machine) = self.machines.get_mut(node) else { return };

@@ -2,7 +2,7 @@
 //! the API what the real one does.
 
 mod budgets;
-mod lifecycle;
+pub(super) mod lifecycle;
 mod scheduler;
 mod sweep;
 mod workloads;

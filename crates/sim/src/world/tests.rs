@@ -4,6 +4,7 @@ mod kubelets;
 mod machines;
 mod others;
 mod reboots;
+mod restores;
 
 use std::{
     sync::{Arc, Mutex},

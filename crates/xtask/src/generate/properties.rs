@@ -21,7 +21,13 @@ pub fn properties() -> String {
     paragraph(&mut text, &format!("{judged} properties are judged, and {pending} are not yet."));
     for (title, beginning, says) in [
         ("Safety", "SAFE-", "Judged at every change."),
-        ("Liveness", "LIVE-", "Judged when nothing disturbs the world any more."),
+        (
+            "Liveness",
+            "LIVE-",
+            "Judged when nothing disturbs the world any more. A run fails, too, if something is not healed \
+             hours after the last fault (`HEALS`), if a task of the operator falls over (SAFE-17), or if the \
+             world itself is refused something (`WORLD`).",
+        ),
         ("The operator of itself", "SELF-", "What the operator itself takes for impossible."),
     ] {
         let _ = write!(

@@ -130,8 +130,8 @@ mod mutants {
         format!("seed {seed} {said}").trim_end().to_owned()
     }
 
-    /// The seeds; and behind them, unless a scene is said, what every test run plays, too: the regressions
-    /// and every kill point.
+    /// The seeds; and behind them, unless a scene is said, what every test run plays, too: the regressions,
+    /// every kill point, and two lost answers in a row.
     fn runs(arguments: &Arguments) -> Result<Vec<Run>, Box<dyn std::error::Error>> {
         let scene = || arguments.scene.clone();
         let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
@@ -143,7 +143,8 @@ mod mutants {
         runs.extend(regressions::all()?.into_iter().map(|one| (one.seed, one.settings)));
         for story in kill::STORIES {
             let requests = story.requests()?;
-            runs.extend(story.singles(requests).map(|said| (kill::SEED, said)));
+            let points = story.singles(requests).chain(story.in_a_row(requests));
+            runs.extend(points.map(|said| (kill::SEED, said)));
         }
         Ok(runs)
     }

@@ -22,7 +22,8 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Conditions of which a kubelet that is not heard of says nothing any more.
-const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+pub(in crate::world) const REPORTED: [&str; 4] =
+    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 impl State {
     /// Every few seconds: whoever was not heard of for the grace period is Unknown.
