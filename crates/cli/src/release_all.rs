@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
+use rerail_api::names;
 use rerail_core::lease::Times;
 use rerail_operator::{
     check,
@@ -70,7 +71,7 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
     let left = release::release_all(clients, deps, shutdown, told).await?;
     if left.is_empty() {
         anstream::println!(
-            "every node is given back; no mark, no open run and no finalizer is left"
+            "every node is given back; no mark, no open run, no finalizer and no slot is left"
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,12 +99,11 @@ fn told(left: &[Left]) {
 fn not_released(left: &[Left]) {
     anstream::eprintln!("\u{1b}[31merror\u{1b}[0m: not everything could be given back in time.");
     anstream::eprintln!("Wait and call this again, or undo it by hand:");
-    for Left { node, run, cordoned, .. } in left {
+    for Left { node, run, cordoned, reason: (reason, _), .. } in left {
         if *cordoned {
             anstream::eprintln!(
-                "  kubectl uncordon {node}; kubectl annotate node {node} {}- {}-",
-                rerail_api::names::CORDONED_BY,
-                rerail_api::names::CORDON_NOTE
+                "  kubectl uncordon {node}; kubectl annotate node {node} {}",
+                marks_off()
             );
         }
         if !run.is_empty() {
@@ -111,5 +111,19 @@ fn not_released(left: &[Left]) {
                 "  kubectl patch noderemediation {run} --type=merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'"
             );
         }
+        if reason == release::SLOT_HELD {
+            anstream::eprintln!(
+                "  see that {node} is well; slots go with the Lease: kubectl -n {} delete lease {}",
+                names::SYSTEM_NAMESPACE,
+                names::LEASE
+            );
+        } else if run.is_empty() && !*cordoned {
+            anstream::eprintln!("  kubectl annotate node {node} {}", marks_off());
+        }
     }
+}
+
+/// What takes our marks off a node, for `kubectl annotate`.
+fn marks_off() -> String {
+    format!("{}- {}-", names::CORDONED_BY, names::CORDON_NOTE)
 }

@@ -1,12 +1,19 @@
-//! The end of everything: every open run is cancelled and driven to its end, every mark is taken off,
-//! every slot is given back, and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
+//! The end of everything: every open run is cancelled and driven to its end, every mark is taken off, every
+//! slot is given back, and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
 //! have lost their trust (hazard H30, LIVE-5).
 //!
 //! It takes the Lease as any operator, and refuses while another one renews it. It is a term of the
 //! operator without a planner: the same drivers undo what they would undo in any
 //! other case, with the same last looks. A machine whose reboot cannot be called back is waited for.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt};
@@ -30,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The same after something was refused: the API server may be in trouble, or a right may be missing.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Why something is left of a run of which there is neither an object nor a mark.
+pub const SLOT_HELD: &str = "SlotHeld";
 
 /// Something that is not given back yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +67,7 @@ pub async fn operator_replicas(clients: &Clients) -> Result<i32, CallError> {
 }
 
 /// Gives every node back; `shutdown` ends it early. `told` hears what is left whenever that changes.
-/// Returns what is left in the end.
+/// Returns what is left in the end; an empty list was seen in a term of its own.
 pub async fn release_all(
     clients: Clients,
     deps: Arc<Deps>,
@@ -66,14 +76,22 @@ pub async fn release_all(
 ) -> Result<Vec<Left>, StartError> {
     let (shared, publisher) = begin(clients, deps);
     let (stop, stopping) = watch::channel(false);
-    let work = terms(&shared, stopping, |context, stopping| work(context, stopping, &told));
+    let released = AtomicBool::new(false);
+    let work = terms(&shared, stopping, |context, stopping| async {
+        released.store(work(context, stopping, &told).await, Ordering::Relaxed);
+    });
     let all = until_stopped(&shared, publisher, work, stop, shutdown);
     tokio::select! {
         biased;
         holder = other_operator(&shared) => return Err(StartError::HeldByOther(holder)),
         done = all => done?,
     }
-    Ok(left(&shared))
+    let left = left(&shared);
+    match left.is_empty() && !released.load(Ordering::Relaxed) {
+        // Before it has led, empty caches show nothing.
+        true => Err(StartError::NothingSeen),
+        false => Ok(left),
+    }
 }
 
 /// The operator that holds the Lease and renews it, if there is one. Before this process has it, a
@@ -98,27 +116,31 @@ async fn other_operator(shared: &Shared) -> String {
     }
 }
 
-async fn work(context: Arc<Context>, stopping: watch::Receiver<bool>, told: impl Fn(&[Left])) {
+/// A term; true if nothing was left in it.
+async fn work(
+    context: Arc<Context>,
+    stopping: watch::Receiver<bool>,
+    told: impl Fn(&[Left]),
+) -> bool {
     let sweeper = sweep::run(context.clone(), stopping.clone());
     let drivers = supervise(context.clone(), stopping.clone());
     let all = async { tokio::join!(sweeper, drivers) };
     tokio::pin!(all);
     tokio::select! {
         biased;
-        () = until_nothing_is_left(&context, stopping, told) => {}
-        _ = &mut all => return,
+        nothing = until_nothing_is_left(&context, stopping, told) => if nothing { return true },
+        _ = &mut all => return false,
     }
-    // Nothing is left, or it was told to stop: then the drivers stop by themselves.
-    if !left(&context).is_empty() {
-        all.await;
-    }
+    // It was told to stop: the drivers stop by themselves.
+    all.await;
+    false
 }
 
 async fn until_nothing_is_left(
     context: &Context,
     mut stopping: watch::Receiver<bool>,
     told: impl Fn(&[Left]),
-) {
+) -> bool {
     let mut before = None;
     loop {
         let done = cancel_all(context).await & plan::give_slots_back(context).await;
@@ -128,12 +150,12 @@ async fn until_nothing_is_left(
             told(&now);
         }
         if now.is_empty() || *stopping.borrow() {
-            return;
+            return now.is_empty();
         }
         before = Some(now);
         tokio::select! {
             biased;
-            _ = stopping.changed() => return,
+            _ = stopping.changed() => return false,
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -193,13 +215,15 @@ fn left(context: &Shared) -> Vec<Left> {
             all.push(Left { node, run: String::new(), step: String::new(), reason, cordoned });
         }
     }
-    for slot in context.seat.slots() {
-        if !all.iter().any(|left| left.node == slot.node_name)
-            && !mutant!("release-all-keeps-slots")
-        {
-            let message = format!("the slot of run {}, until nothing of it can act", slot.run_uid);
-            let reason = ("SlotHeld".to_owned(), message);
-            let (node, run, step) = (slot.node_name, String::new(), String::new());
+    let slots = context.seat.slots().into_iter().map(|slot| (slot.node_name, slot.run_uid));
+    let strays = context.strays.snapshot().into_iter().filter(|stray| stray.run.is_some());
+    let strays = strays.map(|stray| (stray.node_name, stray.run_uid));
+    for (node, uid) in slots.chain(strays).filter(|_| !mutant!("release-all-keeps-slots")) {
+        if !all.iter().any(|left| left.node == node) {
+            let message =
+                format!("the slot and the record of run {uid}, until nothing of it can act");
+            let reason = (SLOT_HELD.to_owned(), message);
+            let (run, step) = (String::new(), String::new());
             all.push(Left { node, run, step, reason, cordoned: false });
         }
     }

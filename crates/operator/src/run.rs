@@ -50,6 +50,11 @@ pub enum StartError {
         "operator {0} holds the Lease rerail-operator and renews it; it would take up what is released. Stop it first"
     )]
     HeldByOther(String),
+    /// The command was told to end before it led.
+    #[error(
+        "it ended before it held the Lease rerail-operator and had seen every node and run, so that nothing is known of what is left; call it again and give it time"
+    )]
+    NothingSeen,
     /// A watch ended; without it the operator would be blind.
     #[error("a watch of the API server broke down; the operator ends, to begin anew")]
     WatchEnded,

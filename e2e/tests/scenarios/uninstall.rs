@@ -76,6 +76,8 @@ fn release_all_gives_every_node_back_whatever_its_run_was_doing() {
         assert!(said.contains("every node is given back"), "{said}");
         assert!(said.contains("NODE") && said.contains(&draining), "{said}");
         nothing_is_left(&stage).await;
+        let ledger = stage.cluster().ledger().await.unwrap();
+        assert_eq!(ledger["slots"], serde_json::json!([]), "{ledger}");
         for node in [&held, &draining] {
             stage.is_given_back(node, "Cancelled", "CancelRequested").await;
         }
