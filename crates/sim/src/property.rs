@@ -151,6 +151,11 @@ impl Judge {
         self.court().at_rest(store, curable, at);
     }
 
+    /// How many attempts to reboot were begun on a node.
+    pub fn attempts(&self, node: &str) -> usize {
+        self.court().attempts(node)
+    }
+
     /// `rerail release-all` has ended well.
     pub fn released_all(&self, store: &Store, at: Timestamp) {
         self.court().released_all(store, at);

@@ -72,34 +72,43 @@ pub struct Record {
     pub peak_mib: Option<u64>,
 }
 
-/// Measures: the large scene, every kill point, one in so many `pairs` of them, and so many `seeds`. `tell`
-/// hears what is done, how far it is, and of how many.
+/// Who hears how it goes.
+pub trait Audience {
+    /// What is done, how far it is, and of how many.
+    fn tell(&mut self, what: &str, done: u64, all: u64);
+
+    /// A part is finished: the whole may take an hour, and be ended before.
+    fn finished(&mut self, part: &Part);
+}
+
+/// Measures: the large scene, every kill point, one in so many `pairs` of them, and so many `seeds`.
 pub fn measure(
     threads: usize,
     seeds: u64,
     pairs: u64,
-    tell: &mut dyn FnMut(&str, u64, u64),
+    audience: &mut dyn Audience,
 ) -> Result<Record, PlayError> {
-    let large = large(tell)?;
+    let large = large(audience)?;
+    audience.finished(&large);
     let mut parts = Vec::new();
     for story in kill::STORIES {
         let requests = story.requests()?;
         let who =
             format!("{} operator{}", story.operators, if story.operators == 1 { "" } else { "s" });
         let all = || story.singles(requests).map(|said| (kill::SEED, said));
-        parts.push(part(&format!("every kill point, {who}"), threads, all, tell));
+        parts.push(part(&format!("every kill point, {who}"), threads, all, audience));
         let what = format!("one in {pairs} pairs, {who}");
         let some = || story.pairs(requests, pairs, 0).map(|said| (kill::SEED, said));
-        parts.push(part(&what, threads, some, tell));
+        parts.push(part(&what, threads, some, audience));
     }
     let seeds = || (FROM..FROM.saturating_add(seeds)).map(|seed| (seed, Settings::default()));
-    parts.push(part("seeds", threads, seeds, tell));
+    parts.push(part("seeds", threads, seeds, audience));
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned();
     Ok(Record { profile, threads, large, parts, peak_mib: peak_mib() })
 }
 
-fn large(tell: &mut dyn FnMut(&str, u64, u64)) -> Result<Part, PlayError> {
-    tell("60 nodes under the demo's load", 0, 1);
+fn large(audience: &mut dyn Audience) -> Result<Part, PlayError> {
+    audience.tell("60 nodes under the demo's load", 0, 1);
     let said = Settings {
         scene: Some("demo".to_owned()),
         operators: Some(1),
@@ -127,12 +136,14 @@ fn part<Runs: Iterator<Item = (u64, Settings)> + Send>(
     what: &str,
     threads: usize,
     runs: impl Fn() -> Runs,
-    tell: &mut dyn FnMut(&str, u64, u64),
+    audience: &mut dyn Audience,
 ) -> Part {
     let count = u64::try_from(runs().count()).unwrap_or(u64::MAX);
     let began = Instant::now();
-    let tally = play_all(threads, runs(), |tally| tell(what, tally.runs, count));
-    Part::of(what, &tally, began.elapsed())
+    let tally = play_all(threads, runs(), |tally| audience.tell(what, tally.runs, count));
+    let part = Part::of(what, &tally, began.elapsed());
+    audience.finished(&part);
+    part
 }
 
 /// `VmHWM` of this process.

@@ -19,8 +19,9 @@ pub(crate) struct Health {
     pub held: BTreeSet<String>,
     /// Nodes that somebody else has cordoned: a cordon of ours that stays is nobody's to lift.
     pub cordoned: BTreeSet<String>,
-    /// Nodes for which a policy has no attempt left, and which wait for a day or for a person.
-    pub exhausted: BTreeSet<String>,
+    /// Nodes for which a policy says that no attempt is left, and which wait for a day or for a person; and
+    /// how many attempts it allows.
+    pub exhausted: BTreeMap<String, usize>,
     /// All nodes.
     pub nodes: BTreeSet<String>,
 }
@@ -56,7 +57,9 @@ pub(crate) fn look(server: &Server) -> Health {
             let waiting = policy.pointer("/status/waiting").and_then(Value::as_array);
             let exhausted = waiting.into_iter().flatten();
             let exhausted = exhausted.filter(|wait| text(wait, "/reason") == "AttemptsExhausted");
-            health.exhausted.extend(exhausted.map(|wait| text(wait, "/node").to_owned()));
+            let most = policy.pointer("/spec/attempts/max").and_then(Value::as_u64);
+            let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(3);
+            health.exhausted.extend(exhausted.map(|wait| (text(wait, "/node").to_owned(), most)));
         }
         health
     })

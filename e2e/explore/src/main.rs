@@ -10,7 +10,7 @@ use rerail_explore::{
     plan::{Plan, Settings},
     play::{Keep, PlayError, play},
     regressions, report,
-    tier::{Tally, play_all},
+    tier::{MANY, Tally, play_all},
     trace,
 };
 use tokio::time::Instant;
@@ -99,9 +99,6 @@ enum ExploreError {
 /// Lines of progress where there is no terminal.
 const PARTS: u64 = 10;
 
-/// So many seeds have to show whatever can be seen, or they are vacuous.
-const MANY: u64 = 150;
-
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -131,9 +128,10 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             let mut good = true;
             for story in kill::STORIES {
                 let requests = story.requests()?;
-                let runs = story.singles(requests).map(|said| (kill::SEED, said));
+                let runs = story.singles(requests).chain(story.in_a_row(requests));
+                let runs = runs.map(|said| (kill::SEED, said));
                 let what = format!("kill points of {} operators", story.operators);
-                good &= many(&what, threads, requests.saturating_mul(3), runs)?.is_good();
+                good &= many(&what, threads, requests.saturating_mul(4) - 1, runs)?.is_good();
             }
             Ok(good)
         }
@@ -151,13 +149,9 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
         }
         Command::Replay(replay) => again(&replay),
         Command::Bench { seeds, pairs } => {
-            let progress = bar("", 0);
-            let record = bench::measure(threads, seeds, pairs, &mut |what, done, all| {
-                progress.set_length(all);
-                progress.set_position(done);
-                progress.set_message(what.to_owned());
-            })?;
-            progress.finish_and_clear();
+            let mut shown = Shown(bar("", 0));
+            let record = bench::measure(threads, seeds, pairs, &mut shown)?;
+            shown.0.finish_and_clear();
             println!("{}", serde_json::to_string(&record)?);
             Ok(true)
         }
@@ -229,6 +223,27 @@ fn summary(what: &str, tally: &Tally, took: Duration) {
         per_second(tally.runs),
         per_second(tally.requests),
     );
+}
+
+/// How a measurement goes, on standard error.
+struct Shown(ProgressBar);
+
+impl bench::Audience for Shown {
+    fn tell(&mut self, what: &str, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_position(done);
+        self.0.set_message(what.to_owned());
+    }
+
+    fn finished(&mut self, part: &bench::Part) {
+        let bench::Part { what, runs, failures, seconds, .. } = part;
+        self.0.suspend(|| {
+            anstream::eprintln!("  {what}: {runs} runs, {failures} failed, {seconds:.1} s");
+            for failed in &part.failed {
+                anstream::eprintln!("  \u{1b}[31mfailed\u{1b}[0m {failed}");
+            }
+        });
+    }
 }
 
 fn bar(what: &str, count: u64) -> ProgressBar {

@@ -224,9 +224,9 @@ impl Plan {
         let mishaps = mishaps.filter(|(number, entry)| {
             !said.without_mishaps.contains(number) && entry.at <= faults_until
         });
-        // A command whose clock is wrong starts nothing, as an operator.
+        // When nothing befalls any more.
         let released = mode == Mode::Safety
-            && clocks <= 4_000
+            && ends >= faults_until
             && said.kills.is_empty()
             && Draw::new(seed, "released", 0).chance(300);
         Plan {

@@ -210,7 +210,9 @@ async fn until_the_end(
             befall::calm(net, plan);
             stage.calm(plan.restores());
         }
-        let health = healed::look(server);
+        let mut health = healed::look(server);
+        // Who says so without having tried so often is not helped.
+        health.exhausted.retain(|node, most| judge.attempts(node) >= *most);
         if person_at.is_none_or(|at| net.elapsed() >= at) {
             person_at = Some(net.elapsed() + PERSON);
             stage.look_after(&health, &held.intersection(&health.held).cloned().collect());

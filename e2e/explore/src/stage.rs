@@ -133,7 +133,7 @@ impl Stage {
         for node in &health.held {
             let _ = self.world.act(&Act::Retry { nodes: vec![node.clone()], by: by() });
         }
-        for node in &health.exhausted {
+        for node in health.exhausted.keys() {
             for condition in self.conditions.clone() {
                 let _ = self.world.act(&Act::Cure { nodes: vec![node.clone()], condition });
             }

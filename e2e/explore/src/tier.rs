@@ -39,6 +39,9 @@ pub struct Tally {
     pub failures: u64,
 }
 
+/// So many seeds have to show whatever can be seen, or they are vacuous.
+pub const MANY: u64 = 150;
+
 /// So many failed runs are kept.
 pub const KEPT: usize = 20;
 

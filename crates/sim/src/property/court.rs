@@ -353,6 +353,12 @@ impl Court {
         }
     }
 
+    pub fn attempts(&self, node: &str) -> usize {
+        let uid = self.nodes.get(node).map(|node| &node.uid);
+        let runs = self.runs.values().filter(|run| Some(&run.node_uid) == uid);
+        runs.map(|run| run.boot_before.len()).sum()
+    }
+
     pub fn machine(&mut self, name: &str) -> &mut Machine {
         self.machines.entry(name.to_owned()).or_default()
     }

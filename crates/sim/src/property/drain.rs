@@ -124,8 +124,10 @@ impl Court {
         // An eviction first says on the pod that it is a target; also on one that somebody else has told to
         // end a moment ago.
         let same = |before: &Arc<Value>, after: &Arc<Value>| {
-            let ends = |pod: &Arc<Value>| meta::of(pod, "deletionTimestamp").to_owned();
-            before.get("spec") == after.get("spec") && ends(before) == ends(after)
+            let kept =
+                ["deletionTimestamp", "labels", "annotations", "finalizers", "ownerReferences"];
+            before.get("spec") == after.get("spec")
+                && kept.iter().all(|key| meta::get(before, key) == meta::get(after, key))
         };
         if before.zip(after).is_some_and(|(before, after)| same(before, after)) {
             return;

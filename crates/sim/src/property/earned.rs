@@ -65,8 +65,8 @@ impl Court {
             wrong.push(format!("its node was not Ready for {} s", needed.as_secs()));
         }
         // A boot that its kubelet has had no way to tell of may not be known yet.
-        let booted = machine.and_then(|machine| machine.boots.last()).map(|(at, _)| *at);
-        let booted = booted.filter(|at| {
+        let boots = machine.iter().flat_map(|machine| machine.boots.iter().rev());
+        let booted = boots.map(|(at, _)| *at).find(|at| {
             later(*at, UNHEARD) < seen.at || reported.is_some_and(|reported| reported > *at)
         });
         if plan.verify.probe_pod == Requirement::Required {

@@ -158,7 +158,7 @@ pub const PROPERTIES: &[Property] = &[
     checked(
         "LIVE-5",
         "After `rerail release-all` no mark, finalizer or slot is left.",
-        "after the command, in a third of the histories in which faults go on to the end",
+        "after the command, in three of ten histories in which faults go on to the end",
     ),
     checked(
         "LIVE-6",

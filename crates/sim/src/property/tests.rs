@@ -10,7 +10,7 @@ use super::{PROPERTIES, SOMETIMES};
 use history::History;
 use serde_json::json;
 
-use crate::observe::What;
+use crate::observe::{Cause, What};
 
 #[test]
 fn a_good_history_violates_nothing() {
@@ -134,5 +134,45 @@ fn an_eviction_may_find_a_pod_that_ends_already() {
         });
         let changed = history.told().iter().any(|told| told.contains("made or changed a Pod"));
         assert_eq!(changed, wrong, "{:#?}", history.told());
+    }
+}
+
+/// A machine booted behind the back of a kubelet that cannot say so. Once it has said so, the probe is of
+/// an earlier boot.
+#[test]
+fn a_boot_that_nobody_could_know_of_is_not_held_against_the_probe() {
+    for heard in [false, true] {
+        let mut history = History::new();
+        history.until_verified("n1");
+        let cause = Cause::Foreign("script".to_owned());
+        history.happens("n1", What::Down(cause.clone()));
+        history.happens("n1", What::Boot { boot_id: "n1-3".into(), cause });
+        history.wait(1);
+        if heard {
+            history.reports("n1", "n1-3", true, false);
+        }
+        history.to("n1", "Uncordoning", Some("Uncordon"));
+        let probed = history.told().iter().any(|told| told.contains("no probe Pod"));
+        assert_eq!(probed, heard, "{:#?}", history.told());
+    }
+}
+
+/// A machine loses its power at the moment at which its node is given back: it still says that it is Ready.
+#[test]
+fn a_machine_that_went_down_a_moment_ago_was_given_back_in_good_faith() {
+    for silent in [false, true] {
+        let mut history = History::new();
+        history.until_drained("n1");
+        history.happens("n1", What::Down(Cause::Foreign("script".to_owned())));
+        if silent {
+            let boot = history.boot_id("n1");
+            history.reports("n1", &boot, false, true);
+            history.wait(60);
+            history.renews(&["n1"]);
+        }
+        history.to("n1", "RollingBack", Some("Uncordon"));
+        history.closes("n1", "Cancelled");
+        let down = history.told().iter().any(|told| told.contains("machine goes down"));
+        assert_eq!(down, silent, "{:#?}", history.told());
     }
 }

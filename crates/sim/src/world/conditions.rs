@@ -54,11 +54,15 @@ impl State {
     pub(super) fn deny(&mut self, node: &str, condition: String) {
         let Some(machine) = self.machines.get_mut(node) else { return };
         let first = machine.conditions.is_empty();
+        let source = match condition.starts_with("AlertManager_") {
+            true => Source::Elsewhere,
+            false => Source::OnNode,
+        };
         let sickness = Sickness {
             condition: condition.clone(),
             reason: String::new(),
             message: String::new(),
-            source: Source::OnNode,
+            source,
             boot_heals: true,
             renewed: true,
         };

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use rerail_explore::fault::{self, FAULTS};
+use rerail_explore::{
+    fault::{self, FAULTS},
+    tier::MANY,
+};
 use rerail_sim::property::{PROPERTIES, Property, SOMETIMES, SOMETIMES_PENDING, Sometimes, State};
 
 use super::reference::{cell, finish, page, paragraph};
@@ -52,7 +55,10 @@ pub fn properties() -> String {
     text.push('\n');
     paragraph(
         &mut text,
-        "## What must be seen\n\nA set of runs in which one of these was never seen proves nothing about it, and fails.",
+        &format!(
+            "## What must be seen\n\n{MANY} seeds or more among which one of these was never seen prove nothing about \
+             it, and fail."
+        ),
     );
     text.push_str("| Name | What is seen |\n|---|---|\n");
     for Sometimes { id, says } in SOMETIMES {

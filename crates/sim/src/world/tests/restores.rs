@@ -19,20 +19,24 @@ fn restore(world: &World, backup: &crate::backup::Backup) {
 async fn what_kubelets_and_detectors_know_is_told_again() {
     let world = world_of(TWO, 5).await;
     let backup = back_up(&world);
-    act(&world, "sicken: {nodes: [n-001], with: {condition: KernelDeadlock, source: onNode}}");
+    let sick = "{condition: KernelDeadlock, source: onNode, renewed: false}";
+    act(&world, &format!("sicken: {{nodes: [n-001], with: {sick}}}"));
+    let old = world.machine("n-002").unwrap().boot_id;
     world.power("n-002", PowerAct::Cycle).unwrap();
+    until("the kernel has started", || world.machine("n-002").unwrap().boot_id != old).await;
     let booted = world.machine("n-002").unwrap().boot_id;
     until("the boot is told", || node(&world, "n-002")["status"]["nodeInfo"]["bootID"] == booted)
         .await;
     until("ready", || known::is_ready(&node(&world, "n-002"))).await;
-    let before = world.machine("n-002").unwrap().boot_id;
     restore(&world, &backup);
+    assert_eq!(node(&world, "n-002")["status"]["nodeInfo"]["bootID"], old, "as it was");
+    assert_eq!(known::status_of(&node(&world, "n-001"), "KernelDeadlock"), "", "as it was");
     until("the condition is told", || {
         known::status_of(&node(&world, "n-001"), "KernelDeadlock") == "True"
     })
     .await;
     until("the boot is told again", || {
-        node(&world, "n-002")["status"]["nodeInfo"]["bootID"] == before
+        node(&world, "n-002")["status"]["nodeInfo"]["bootID"] == booted
     })
     .await;
     no_complaints(&world);
