@@ -76,7 +76,7 @@ pub fn play(plan: &Plan, keep: Keep) -> Result<Outcome, PlayError> {
 
 /// What a process makes once, when it is asked for first, draws from the randomness of whoever asks; the
 /// first run would go another way than the same run later. So nobody's run is the first.
-fn warm_up() -> Result<(), PlayError> {
+pub(crate) fn warm_up() -> Result<(), PlayError> {
     static WARM: Mutex<bool> = Mutex::new(false);
     let mut warm = WARM.lock().unwrap_or_else(PoisonError::into_inner);
     if !*warm {
