@@ -1,10 +1,10 @@
 //! The end of everything: every open run is cancelled and driven to its end, every mark is taken off, every
-//! slot is given back, and nothing new is begun. What `rerail release-all` does, before an uninstallation or because people
-//! have lost their trust (hazard H30, LIVE-5).
+//! slot is given back, and nothing new is begun. What `rerail release-all` does, before an uninstallation or
+//! because people have lost their trust (hazard H30, LIVE-5).
 //!
-//! It takes the Lease as any operator, and refuses while another one renews it. It is a term of the
-//! operator without a planner: the same drivers undo what they would undo in any
-//! other case, with the same last looks. A machine whose reboot cannot be called back is waited for.
+//! It takes the Lease as any operator, and refuses while another one renews it. It is a term of the operator
+//! without a planner: the same drivers undo what they would undo in any other case, with the same last looks.
+//! A machine whose reboot cannot be called back is waited for.
 
 use std::{
     future::Future,
