@@ -124,28 +124,11 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             }
             Ok(tally.is_good() && (missing.is_empty() || !must_show))
         }
-        Command::Kill => {
-            let mut good = true;
-            for story in kill::STORIES {
-                let requests = story.requests()?;
-                let runs = story.singles(requests).chain(story.in_a_row(requests));
-                let runs = runs.map(|said| (kill::SEED, said));
-                let what = format!("kill points of {} operators", story.operators);
-                good &= many(&what, threads, requests.saturating_mul(4) - 1, runs)?.is_good();
-            }
-            Ok(good)
-        }
+        Command::Kill => stories("kill points", threads, |story, requests| {
+            story.singles(requests).chain(story.in_a_row(requests))
+        }),
         Command::Pairs { one_in, seed } => {
-            let mut good = true;
-            for story in kill::STORIES {
-                let requests = story.requests()?;
-                let all = story.pairs(requests, one_in, seed).count();
-                let runs = story.pairs(requests, one_in, seed).map(|said| (kill::SEED, said));
-                let what = format!("pairs of {} operators", story.operators);
-                let all = u64::try_from(all).unwrap_or(u64::MAX);
-                good &= many(&what, threads, all, runs)?.is_good();
-            }
-            Ok(good)
+            stories("pairs", threads, |story, requests| story.pairs(requests, one_in, seed))
         }
         Command::Replay(replay) => again(&replay),
         Command::Bench { seeds, pairs } => {
@@ -162,6 +145,23 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             Ok(many("regressions", threads, count, runs)?.is_good())
         }
     }
+}
+
+/// Plays these runs of each story.
+fn stories<Runs: Iterator<Item = Settings> + Send>(
+    what: &str,
+    threads: usize,
+    runs: impl Fn(kill::Story, u64) -> Runs,
+) -> Result<bool, ExploreError> {
+    let mut good = true;
+    for story in kill::STORIES {
+        let requests = story.requests()?;
+        let count = u64::try_from(runs(story, requests).count()).unwrap_or(u64::MAX);
+        let what = format!("{what} of {} operators", story.operators);
+        let seeded = runs(story, requests).map(|said| (kill::SEED, said));
+        good &= many(&what, threads, count, seeded)?.is_good();
+    }
+    Ok(good)
 }
 
 /// Plays many runs with a bar, and tells the stories of those that failed.
