@@ -18,7 +18,14 @@ use crate::{
     context::{Context, Shared, Suspects},
     deps::Deps,
     drive::{Driver, turns::Turns},
-    lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
+    lead::{
+        Handle,
+        keep::Keeper,
+        own_pod::HOLD_OFF,
+        recover::recover,
+        seat::{Rewound, Seat},
+        stand_by,
+    },
     observe::{
         config::{self, Config},
         nodes::Nodes,
@@ -58,6 +65,9 @@ pub enum StartError {
     /// A watch ended; without it the operator would be blind.
     #[error("a watch of the API server broke down; the operator ends, to begin anew")]
     WatchEnded,
+    /// etcd was restored from a backup.
+    #[error("{0}; the operator ends, to begin anew")]
+    Rewound(#[from] Rewound),
 }
 
 /// Runs the operator until `shutdown` resolves: then nothing new is begun, calls under way finish,
@@ -117,6 +127,11 @@ pub(crate) async fn until_stopped(
         biased;
         () = &mut shutdown => false,
         _ = watches.join_next() => return Err(StartError::WatchEnded),
+        // Whatever is under way goes by caches that speak of things that have not happened.
+        rewound = shared.seat.rewound() => {
+            shared.clients.fence.set(None);
+            return Err(rewound.into());
+        }
         () = &mut work => true,
     };
     if !done {

@@ -209,11 +209,9 @@ impl Keeper {
     ) -> Result<(), Lost> {
         let holder = self.mine.identity.clone();
         let mut result = Ok(());
-        let taken_back = mutant!("lease-write-taken-back").then(|| self.document.clone());
         for _ in 0..2 {
             let version = self.lease.resource_version();
-            let before = taken_back.as_ref().unwrap_or(&self.document);
-            let write = Write { document: made_from(before), holder: holder.clone() };
+            let write = Write { document: made_from(&self.document), holder: holder.clone() };
             result = self.put(write).await?;
             let moved = self.lease.resource_version() != version;
             if result.is_ok() || !moved {
@@ -269,8 +267,12 @@ impl Keeper {
 
     /// Reads the Lease, and judges whose it is. A read that fails changes nothing: the deadline runs.
     async fn look(&mut self) -> Result<(), Lost> {
+        let sent = self.now();
         let lease = match self.read().await {
-            Ok(Some(lease)) => lease,
+            Ok(Some(lease)) => {
+                self.shared.seat.compare(&lease, sent);
+                lease
+            }
             Ok(None) => {
                 self.shared.seat.gone(self.now());
                 return Err(Lost::Gone);

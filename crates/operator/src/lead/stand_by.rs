@@ -32,7 +32,8 @@ pub(crate) async fn acquire(
                     shared.deps.metrics.set_frozen(None);
                     return Some(taken);
                 }
-                Ok(None) => Some(Duration::ZERO),
+                // What was seen of them meanwhile rings the bell.
+                Ok(None) => Some(times.retry / 5),
                 Err(NotTaken::Frozen(error)) => {
                     if frozen.as_ref() != Some(&error) {
                         tracing::error!(%error, "frozen");
@@ -120,7 +121,11 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
 /// After a write that may or may not have been done: the nonce tells (protocol R7). The Lease, if it is
 /// ours.
 async fn read_back(shared: &Shared, nonce: &str) -> Result<Option<Lease>, CallError> {
+    let sent = shared.deps.boot_clock.since_boot();
     let found = check::find(&leases(&shared.clients.read), "Lease", names::LEASE).await?;
+    if let Some(lease) = &found {
+        shared.seat.compare(lease, sent);
+    }
     let now = shared.deps.boot_clock.since_boot();
     match found {
         Some(lease) if object::seen(&lease).nonce == nonce => Ok(Some(lease)),
