@@ -5,7 +5,7 @@
 //! there, and a run that took it for the end of its node would leave the node cordoned. Only a list
 //! that was answered, and does not have the object, says that it is gone.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{borrow::Borrow, fmt::Debug, sync::Arc};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams, core::DynamicObject};
@@ -179,9 +179,10 @@ where
 }
 
 /// DaemonSets (`namespace/name`) with a Ready pod among these, sorted.
-pub fn ready_daemon_sets(pods: &[Pod]) -> Vec<String> {
+pub fn ready_daemon_sets(pods: &[impl Borrow<Pod>]) -> Vec<String> {
     use rerail_api::convert::pod;
-    let ready = pods.iter().filter(|p| pod::is_ready(p) && p.metadata.deletion_timestamp.is_none());
+    let pods = pods.iter().map(Borrow::borrow);
+    let ready = pods.filter(|p| pod::is_ready(p) && p.metadata.deletion_timestamp.is_none());
     let mut names: Vec<_> = ready.filter_map(pod::daemon_set).collect();
     names.sort();
     names.dedup();

@@ -2,6 +2,8 @@
 //! own cordon from a person's by it (protocol R9). Granular as in
 //! `structured-merge-diff`: maps by field, lists with keys by entry, other lists whole.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -55,9 +57,7 @@ pub fn record(
     let nothing = json!({});
     let old_object = old.unwrap_or(&nothing);
     let walk = Walk { resource, maps: true };
-    let (before, after) = (differing(old_object, new), differing(new, old_object));
-    let changed = walk.changed(Some(&before), &after, &mut Vec::new());
-    let removed = walk.changed(Some(&after), &before, &mut Vec::new());
+    let (changed, removed) = (walk.managed(old_object, new), walk.managed(new, old_object));
     let mut entries: Vec<Value> = meta::get(old_object, "managedFields")
         .and_then(Value::as_array)
         .cloned()
@@ -68,7 +68,7 @@ pub fn record(
             continue;
         }
         if let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) {
-            without(fields, &gone(&removed, &after));
+            without(fields, &gone(&removed, new));
             if !own {
                 without(fields, &changed);
             }
@@ -144,30 +144,25 @@ pub(crate) fn is_of(entry: &Value, writer: Writer<'_>, version: &str) -> bool {
 
 /// The part of an object that is managed.
 pub(crate) fn managed(object: &Value) -> Value {
-    part(object, |_, _| true)
+    let part = |(key, value): (&String, &Value)| (key.clone(), part(key, value).into_owned());
+    Value::Object(parts(object).map(part).collect())
 }
 
-/// Of the managed part what `other` has not, or not so, in whole parts of an object.
-fn differing(object: &Value, other: &Value) -> Value {
-    part(object, |key, value| other.get(key) != Some(value))
+fn parts(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let all = object.as_object().into_iter().flatten();
+    all.filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"))
 }
 
-fn part(object: &Value, wanted: impl Fn(&str, &Value) -> bool) -> Value {
-    let mut part = Map::new();
-    for (key, value) in object.as_object().into_iter().flatten() {
-        if matches!(key.as_str(), "apiVersion" | "kind") || !wanted(key, value) {
-            continue;
+/// What of a part is managed.
+fn part<'a>(key: &str, value: &'a Value) -> Cow<'a, Value> {
+    match value.as_object() {
+        Some(metadata) if key == "metadata" => {
+            let managed = metadata.iter().filter(|(key, _)| !UNMANAGED.contains(&key.as_str()));
+            let managed = managed.map(|(key, value)| (key.clone(), value.clone()));
+            Cow::Owned(Value::Object(managed.collect()))
         }
-        let value = match value.as_object() {
-            Some(metadata) if key == "metadata" => {
-                let managed = metadata.iter().filter(|(key, _)| !UNMANAGED.contains(&key.as_str()));
-                Value::Object(managed.map(|(key, value)| (key.clone(), value.clone())).collect())
-            }
-            _ => value.clone(),
-        };
-        part.insert(key.clone(), value);
+        _ => Cow::Borrowed(value),
     }
-    Value::Object(part)
 }
 
 /// Goes through objects of a resource.
@@ -178,6 +173,26 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// [`Walk::changed`] of the managed parts of two whole objects.
+    fn managed(&self, old: &Value, new: &Value) -> Fields {
+        let mut fields = Fields::new();
+        for (key, value) in parts(new) {
+            let before = old.get(key);
+            if before == Some(value) {
+                continue;
+            }
+            let (before, value) = (before.map(|before| part(key, before)), part(key, value));
+            if before.as_ref() == Some(&value) {
+                continue;
+            }
+            let mut path = vec![key.clone()];
+            if let Some(inner) = self.value(before.as_deref(), &value, &mut path) {
+                fields.insert(format!("f:{key}"), Value::Object(inner));
+            }
+        }
+        fields
+    }
+
     /// The fields of `new` that `old` has not, or not so.
     pub(crate) fn changed(
         &self,

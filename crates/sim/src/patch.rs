@@ -58,8 +58,7 @@ impl Patch {
     }
 
     /// The object with the patch applied.
-    pub fn apply(&self, object: &Value) -> Outcome<Value> {
-        let mut object = object.clone();
+    pub fn apply(&self, mut object: Value) -> Outcome<Value> {
         match self {
             Patch::Json(patch) => {
                 for operation in &patch.0 {
@@ -122,10 +121,10 @@ mod tests {
             )
             .unwrap()
         };
-        let after = cordon("7").apply(&node).unwrap();
+        let after = cordon("7").apply(node.clone()).unwrap();
         assert_eq!(after["spec"]["unschedulable"], true);
         assert_eq!(after["metadata"]["annotations"]["rerail.dev/cordoned-by"], "u");
-        let refused = cordon("8").apply(&node).unwrap_err();
+        let refused = cordon("8").apply(node).unwrap_err();
         assert_eq!((refused.code, refused.reason), (422, "Invalid"));
         assert_eq!(
             refused.message,
@@ -138,7 +137,7 @@ mod tests {
         let test = |path: &str| {
             let patch = json!([{ "op": "test", "path": path, "value": null }]);
             let patch = read("application/json-patch+json", &patch).unwrap();
-            patch.apply(&json!({ "a": 1 })).map(|_| ()).map_err(|failure| failure.code)
+            patch.apply(json!({ "a": 1 })).map(|_| ()).map_err(|failure| failure.code)
         };
         assert_eq!((test("/b"), test("/b/c"), test("/a")), (Ok(()), Ok(()), Err(422)));
     }
@@ -148,7 +147,7 @@ mod tests {
         let patch =
             read("application/merge-patch+json", &json!({ "a": null, "b": { "c": 1 } })).unwrap();
         assert_eq!(
-            patch.apply(&json!({ "a": 1, "b": { "d": 2 } })).unwrap(),
+            patch.apply(json!({ "a": 1, "b": { "d": 2 } })).unwrap(),
             json!({ "b": { "c": 1, "d": 2 } })
         );
     }

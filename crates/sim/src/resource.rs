@@ -38,7 +38,7 @@ pub enum StatusRule {
 
 /// Brings an object into the form that the real server stores: what its type does not know is left
 /// out, and what has another type is refused with a message.
-pub type Normalise = fn(Value) -> Result<Value, String>;
+pub type Normalise = fn(&Value) -> Result<Value, String>;
 
 /// One resource.
 #[derive(Debug, Clone)]
@@ -140,8 +140,8 @@ fn dotted(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
-fn through<T: Serialize + DeserializeOwned>(value: Value) -> Result<Value, String> {
-    let typed: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
+fn through<T: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, String> {
+    let typed = T::deserialize(value).map_err(|error| error.to_string())?;
     serde_json::to_value(&typed).map_err(|error| error.to_string())
 }
 
@@ -435,7 +435,7 @@ mod tests {
         let node = serde_json::json!({
             "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" }, "nonsense": 1,
         });
-        let stored = (nodes.normalise.unwrap())(node).unwrap();
+        let stored = (nodes.normalise.unwrap())(&node).unwrap();
         assert!(stored.get("nonsense").is_none());
         assert_eq!(stored["kind"], "Node");
     }

@@ -28,7 +28,7 @@ impl Store {
             "GET" => return Ok(Answer::new(200, scale)),
             "PUT" => serde_json::from_slice(call.body)
                 .map_err(|error| Failure::bad_request(format!("cannot read the Scale: {error}")))?,
-            _ => Patch::read(call.media, call.body, &resource)?.apply(&scale)?,
+            _ => Patch::read(call.media, call.body, &resource)?.apply(scale)?,
         };
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {

@@ -165,7 +165,7 @@ impl Store {
         let old = self.existing(call)?.clone();
         let base =
             if resource.group == "events.k8s.io" { events::to_new(&old) } else { (*old).clone() };
-        let patched = patch.apply(&base)?;
+        let patched = patch.apply(base)?;
         let patched =
             if resource.group == "events.k8s.io" { events::to_core(patched) } else { patched };
         let name = meta::of(&patched, "name");
@@ -371,10 +371,11 @@ fn formed(
         schema.default(&mut object);
     } else {
         builtin::check_times(resource, &object)?;
-        let given = (how != Some("Ignore")).then(|| object.clone());
-        object = normalised(resource, object, old)?;
-        if let Some(given) = given {
-            unknown = lost(&given, &object);
+        if let Some(normal) = normalised(resource, &object, old)? {
+            if how != Some("Ignore") {
+                unknown = lost(&object, &normal);
+            }
+            object = normal;
         }
         builtin::default(resource, &mut object);
     }
@@ -409,17 +410,17 @@ fn undecodable(resource: &Resource, patched: Option<&Value>, why: &str) -> Failu
     }
 }
 
-fn normalised(resource: &Resource, object: Value, old: Option<&Value>) -> Outcome<Value> {
-    let Some(normalise) = resource.normalise else { return Ok(object) };
+/// The object as its type writes it; `None` for a type that is not known.
+fn normalised(resource: &Resource, object: &Value, old: Option<&Value>) -> Outcome<Option<Value>> {
+    let Some(normalise) = resource.normalise else { return Ok(None) };
     // The type has no room for none.
     let selects = object["spec"].get("selector").is_some() || resource.group != "apps";
-    let quoted = old.is_some().then(|| object.clone());
-    let mut normal =
-        normalise(object).map_err(|why| undecodable(resource, quoted.as_ref(), &why))?;
+    let quoted = old.map(|_| object);
+    let mut normal = normalise(object).map_err(|why| undecodable(resource, quoted, &why))?;
     if !selects && let Some(spec) = normal.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("selector");
     }
-    Ok(normal)
+    Ok(Some(normal))
 }
 
 /// The paths of the fields of `given` that `stored` has not.
@@ -490,6 +491,8 @@ fn scoped(resource: &Resource, subresource: Option<&str>, old: &Value, mut new: 
     let take = |to: &mut Value, field: &str| {
         if let Some(map) = to.as_object_mut() {
             match old.get(field) {
+                // Most writes leave it as it is, and to look costs less than a copy.
+                Some(value) if map.get(field) == Some(value) => None,
                 Some(value) => map.insert(field.to_owned(), value.clone()),
                 None => map.remove(field),
             };

@@ -1,6 +1,6 @@
 //! Looks: what a run sees from the caches, and by fresh reads.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -184,7 +184,7 @@ impl Driver {
     /// An answer to a call that was sent then is still as good as a fresh read.
     pub(super) fn is_recent(&self, asked: Timestamp) -> bool {
         let age = self.context.now().duration_since(asked);
-        (!age.is_negative() && age <= ANSWER_LASTS) || mutant!("run-not-read-again")
+        (!age.is_negative() && age <= ANSWER_LASTS) || mutant!("answer-lasts")
     }
 
     fn remember(&mut self, run: &Run, look: &mut Look) {
@@ -218,7 +218,7 @@ impl Driver {
     fn own_pod(&self, name: &str) -> PodSeen {
         match self.pods.as_ref().and_then(|pods| pods.pod(names::NODE_NAMESPACE, name)) {
             None => PodSeen::Unknown,
-            Some(found) => pod::seen(found.as_ref()),
+            Some(found) => pod::seen(found.as_deref()),
         }
     }
 
@@ -228,7 +228,7 @@ impl Driver {
         let boot = self.context.nodes.get(&run.node_name).map(|node| node.boot_id.clone());
         match self.pods.as_ref().and_then(|pods| pods.pod(names::NODE_NAMESPACE, &name)) {
             None => PodSeen::Unknown,
-            Some(found) => pod::probe_seen(found.as_ref(), &boot.unwrap_or_default()),
+            Some(found) => pod::probe_seen(found.as_deref(), &boot.unwrap_or_default()),
         }
     }
 
@@ -254,10 +254,16 @@ impl Driver {
         self.drain_plan(run, &pods, now)
     }
 
-    fn drain_plan(&mut self, run: &Run, pods: &[Pod], now: Timestamp) -> Option<DrainPlan> {
+    fn drain_plan(
+        &mut self,
+        run: &Run,
+        pods: &[impl Borrow<Pod>],
+        now: Timestamp,
+    ) -> Option<DrainPlan> {
         let contract = run.contract.as_ref()?;
         let own = self.context.deps.settings.own_pod();
-        let facts: Vec<_> = pods.iter().map(|pod| pod::facts(pod, own.as_deref())).collect();
+        let facts: Vec<_> =
+            pods.iter().map(|pod| pod::facts(pod.borrow(), own.as_deref())).collect();
         let evicted = self.evicted_before(run);
         let progress = self.progress.get_or_insert_with(|| DrainProgress::resumed(evicted));
         Some(progress.plan(&run.node_name, &facts, &contract.drain.options, now))

@@ -20,8 +20,8 @@ type Key = (String, String);
 
 #[derive(Default)]
 struct Inner {
-    pods: BTreeMap<Key, Pod>,
-    listing: Option<BTreeMap<Key, Pod>>,
+    pods: BTreeMap<Key, Arc<Pod>>,
+    listing: Option<BTreeMap<Key, Arc<Pod>>>,
     synced: bool,
     budgets_changed: BTreeSet<String>,
     budgets_synced: bool,
@@ -102,13 +102,13 @@ impl NodePods {
     }
 
     /// The pods, once a complete list was seen.
-    pub fn pods(&self) -> Option<Vec<Pod>> {
+    pub fn pods(&self) -> Option<Vec<Arc<Pod>>> {
         let inner = lock(&self.inner);
         inner.synced.then(|| inner.pods.values().cloned().collect())
     }
 
     /// One pod, once a complete list was seen.
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Option<Pod>> {
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<Option<Arc<Pod>>> {
         let inner = lock(&self.inner);
         inner.synced.then(|| inner.pods.get(&(namespace.to_owned(), name.to_owned())).cloned())
     }
@@ -124,7 +124,7 @@ fn pod_event(inner: &mut Inner, event: Event<Pod>) {
         Event::Init => inner.listing = Some(BTreeMap::new()),
         Event::InitApply(pod) => {
             if let Some(listing) = &mut inner.listing {
-                listing.insert(key(&pod), pod);
+                listing.insert(key(&pod), Arc::new(pod));
             }
         }
         Event::InitDone => {
@@ -134,7 +134,7 @@ fn pod_event(inner: &mut Inner, event: Event<Pod>) {
             inner.synced = true;
         }
         Event::Apply(pod) => {
-            inner.pods.insert(key(&pod), pod);
+            inner.pods.insert(key(&pod), Arc::new(pod));
         }
         Event::Delete(pod) => {
             inner.pods.remove(&key(&pod));

@@ -17,7 +17,7 @@ pub(super) struct Known {
     pub on_node: BTreeMap<String, BTreeSet<Key>>,
     pub unbound: BTreeSet<Key>,
     pub of_owner: BTreeMap<String, BTreeSet<Key>>,
-    pub budgets: BTreeMap<Key, (Arc<Value>, Option<Labels>)>,
+    pub budgets: BTreeMap<Key, Budget>,
     pub deployments: BTreeMap<Key, Arc<Value>>,
     pub replica_sets: BTreeMap<Key, Arc<Value>>,
     pub daemon_sets: BTreeMap<Key, Arc<Value>>,
@@ -25,10 +25,65 @@ pub(super) struct Known {
     pub events: BTreeMap<Key, u64>,
 }
 
+/// A PodDisruptionBudget, and the Pods that it covers.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub object: Arc<Value>,
+    labels: Option<Labels>,
+    pub pods: BTreeSet<Key>,
+}
+
+impl Budget {
+    fn covers(&self, pod: &Value) -> bool {
+        meta::of(pod, "namespace") == meta::of(&self.object, "namespace")
+            && self.labels.as_ref().is_some_and(|labels| labels.matches(pod))
+    }
+}
+
 impl Known {
+    /// Takes in a budget.
+    pub(super) fn put_budget(&mut self, key: &Key, object: &Arc<Value>) {
+        let known = self.budgets.get_mut(key);
+        let selects = |budget: &Value| budget["spec"]["selector"].clone();
+        if let Some(known) = known.filter(|known| selects(&known.object) == selects(object)) {
+            known.object = object.clone();
+            return;
+        }
+        let labels = Labels::of_object(&object["spec"]["selector"]);
+        let mut budget = Budget { object: object.clone(), labels, pods: BTreeSet::new() };
+        let covered = self.pods.iter().filter(|(_, pod)| budget.covers(pod));
+        budget.pods = covered.map(|(key, _)| key.clone()).collect();
+        self.budgets.insert(key.clone(), budget);
+    }
+
+    /// The Pods that a budget covers.
+    pub(super) fn pods_under(&self, budget: &Key) -> Vec<(Key, Arc<Value>)> {
+        self.these(self.budgets.get(budget).map(|budget| &budget.pods))
+    }
+
+    /// The budgets that cover a Pod.
+    pub(super) fn budgets_over(&self, pod: &Key) -> Vec<Key> {
+        let over = self.budgets.iter().filter(|(_, budget)| budget.pods.contains(pod));
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Takes in a Pod.
     pub(super) fn put_pod(&mut self, key: &Key, pod: &Arc<Value>) {
-        self.drop_pod(key);
+        let before = self.pods.get(key);
+        let labels = |pod: &Value| meta::get(pod, "labels").cloned();
+        if before.is_none_or(|before| labels(before) != labels(pod)) {
+            for budget in self.budgets.values_mut() {
+                match budget.covers(pod) {
+                    true => budget.pods.insert(key.clone()),
+                    false => budget.pods.remove(key),
+                };
+            }
+        }
+        if before.is_some_and(|before| belongs(before) == belongs(pod)) {
+            self.pods.insert(key.clone(), pod.clone());
+            return;
+        }
+        self.unlist(key);
         match node_of(pod) {
             "" => self.unbound.insert(key.clone()),
             node => self.on_node.entry(node.to_owned()).or_default().insert(key.clone()),
@@ -41,6 +96,13 @@ impl Known {
 
     /// Forgets a Pod.
     pub(super) fn drop_pod(&mut self, key: &Key) {
+        self.unlist(key);
+        for budget in self.budgets.values_mut() {
+            budget.pods.remove(key);
+        }
+    }
+
+    fn unlist(&mut self, key: &Key) {
         let Some(pod) = self.pods.remove(key) else { return };
         self.unbound.remove(key);
         if let Some(pods) = self.on_node.get_mut(node_of(&pod)) {
@@ -73,6 +135,11 @@ impl Known {
         let keys = keys.into_iter().flatten();
         keys.filter_map(|key| Some((key.clone(), self.pods.get(key)?.clone()))).collect()
     }
+}
+
+/// By what a Pod is found: its node and its owner.
+fn belongs(pod: &Value) -> (&str, Option<(&str, &str)>) {
+    (node_of(pod), owner(pod))
 }
 
 /// The node that a Pod is bound to; empty when it is bound to none.

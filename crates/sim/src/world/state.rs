@@ -147,7 +147,7 @@ impl State {
             u64::try_from(pods).unwrap_or(u64::MAX) >= wanted
         };
         self.known.pods.values().all(|pod| runs(pod))
-            && self.known.budgets.values().all(|(budget, _)| counted(budget))
+            && self.known.budgets.values().all(|budget| counted(&budget.object))
             && self.known.deployments.len() <= self.known.replica_sets.len()
             && self.known.replica_sets.values().all(made)
     }
@@ -234,8 +234,7 @@ impl State {
                 self.known.budgets.remove(&key);
                 return;
             }
-            let labels = crate::selector::Labels::of_object(&object["spec"]["selector"]);
-            self.known.budgets.insert(key.clone(), (object.clone(), labels));
+            self.known.put_budget(&key, object);
             self.wake(Sync::Budget(key));
         } else {
             let (table, sync) = if at == deployments {
@@ -262,10 +261,12 @@ impl State {
     fn notice_pod(&mut self, key: &str, commit: &Commit) {
         let key = &key.to_owned();
         let (pod, gone) = (&commit.change.after, commit.change.gone);
+        if !gone {
+            self.known.put_pod(key, pod);
+        }
+        let budgets = self.known.budgets_over(key);
         if gone {
             self.known.drop_pod(key);
-        } else {
-            self.known.put_pod(key, pod);
         }
         let node = known::node_of(pod);
         let room = gone && !self.known.unbound.is_empty();
@@ -279,7 +280,9 @@ impl State {
         let before = commit.change.before.as_deref();
         if gone || before.is_none_or(|before| counts(before) != counts(pod)) {
             self.wake_owner(pod);
-            self.wake_budgets(key, pod);
+            for budget in budgets {
+                self.wake(Sync::Budget(budget));
+            }
         }
     }
 
@@ -295,20 +298,6 @@ impl State {
             "DaemonSet" => self.wake(Sync::DaemonSet(key)),
             "Deployment" => self.wake(Sync::Deployment(key)),
             _ => {}
-        }
-    }
-
-    fn wake_budgets(&mut self, pod_key: &str, pod: &Value) {
-        let namespace = pod_key.split('/').next().unwrap_or_default();
-        let fits =
-            |(key, (_, labels)): (&String, &(Arc<Value>, Option<crate::selector::Labels>))| {
-                let here = key.split('/').next() == Some(namespace);
-                let fits = here && labels.as_ref().is_some_and(|labels| labels.matches(pod));
-                fits.then(|| key.clone())
-            };
-        let keys: Vec<String> = self.known.budgets.iter().filter_map(fits).collect();
-        for key in keys {
-            self.wake(Sync::Budget(key));
         }
     }
 

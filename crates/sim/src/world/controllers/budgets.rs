@@ -1,7 +1,10 @@
 //! The disruption controller: how many Pods of a budget may be evicted
 //! (`pkg/controller/disruption/disruption.go`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -45,15 +48,11 @@ impl State {
     pub(in crate::world) fn sync_budget(&mut self, key: &str) {
         let key = &key.to_owned();
         let Some(budget) = api::read(&self.server, self.places.budgets, key) else { return };
-        let Some(labels) = Labels::of_object(&budget["spec"]["selector"]) else { return };
-        let namespace = meta::of(&budget, "namespace");
-        let pods: Vec<Arc<Value>> = self
-            .known
-            .pods
-            .values()
-            .filter(|pod| meta::of(pod, "namespace") == namespace && labels.matches(pod))
-            .cloned()
-            .collect();
+        if Labels::of_object(&budget["spec"]["selector"]).is_none() {
+            return;
+        }
+        let pods: Vec<Arc<Value>> =
+            self.known.pods_under(key).into_iter().map(|(_, pod)| pod).collect();
         let status = match self.counts(&budget, &pods) {
             Some(counts) => self.status(&budget, &counts),
             None => self.failed(&budget),
@@ -93,8 +92,9 @@ impl State {
     /// How many Pods their controllers want. Pods without one are not counted.
     fn scale(&self, pods: &[Arc<Value>]) -> Option<i64> {
         let mut scales: BTreeMap<String, i64> = BTreeMap::new();
-        for pod in pods {
-            let Some((kind, uid)) = known::owner(pod) else { continue };
+        let owners: BTreeSet<(&str, &str)> =
+            pods.iter().filter_map(|pod| known::owner(pod)).collect();
+        for (kind, uid) in owners {
             if kind != "ReplicaSet" {
                 return None;
             }

@@ -1,7 +1,11 @@
 //! Deployments, ReplicaSets and DaemonSets: as many Pods as are wanted, elsewhere if need be. A Deployment
 //! has one ReplicaSet; a changed template is not rolled out.
 
-use std::sync::Arc;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -146,10 +150,12 @@ impl State {
         for _ in active.len()..wanted {
             self.make_pod(SETS_BY, "ReplicaSet", &set, |_| {});
         }
-        // Pods that do not run go first, then the youngest.
-        let age = |pod: &Value| std::cmp::Reverse(meta::of(pod, "creationTimestamp").to_owned());
-        active.sort_by_key(|(key, pod)| (is_ready(pod), age(pod), key.clone()));
         let surplus = active.len().saturating_sub(wanted);
+        if surplus > 0 {
+            // Pods that do not run go first, then the youngest.
+            let age = |pod: &Value| Reverse(meta::of(pod, "creationTimestamp").to_owned());
+            active.sort_by_cached_key(|(key, pod)| (is_ready(pod), age(pod), key.clone()));
+        }
         for (key, pod) in active.iter().take(surplus) {
             self.delete_pod(SETS_BY, key, pod);
         }
@@ -171,26 +177,26 @@ impl State {
         let Crew { active, ready } = self.crew(&set);
         let nodes: Vec<(Key, Arc<Value>)> =
             self.known.nodes.iter().map(|(name, node)| (name.clone(), node.clone())).collect();
-        let target = |pod: &Value| match known::node_of(pod) {
-            "" => pinned(pod).to_owned(),
-            node => node.to_owned(),
-        };
+        let mut on_node: BTreeMap<&str, &(Key, Arc<Value>)> = BTreeMap::new();
+        for pod in &active {
+            on_node.entry(target(&pod.1)).or_insert(pod);
+        }
         // One that ended is taken away, so that another can take its place.
         for (key, pod) in self.known.pods_of(meta::of(&set, "uid")) {
             if known::has_ended(&pod) && !meta::is_deleting(&pod) {
                 self.delete_pod(DAEMONS_BY, &key, &pod);
             }
         }
-        let going: Vec<String> = self
+        let going: BTreeSet<String> = self
             .known
             .pods_of(meta::of(&set, "uid"))
             .iter()
             .filter(|(_, pod)| meta::is_deleting(pod))
-            .map(|(_, pod)| target(pod))
+            .map(|(_, pod)| target(pod).to_owned())
             .collect();
         let mut wanted = 0;
         for (name, node) in &nodes {
-            let here = active.iter().find(|(_, pod)| target(pod) == *name);
+            let here = on_node.get(name.as_str());
             let should = may_have(node, &model);
             wanted += usize::from(should || (here.is_some() && may_stay(node, &model)));
             match here {
@@ -219,6 +225,14 @@ impl State {
 fn may_stay(node: &Value, pod: &Value) -> bool {
     let bad = |(key, effect)| effect == "NoExecute" && tolerates(pod, key, effect) == Tolerates::No;
     has_labels(node, &pod["spec"]["nodeSelector"]) && !taints(node).any(bad)
+}
+
+/// The node that a DaemonSet's Pod is on, or will be.
+fn target(pod: &Value) -> &str {
+    match known::node_of(pod) {
+        "" => pinned(pod),
+        node => node,
+    }
 }
 
 /// The node that a DaemonSet's Pod is meant for.
