@@ -158,18 +158,8 @@ pub const MUTANTS: &[Mutant] = &[
         "a new term forgets the slots of runs that are gone (R5)",
     ),
     mutant(
-        "lease-write-taken-back",
-        &["SAFE-4"],
-        "a write of the Lease is made once, and sent again although another of ours has landed",
-    ),
-    mutant(
-        "nonce-ignored",
-        &["SAFE-4", "SAFE-2", "SAFE-3"],
-        "a Lease that somebody wrote back passes for our own (R7)",
-    ),
-    mutant(
         "epoch-not-raised",
-        &["SAFE-2", "LIVE-9", "LIVE-1"],
+        &["SAFE-4", "SAFE-2", "LIVE-9"],
         "a new term keeps its epoch though runs bear it (R5)",
     ),
     mutant("adoption-skipped", &["SAFE-3"], "a new term acts on runs that it has not adopted"),
@@ -184,9 +174,22 @@ pub const MUTANTS: &[Mutant] = &[
         &["SAFE-2"],
         "writes are sent whether or not the Lease gives the right to",
     ),
-    mutant("fence-late", &["SAFE-2"], "writes are begun until the Lease is over"),
-    mutant("run-not-read-again", &["SAFE-9"], "before an effect the run is taken from the cache"),
+    mutant(
+        "run-not-read-again",
+        &["SAFE-9", "LIVE-1", "SAFE-16"],
+        "before an effect the run is taken from the cache",
+    ),
+    mutant(
+        "answer-lasts",
+        &["SAFE-9", "LIVE-1", "LIVE-9", "SAFE-16"],
+        "what the answer to a write shows counts as a fresh read for ever",
+    ),
     mutant("look-lasts", &["SAFE-9"], "a look at the beginning of a drain counts for all of it"),
+    mutant(
+        "rewind-unseen",
+        &["LIVE-8", "LIVE-1", "LIVE-9"],
+        "an operator does not see that etcd was restored, and goes by what has not happened",
+    ),
     mutant("finalizer-missing", &["SAFE-20"], "a run that acts has no finalizer"),
     mutant(
         "sweep-off",

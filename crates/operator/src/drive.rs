@@ -250,7 +250,8 @@ impl Driver {
     /// moment ago is one.
     async fn run_now(&self) -> Result<Option<(Arc<NodeRemediation>, Timestamp)>, CallError> {
         let answered = self.context.runs.answered(&self.name);
-        if let Some(known) = answered.filter(|(_, asked)| self.is_recent(*asked)) {
+        let lasts = mutant!("run-not-read-again");
+        if let Some(known) = answered.filter(|(_, asked)| lasts || self.is_recent(*asked)) {
             return Ok(Some(known));
         }
         let now = self.context.now();

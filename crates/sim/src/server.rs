@@ -175,7 +175,12 @@ impl Server {
             return;
         };
         let namespace = target.namespace.unwrap_or_default();
-        let key = target.name.map(|name| crate::store::key(&namespace, &name));
+        // A list of the one object of a name is a read of that.
+        let query = path::Query::parse(request.uri().query());
+        let selected =
+            query.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name="));
+        let name = target.name.as_deref().or(selected);
+        let key = name.map(|name| crate::store::key(&namespace, name));
         let read = Read { at, by: self.name.clone(), resource, key };
         self.world.each_observer(|observer| observer.read(&read));
     }

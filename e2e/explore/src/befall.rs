@@ -18,7 +18,7 @@ use crate::{
     lease_copies::Copies,
     mishap::{Broken, Entry, Mishap},
     net::{Net, Way},
-    operator::Operators,
+    operator::{Halt, Operators},
     plan::Plan,
 };
 
@@ -53,13 +53,17 @@ impl Fates {
         self.befall(number, entry).await;
     }
 
-    /// Everybody who speaks to the API server is started anew: what they know has not happened. Kubelets and
-    /// controllers of the world see to it themselves.
+    /// Who speaks to the API server is to be started anew: what they know has not happened. Operators that
+    /// nobody starts find out by themselves; kubelets and controllers of the world see to it, too.
     fn restore_everything(&self, number: usize, backup: &Backup) {
         let number = u64::try_from(number).unwrap_or_default();
         let mut draw = Draw::new(self.plan.seed, "started after a restore", number);
+        // As the manual of etcd asks; and some forget it.
         for name in self.plan.names() {
-            self.operators.kill(&name, Duration::from_millis(draw.between(1, 20_000)));
+            let back_after = Duration::from_millis(draw.between(1, 20_000));
+            if draw.chance(600) {
+                self.operators.kill(&name, back_after);
+            }
         }
         let server = self.net.server();
         server.with(|store, _| store.restore(backup));
@@ -79,8 +83,10 @@ impl Fates {
             }
             Mishap::Stop { operator, lasts, deciding } => {
                 let number = u64::try_from(number).unwrap_or_default();
-                let bites = Draw::new(self.plan.seed, "watchdog", number).chance(500);
-                self.operators.stop(&name(operator), lasts.min(left), deciding, bites).await;
+                let drawn = |what, chance| Draw::new(self.plan.seed, what, number).chance(chance);
+                let (bites, at_a_write) = (drawn("watchdog", 500), drawn("at a write", 600));
+                let halt = Halt { lasts, deciding, at_a_write, bites };
+                self.operators.stop(&name(operator), halt, left).await;
             }
             Mishap::Partition { operator, lasts, broken } => {
                 let set = |on: bool| {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rerail_api::names;
+use rerail_core::ledger::Document;
 use rerail_sim::{Server, Store};
 use serde_json::Value;
 
@@ -53,6 +54,7 @@ pub(crate) fn look(server: &Server) -> Health {
                 health.cordoned.insert(name.clone());
             }
         }
+        health.open.extend(slots_of_nobody(store));
         for (_, policy) in objects(store, names::GROUP, "remediationpolicies") {
             let waiting = policy.pointer("/status/waiting").and_then(Value::as_array);
             let exhausted = waiting.into_iter().flatten();
@@ -63,6 +65,20 @@ pub(crate) fn look(server: &Server) -> Health {
         }
         health
     })
+}
+
+/// Slots whose run is gone: they stay until its machine has reported since, which takes a while.
+fn slots_of_nobody(store: &Store) -> BTreeMap<String, String> {
+    let runs: BTreeSet<&str> = objects(store, names::GROUP, "noderemediations")
+        .map(|(_, run)| text(run, "/metadata/uid"))
+        .collect();
+    let ledger = format!("/metadata/annotations/{}", names::LEDGER.replace('/', "~1"));
+    let leases = objects(store, "coordination.k8s.io", "leases");
+    let ledgers = leases.filter_map(|(_, lease)| lease.pointer(&ledger)?.as_str());
+    let documents = ledgers.filter_map(|text| serde_json::from_str::<Document>(text).ok());
+    let slots = documents.flat_map(|document| document.slots);
+    let lost = slots.filter(|slot| !runs.contains(slot.run_uid.as_str()));
+    lost.map(|slot| (slot.run_uid, format!("its slot for {} is held", slot.node_name))).collect()
 }
 
 /// True when `managedFields` gives the cordon to the operator (protocol R9).

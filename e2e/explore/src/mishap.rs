@@ -180,7 +180,11 @@ fn one(draw: &mut Draw, operators: usize) -> Mishap {
         0..=4 => Mishap::Kill { operator, back_after: lasting(draw, 3 * MINUTE) },
         5..=7 => {
             let deciding = draw.chance(500);
-            Mishap::Stop { operator, lasts: lasting(draw, 10 * MINUTE), deciding }
+            let lasts = lasting(draw, 10 * MINUTE);
+            // What is left of a Lease when it goes on is most telling about when it runs out.
+            let close = Duration::from_millis(draw.between(9_000, 17_000));
+            let lasts = if draw.chance(400) { close } else { lasts };
+            Mishap::Stop { operator, lasts, deciding }
         }
         8..=10 => {
             let directions = [Broken::Both, Broken::Requests, Broken::Replies];

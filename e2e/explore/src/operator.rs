@@ -23,7 +23,7 @@ use rerail_sim::{
 };
 use tokio::{
     task::{JoinError, spawn_local},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -42,6 +42,23 @@ pub struct Clocks {
     pub wall: u64,
     /// The clock since boot, at most so many thousandths fast or slow.
     pub rate: u64,
+}
+
+/// So long a process that is to be stopped when it writes is waited for.
+const FOR_A_WRITE: Duration = Duration::from_secs(30);
+
+/// How a process is stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct Halt {
+    /// How long.
+    pub lasts: Duration,
+    /// Before it decides whether it may send, or behind that.
+    pub deciding: bool,
+    /// When it writes next, not at once: between a look and what is done by it is a moment that no other
+    /// time would hit.
+    pub at_a_write: bool,
+    /// The watchdog is the first to wake up.
+    pub bites: bool,
 }
 
 /// The operators of a run.
@@ -191,17 +208,23 @@ impl Operators {
         }
     }
 
-    /// Stops a process, and lets it go on later. If its watchdog is awake first, it ends then.
-    pub async fn stop(&self, operator: &str, lasts: Duration, deciding: bool, bites: bool) {
+    /// Stops a process, and lets it go on later, at most after `left`. If its watchdog is awake first, it
+    /// ends then.
+    pub async fn stop(&self, operator: &str, halt: Halt, left: Duration) {
         let living = self
             .alive
             .borrow()
             .get(operator)
             .map(|living| (living.process.clone(), living.watchdog.clone()));
         let Some((process, watchdog)) = living else { return };
-        process.stop(deciding);
-        sleep(lasts).await;
-        if bites && watchdog.is_hungry() {
+        let began = Instant::now();
+        if halt.at_a_write {
+            process.stop_at_a_write(halt.deciding);
+            let _ = timeout(FOR_A_WRITE.min(left), process.stopped()).await;
+        }
+        process.stop(halt.deciding);
+        sleep(halt.lasts.min(left.saturating_sub(began.elapsed()))).await;
+        if halt.bites && watchdog.is_hungry() {
             process.kill(Duration::from_secs(1));
         }
         process.go_on();

@@ -165,7 +165,7 @@ pub struct Plan {
 
 /// Scenes that are drawn from.
 pub const SCENES: &[&str] =
-    &["small", "people", "machines", "limits", "storm", "incurable", "moods", LATE];
+    &["small", "people", "machines", "limits", "storm", "incurable", "moods", "outage", LATE];
 
 /// What faults may be about alone: then they come thick there, and nowhere else, so that what needs two of
 /// them in a row is met.

@@ -8,6 +8,8 @@ use crate::signal::Signal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Runs,
+    /// Runs, and is stopped as soon as it writes: `true` = where it decides whether it may.
+    StopsAtAWrite(bool),
     /// Stopped; what it has sent already goes on its way.
     Stopped,
     /// Stopped just when it was sending: what it wanted to send is sent when it goes on, without
@@ -69,6 +71,26 @@ impl Process {
         self.turn(if deciding { State::Stopped } else { State::StoppedSending });
     }
 
+    /// The same, as soon as it is about to write something for which it needs its Lease.
+    pub fn stop_at_a_write(&self, deciding: bool) {
+        self.turn(State::StopsAtAWrite(deciding));
+    }
+
+    /// It is about to write: before the decision whether it may, or behind it.
+    pub fn writes(&self, deciding: bool) {
+        if self.inner.state.get() == State::StopsAtAWrite(deciding) {
+            self.stop(deciding);
+        }
+    }
+
+    /// Resolves when it is stopped, or dead.
+    pub async fn stopped(&self) {
+        self.inner
+            .state
+            .when(|state| !matches!(state, State::Runs | State::StopsAtAWrite(_)))
+            .await;
+    }
+
     /// `kill -CONT`.
     pub fn go_on(&self) {
         self.turn(State::Runs);
@@ -85,6 +107,11 @@ impl Process {
     /// True once it was killed.
     pub fn is_dead(&self) -> bool {
         self.inner.state.get() == State::Dead
+    }
+
+    /// True while it is stopped where it would decide whether it may send.
+    pub fn is_stopped_deciding(&self) -> bool {
+        self.inner.state.get() == State::Stopped
     }
 
     /// Resolves when it was killed, with how long it takes to come back.
@@ -129,6 +156,13 @@ mod tests {
         process.stop(false);
         assert!(process.proceed().now_or_never().is_none());
         assert!(process.pass_the_gate().now_or_never().is_some());
+        process.go_on();
+        process.stop_at_a_write(true);
+        process.writes(false);
+        assert!(process.stopped().now_or_never().is_none());
+        process.writes(true);
+        assert!(process.stopped().now_or_never().is_some());
+        assert!(process.is_stopped_deciding());
         process.kill(Duration::from_secs(7));
         process.go_on();
         assert!(process.proceed().now_or_never().is_none());

@@ -24,6 +24,7 @@ pub const SCENES: &[(&str, &str)] = &[
     ("incurable", include_str!("../scenes/incurable.yaml")),
     ("moods", include_str!("../scenes/moods.yaml")),
     ("late", include_str!("../scenes/late.yaml")),
+    ("outage", include_str!("../scenes/outage.yaml")),
 ];
 
 /// Why there is nothing to play in.

@@ -75,6 +75,9 @@ impl Service<Request<Body>> for Wire {
             self.process.kill(self.net.back_after());
             return Box::pin(pending());
         }
+        if is_fenced(&request) {
+            self.process.writes(false);
+        }
         let (tell, told) = oneshot::channel();
         let (wire, process) = (self.clone(), self.process.clone());
         let mut request = request;
@@ -93,6 +96,13 @@ impl Service<Request<Body>> for Wire {
 
 fn is_watch<B>(request: &Request<B>) -> bool {
     request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
+}
+
+/// True for what may be sent only by who has the Lease.
+fn is_fenced<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    let free = ["/leases", "/events"].iter().any(|plural| path.contains(plural));
+    request.method() != http::Method::GET && !free
 }
 
 impl Wire {
@@ -308,7 +318,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, process) = (self.inner.clone(), self.process.clone());
-        Box::pin(async move {
+        if is_fenced(&request) {
+            process.writes(true);
+        }
+        let stopped = process.is_stopped_deciding();
+        let passes = async move {
             process.pass_the_gate().await;
             let answer = {
                 let mut inner = inner.lock().await;
@@ -316,6 +330,13 @@ where
                 inner.call(request)
             };
             answer.await
-        })
+        };
+        if !stopped {
+            return Box::pin(passes);
+        }
+        // Nobody in a stopped process gives a call up. When it goes on this one is decided on first, before
+        // whoever made it finds that its time is over: only the fence is left to say no.
+        let held = tokio::spawn(passes);
+        Box::pin(async move { held.await? })
     }
 }

@@ -61,7 +61,6 @@ impl Fence {
                 let now = clock.since_boot();
                 match limits {
                     _ if mutant!("fence-open") => Ok(None),
-                    Some(limits) if mutant!("fence-late") && now < limits.end => Ok(None),
                     Some(limits) if now < limits.begin => Ok(Some(limits.end.saturating_sub(now))),
                     Some(_) | None => Err(Fenced::NotLeading),
                 }

@@ -87,7 +87,7 @@ impl Court {
         let machine = self.machine(node);
         machine.boots.push((at, cause.clone()));
         boot_id.clone_into(&mut machine.boot_id);
-        machine.up = true;
+        machine.down = None;
         let caused = Court::stamped(cause).map(|(uid, attempt)| (uid.to_owned(), attempt));
         let Some((uid, attempt)) = caused else { return };
         let (run, boots) =

@@ -305,8 +305,8 @@ impl Court {
         if ![kinds.nodes, kinds.runs, kinds.leases].contains(&read.resource) {
             return;
         }
-        if let Some(process) = self.processes.get_mut(&read.by) {
-            process.has_read(read.resource, read.key.as_deref().unwrap_or(""), read.at);
+        if let (Some(process), Some(key)) = (self.processes.get_mut(&read.by), &read.key) {
+            process.has_read(read.resource, key, read.at);
         }
     }
 
@@ -329,13 +329,13 @@ impl Court {
                 }
             }
             What::Appeared { boot_id, .. } => {
-                let machine = Machine { boot_id: boot_id.clone(), up: true, ..Machine::default() };
+                let machine = Machine { boot_id: boot_id.clone(), ..Machine::default() };
                 self.machines.insert(subject.to_owned(), machine);
             }
             What::Vanished => self.machine(subject).gone = true,
             What::Acts(cause) => self.acts(subject, cause, at),
             What::Refused(_) => self.saw("reboot-pod-refuses"),
-            What::Down(_) => self.machine(subject).up = false,
+            What::Down(_) => self.machine(subject).down = Some(at),
             What::Boot { boot_id, cause } => self.boots(subject, boot_id, cause, at),
             What::Ready(_) => {}
             What::Sick { condition, on } => {

@@ -47,7 +47,7 @@ impl Court {
         // A kubelet that has reported since, and told the old boot ID, is beyond anybody's power.
         let reported = node.conditions.get("Ready").map(|said| said.reported);
         if machine.is_some_and(|machine| {
-            machine.up
+            machine.down.is_none()
                 && !node.boot_id.is_empty()
                 && machine.boot_id != node.boot_id
                 && machine.boots.last().is_some_and(|(at, _)| {
@@ -180,7 +180,10 @@ impl Court {
             .nodes
             .get(node)
             .is_none_or(|node| node.ready.throughout(seen.look, |ready| !*ready));
-        let down = !machine.up && (!booted || silent);
+        // Nor can anybody know of a reboot that hung for long and goes on.
+        let soon =
+            |since| acted.is_some_and(|acted| since <= later(acted, SignedDuration::from_secs(60)));
+        let down = machine.down.is_some_and(|since| silent || (!booted && soon(since)));
         if down || (!booted && just) {
             self.blame(
                 "SAFE-3",

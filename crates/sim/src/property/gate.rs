@@ -151,7 +151,8 @@ impl Court {
     fn is_true(&self, trigger: &TriggerSpec, said: &Said, seen: &Seen) -> bool {
         let since = said.transition.map_or(said.since, |transition| transition.min(said.since));
         let lasted = later(since, trigger.condition.hold_for.value()) <= later(seen.at, self.lag());
-        asks(trigger, said) && lasted && is_fresh(trigger, said, seen.from)
+        // An operator counts from when its watch brought the report.
+        asks(trigger, said) && lasted && is_fresh(trigger, said, seen.old.min(seen.from))
     }
 
     /// Many nodes show the same at once: then nothing starts that only such types call for.

@@ -11,6 +11,7 @@ use super::{
     court::{Court, Seen},
     node::annotation,
     past::{earlier, later},
+    run::RunTruth,
 };
 use crate::meta;
 
@@ -188,8 +189,9 @@ impl Court {
                     let may_reboot = run
                         .step()
                         .is_some_and(|step| matches!(step, Step::Rebooting | Step::Withdrawing));
-                    let booted =
-                        self.has_booted_since(&run.node, run.acts.last().map(|(_, at)| *at));
+                    let booted = self
+                        .has_booted_since(&run.node, run.acts.last().map(|(_, at)| *at))
+                        || self.is_in_another_boot(run);
                     let off = self.nodes.get(&run.node).is_none_or(|node| node.uid != run.node_uid);
                     if may_reboot && !booted && !off && seen.at < later(gone, GONE_KEEPS) {
                         let message =
@@ -199,6 +201,13 @@ impl Court {
                 }
             }
         }
+    }
+
+    /// The boot that its reboot Pod was made for is over: the Pod refuses any other.
+    fn is_in_another_boot(&self, run: &RunTruth) -> bool {
+        let before = run.boot_before.get(&run.status.attempt);
+        let machine = self.machines.get(&run.node);
+        machine.zip(before).is_some_and(|(machine, before)| machine.boot_id != *before)
     }
 
     fn has_booted_since(&self, node: &str, acted: Option<Timestamp>) -> bool {

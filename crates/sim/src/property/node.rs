@@ -182,7 +182,8 @@ pub(super) struct Machine {
     pub boots: Vec<(Timestamp, Cause)>,
     /// Foreign conditions that are really true.
     pub sick: BTreeMap<String, Timestamp>,
-    pub up: bool,
+    /// Since when it is down; `None` = it runs.
+    pub down: Option<Timestamp>,
     pub gone: bool,
 }
 

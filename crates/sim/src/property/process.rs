@@ -16,7 +16,7 @@ pub(super) struct Process {
     /// It has given the Lease away.
     pub released: bool,
     pub alive: bool,
-    /// When it last read, or wrote, an object; an empty key is a list of all.
+    /// When it last read, or wrote, an object by its name.
     reads: BTreeMap<(usize, Key), Timestamp>,
 }
 
@@ -42,10 +42,10 @@ impl Process {
         }
     }
 
-    /// When it last learned how an object is.
+    /// When it last asked how this object is, or wrote it. A list of all is somebody else's: what needs an
+    /// object reads that.
     pub fn last_read(&self, resource: usize, key: &str) -> Option<Timestamp> {
-        let of = |key: &str| self.reads.get(&(resource, key.to_owned())).copied();
-        of(key).max(of(""))
+        self.reads.get(&(resource, key.to_owned())).copied()
     }
 
     /// It is in this term from now on.

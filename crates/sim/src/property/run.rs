@@ -121,9 +121,9 @@ impl RunTruth {
         at: Timestamp,
     ) {
         let deleting = object.metadata.deletion_timestamp.is_some();
-        if (object.spec.cancel || deleting) && self.cancelled.is_none() {
-            self.cancelled = Some(at);
-        }
+        // Only a restore of etcd takes it back.
+        let cancelled = object.spec.cancel || deleting;
+        self.cancelled = cancelled.then(|| self.cancelled.unwrap_or(at));
         self.retries = object.spec.retries;
         let finalizers = object.metadata.finalizers.as_deref().unwrap_or_default();
         self.finalizer = finalizers.iter().any(|name| name == names::FINALIZER);
