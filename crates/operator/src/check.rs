@@ -31,8 +31,11 @@ pub struct FreshNode {
 /// Reads a node.
 pub async fn node(context: &Shared, name: &str) -> Result<Option<FreshNode>, CallError> {
     let nodes: Api<Node> = Api::all(context.clients.read.clone());
+    let known = context.nodes.version(name);
     Ok(match find(&nodes, "node", name).await? {
         Some(object) => {
+            let shown = object.resource_version();
+            context.rewind.compare(&format!("node {name}"), known.as_deref(), shown.as_deref());
             let facts = context.nodes.fold(&object, context.now(), &context.wakers);
             Some(FreshNode { object, facts })
         }
@@ -54,10 +57,14 @@ pub async fn run_by_name(
 
 /// Reads a run.
 pub async fn run(context: &Shared, name: &str) -> Result<Option<Arc<NodeRemediation>>, CallError> {
-    let asked = context.now();
+    let (asked, known) = (context.now(), context.runs.version(name));
     let found = run_by_name(&context.clients.read, name).await?.map(Arc::new);
     match &found {
-        Some(object) => context.runs.put(object.clone(), Some(asked)),
+        Some(object) => {
+            let shown = object.resource_version();
+            context.rewind.compare(&format!("run {name}"), known.as_deref(), shown.as_deref());
+            context.runs.put(object.clone(), Some(asked));
+        }
         None => {
             if let Some(lost) = context.runs.gone(name) {
                 sweep::vanished(context, &lost);

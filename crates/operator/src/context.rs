@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::ResourceExt;
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
@@ -26,7 +26,7 @@ use crate::{
     deps::Deps,
     drive::turns::Turns,
     lead::{self, seat::Seat},
-    observe::{config::Config, nodes::Nodes, objects::Objects, wake::Wakers},
+    observe::{config::Config, nodes::Nodes, objects::Objects, rewind::Rewind, wake::Wakers},
     plan::meltdown::Watched,
     record::events::Events,
     sweep::Strays,
@@ -59,6 +59,8 @@ pub struct Shared {
     pub deps: Arc<Deps>,
     /// The Lease, as it was seen.
     pub seat: Seat,
+    /// Whether etcd was restored meanwhile.
+    pub rewind: Rewind,
     /// The nodes.
     pub nodes: Nodes,
     /// The runs.
@@ -102,6 +104,13 @@ impl Shared {
     /// The operator's clock.
     pub fn now(&self) -> Timestamp {
         self.deps.clock.now()
+    }
+
+    /// Compares the Lease in a fresh read, or in the answer to a write, with the version of it that was
+    /// known before that was sent.
+    pub(crate) fn compare_lease(&self, known: Option<&str>, lease: &Lease) {
+        let shown = lease.resource_version();
+        self.rewind.compare("the Lease rerail-operator", known, shown.as_deref());
     }
 
     /// The kill switch as last seen; `None` when it has not been read or cannot be.

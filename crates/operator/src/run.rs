@@ -18,18 +18,12 @@ use crate::{
     context::{Context, Shared, Suspects},
     deps::Deps,
     drive::{Driver, turns::Turns},
-    lead::{
-        Handle,
-        keep::Keeper,
-        own_pod::HOLD_OFF,
-        recover::recover,
-        seat::{Rewound, Seat},
-        stand_by,
-    },
+    lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
     observe::{
         config::{self, Config},
         nodes::Nodes,
         objects::{self, Entry, Objects},
+        rewind::{Rewind, Rewound},
         wake::Wakers,
         watch::follow,
     },
@@ -66,7 +60,7 @@ pub enum StartError {
     #[error("a watch of the API server broke down; the operator ends, to begin anew")]
     WatchEnded,
     /// etcd was restored from a backup.
-    #[error("{0}; the operator ends, to begin anew")]
+    #[error("{0}. It ends: who begins anew goes by what is there")]
     Rewound(#[from] Rewound),
 }
 
@@ -93,6 +87,7 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         clients,
         deps,
         seat: Seat::default(),
+        rewind: Rewind::default(),
         nodes: Nodes::default(),
         runs: Objects::default(),
         policies: Objects::default(),
@@ -128,7 +123,7 @@ pub(crate) async fn until_stopped(
         () = &mut shutdown => false,
         _ = watches.join_next() => return Err(StartError::WatchEnded),
         // Whatever is under way goes by caches that speak of things that have not happened.
-        rewound = shared.seat.rewound() => {
+        rewound = shared.rewind.seen() => {
             shared.clients.fence.set(None);
             return Err(rewound.into());
         }

@@ -76,7 +76,7 @@ fn undeclared(call: &Call<'_>, resource: &Resource, applied: &Value) -> Outcome<
     let mut fields = match (&resource.schema, resource.normalise) {
         (Some(schema), _) => schema.prune(&mut applied.clone()),
         (None, Some(normalise)) => {
-            let known = normalise(&applied).map_err(Failure::plain)?;
+            let known = normalise(applied).map_err(Failure::plain)?;
             write::lost(applied, &known)
         }
         (None, None) => Vec::new(),

@@ -245,7 +245,7 @@ impl Keeper {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let sent = self.now();
+        let (sent, known) = (self.now(), self.shared.seat.newest());
         let limit = self.half_of_what_is_left();
         self.mine.attempted.push(nonce.clone());
         self.sent.push((nonce.clone(), sent));
@@ -254,6 +254,7 @@ impl Keeper {
         let request = api.replace(names::LEASE, &post, &wanted);
         match call_within(limit, || "write the Lease".into(), request).await {
             Ok(lease) => {
+                self.shared.compare_lease(known.as_deref(), &lease);
                 self.acknowledge(lease, write.document, sent);
                 Ok(Ok(()))
             }
@@ -267,10 +268,10 @@ impl Keeper {
 
     /// Reads the Lease, and judges whose it is. A read that fails changes nothing: the deadline runs.
     async fn look(&mut self) -> Result<(), Lost> {
-        let sent = self.now();
+        let known = self.shared.seat.newest();
         let lease = match self.read().await {
             Ok(Some(lease)) => {
-                self.shared.seat.compare(&lease, sent);
+                self.shared.compare_lease(known.as_deref(), &lease);
                 lease
             }
             Ok(None) => {

@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{ResourceExt, runtime::watcher::Event};
-use rerail_core::{lease::Observed, ledger::Slot, mutant};
+use rerail_core::{lease::Observed, ledger::Slot};
 use tokio::sync::Notify;
 
 use super::object;
@@ -24,18 +24,8 @@ struct Inner {
     synced: bool,
     /// Between the beginning and the end of a list.
     listed: Option<Option<Lease>>,
-    /// A fresh read has shown an older version than one that was known before.
-    rewound: Option<Rewound>,
-}
-
-/// The API server does not know any more what it has told: etcd was restored from a backup.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the API server shows the Lease rerail-operator in version {shown} and has shown version {known} before: etcd was restored from a backup, and what this operator knows has not happened"
-)]
-pub struct Rewound {
-    shown: String,
-    known: String,
+    /// The newest version that was ever seen, also of one that is gone.
+    newest: Option<String>,
 }
 
 /// What is known of the Lease.
@@ -44,8 +34,6 @@ pub struct Seat {
     inner: Mutex<Inner>,
     /// Rung when it changed.
     pub changed: Notify,
-    /// Rung when etcd was restored.
-    rewound: Notify,
     /// Counts the tries of this process to acquire it.
     acquisitions: AtomicU64,
 }
@@ -79,6 +67,10 @@ impl Seat {
     pub fn put(&self, lease: Lease, now: Duration) {
         let mut inner = self.lock();
         inner.synced = true;
+        let newest = lease.resource_version();
+        if inner.newest.is_none() || is_newer(newest.as_deref(), inner.newest.as_deref()) {
+            inner.newest = newest;
+        }
         let (new, old) = (
             lease.resource_version(),
             inner.lease.as_ref().and_then(ResourceExt::resource_version),
@@ -92,31 +84,9 @@ impl Seat {
         self.changed.notify_one();
     }
 
-    /// Compares a fresh read that was sent at `sent`, on the clock since boot, with what was known by then.
-    /// Versions only grow (KEP-5504), and such a read shows the latest: an older one says that etcd was
-    /// restored. Caches would take everything that is there for old, for ever.
-    pub fn compare(&self, read: &Lease, sent: Duration) {
-        let mut inner = self.lock();
-        let shown = read.resource_version();
-        let known = inner.lease.as_ref().and_then(ResourceExt::resource_version);
-        let newer = is_newer(shown.as_deref(), known.as_deref());
-        if known.is_none() || inner.since >= sent || newer || mutant!("rewind-unseen") {
-            return;
-        }
-        let (shown, known) = (shown.unwrap_or_default(), known.unwrap_or_default());
-        inner.rewound = Some(Rewound { shown, known });
-        drop(inner);
-        self.rewound.notify_one();
-    }
-
-    /// Resolves when etcd was restored. For one who waits.
-    pub async fn rewound(&self) -> Rewound {
-        loop {
-            if let Some(rewound) = self.lock().rewound.clone() {
-                return rewound;
-            }
-            self.rewound.notified().await;
-        }
+    /// The newest version that was seen so far, whether or not there is still one.
+    pub fn newest(&self) -> Option<String> {
+        self.lock().newest.clone()
     }
 
     /// Takes in that there is none.
@@ -196,19 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn an_older_version_in_a_fresh_read_says_that_etcd_was_restored() {
-        use futures::FutureExt;
-
+    fn the_newest_version_is_known_also_of_a_lease_that_is_gone() {
         let (seat, at) = (Seat::default(), Duration::from_secs);
-        seat.compare(&lease("3", "a"), at(5));
+        assert_eq!(seat.newest(), None);
         seat.put(lease("7", "a"), at(10));
-        // Sent before version 7 was known, and overtaken by it.
-        seat.compare(&lease("6", "a"), at(10));
-        seat.compare(&lease("7", "a"), at(11));
-        seat.compare(&lease("8", "b"), at(12));
-        assert_eq!(seat.rewound().now_or_never(), None);
-        seat.compare(&lease("6", "a"), at(13));
-        let rewound = seat.rewound().now_or_never().unwrap().to_string();
-        assert!(rewound.contains("version 6") && rewound.contains("version 7"), "{rewound}");
+        seat.put(lease("6", "a"), at(11));
+        seat.gone(at(12));
+        assert_eq!(seat.newest().as_deref(), Some("7"));
+        seat.put(lease("5", "b"), at(13));
+        assert_eq!(seat.newest().as_deref(), Some("7"));
+        seat.put(lease("9", "b"), at(14));
+        assert_eq!(seat.newest().as_deref(), Some("9"));
     }
 }

@@ -21,6 +21,10 @@ pub(crate) async fn acquire(
     let times = shared.deps.settings.election;
     let mut frozen = None;
     while !*stopping.borrow() {
+        if frozen.is_some() {
+            // Its way out may not come by the watch, after a restore of etcd.
+            let _ = read_back(shared, "").await;
+        }
         let now = shared.deps.boot_clock.since_boot();
         let decision = shared
             .seat
@@ -40,7 +44,7 @@ pub(crate) async fn acquire(
                         shared.deps.metrics.set_frozen(Some(error.clone()));
                         frozen = Some(error);
                     }
-                    None
+                    Some(times.lease)
                 }
                 Err(NotTaken::Call(error)) => {
                     tracing::warn!(%error, "the Lease was not taken; trying again");
@@ -97,7 +101,7 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let wanted = object::written(before.as_ref(), &document, &identity, &times, deps.clock.now());
     let wanted = wanted.map_err(|error| NotTaken::Frozen(error.to_string()))?;
     let (api, post) = (leases(&shared.clients.act), PostParams::default());
-    let sent = deps.boot_clock.since_boot();
+    let (sent, known) = (deps.boot_clock.since_boot(), shared.seat.newest());
     let answer = async {
         match &before {
             Some(_) => api.replace(names::LEASE, &post, &wanted).await,
@@ -107,7 +111,10 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let what = || "take the Lease".to_owned();
     let answer = crate::client::call_within(times.renew_deadline / 2, what, answer).await;
     let lease = match answer {
-        Ok(lease) => lease,
+        Ok(lease) => {
+            shared.compare_lease(known.as_deref(), &lease);
+            lease
+        }
         Err(error) => match read_back(shared, &document.nonce).await? {
             Some(lease) => lease,
             None if error.is_conflict() => return Ok(None),
@@ -121,10 +128,10 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
 /// After a write that may or may not have been done: the nonce tells (protocol R7). The Lease, if it is
 /// ours.
 async fn read_back(shared: &Shared, nonce: &str) -> Result<Option<Lease>, CallError> {
-    let sent = shared.deps.boot_clock.since_boot();
+    let known = shared.seat.newest();
     let found = check::find(&leases(&shared.clients.read), "Lease", names::LEASE).await?;
     if let Some(lease) = &found {
-        shared.seat.compare(lease, sent);
+        shared.compare_lease(known.as_deref(), lease);
     }
     let now = shared.deps.boot_clock.since_boot();
     match found {

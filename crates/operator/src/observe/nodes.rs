@@ -116,6 +116,11 @@ impl Nodes {
         self.lock().nodes.get(name).map(|known| known.facts.clone())
     }
 
+    /// The version of a node as it was seen last.
+    pub fn version(&self, name: &str) -> Option<String> {
+        self.lock().nodes.get(name)?.version.as_deref().map(str::to_owned)
+    }
+
     /// What is known of every node.
     pub fn snapshot(&self) -> BTreeMap<String, Arc<NodeFacts>> {
         let inner = self.lock();

@@ -184,6 +184,11 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
         self.lock().objects.remove(name)?.entry.good()
     }
 
+    /// The version of an object as it was seen last.
+    pub fn version(&self, name: &str) -> Option<String> {
+        self.lock().objects.get(name)?.version.clone()
+    }
+
     /// One object, if it is there and readable.
     pub fn get(&self, name: &str) -> Option<Arc<K>> {
         self.lock().objects.get(name)?.entry.clone().good()
