@@ -23,7 +23,7 @@ use crate::{observe::watch::WATCH_SECONDS, record::metrics::Metrics};
 /// A connection from which a watch has heard nothing for longer than it may last is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
-pub use fence::Fence;
+pub use fence::{Fence, is_free};
 pub use server_clock::ServerClock;
 pub(crate) use together::Together;
 

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rerail_api::names;
-use rerail_core::ledger::Document;
+use rerail_api::{convert::ledger, names};
 use rerail_sim::{Server, Store};
 use serde_json::Value;
 
@@ -48,7 +47,7 @@ pub(crate) fn look(server: &Server) -> Health {
             if let Some(wrong) = of_node(node) {
                 health.open.insert(name.clone(), wrong);
             }
-            let ours = node.pointer(&mark()).is_some();
+            let ours = node.pointer(&annotation(names::CORDONED_BY)).is_some();
             let cordoned = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
             if cordoned && !ours && !cordoned_by_us(node) {
                 health.cordoned.insert(name.clone());
@@ -72,10 +71,10 @@ fn slots_of_nobody(store: &Store) -> BTreeMap<String, String> {
     let runs: BTreeSet<&str> = objects(store, names::GROUP, "noderemediations")
         .map(|(_, run)| text(run, "/metadata/uid"))
         .collect();
-    let ledger = format!("/metadata/annotations/{}", names::LEDGER.replace('/', "~1"));
+    let path = annotation(names::LEDGER);
     let leases = objects(store, "coordination.k8s.io", "leases");
-    let ledgers = leases.filter_map(|(_, lease)| lease.pointer(&ledger)?.as_str());
-    let documents = ledgers.filter_map(|text| serde_json::from_str::<Document>(text).ok());
+    let ledgers = leases.filter_map(|(_, lease)| lease.pointer(&path)?.as_str());
+    let documents = ledgers.filter_map(|text| ledger::parse(text).ok());
     let slots = documents.flat_map(|document| document.slots);
     let lost = slots.filter(|slot| !runs.contains(slot.run_uid.as_str()));
     lost.map(|slot| (slot.run_uid, format!("its slot for {} is held", slot.node_name))).collect()
@@ -103,15 +102,16 @@ fn objects<'a>(
     at.into_iter().flat_map(|at| store.table(at).objects()).map(|(key, object)| (key, &**object))
 }
 
-fn mark() -> String {
-    format!("/metadata/annotations/{}", names::CORDONED_BY.replace('/', "~1"))
+/// Where an annotation is in an object.
+fn annotation(name: &str) -> String {
+    format!("/metadata/annotations/{}", name.replace('/', "~1"))
 }
 
 fn of_node(node: &Value) -> Option<String> {
     if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) {
         return Some("it is cordoned".to_owned());
     }
-    if node.pointer(&mark()).is_some() {
+    if node.pointer(&annotation(names::CORDONED_BY)).is_some() {
         return Some("it bears our mark".to_owned());
     }
     let conditions = node.pointer("/status/conditions").and_then(Value::as_array)?;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use kube::client::Body;
+use rerail_operator::client::is_free;
 use rerail_sim::{Answered, Server, observe::Sent};
 use serde_json::json;
 use tokio::{sync::oneshot, time::sleep};
@@ -75,7 +76,7 @@ impl Service<Request<Body>> for Wire {
             self.process.kill(self.net.back_after());
             return Box::pin(pending());
         }
-        if is_fenced(&request) {
+        if !is_free(&request) {
             self.process.writes(false);
         }
         let (tell, told) = oneshot::channel();
@@ -96,13 +97,6 @@ impl Service<Request<Body>> for Wire {
 
 fn is_watch<B>(request: &Request<B>) -> bool {
     request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
-}
-
-/// True for what may be sent only by who has the Lease.
-fn is_fenced<B>(request: &Request<B>) -> bool {
-    let path = request.uri().path();
-    let free = ["/leases", "/events"].iter().any(|plural| path.contains(plural));
-    request.method() != http::Method::GET && !free
 }
 
 impl Wire {
@@ -318,7 +312,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (inner, process) = (self.inner.clone(), self.process.clone());
-        if is_fenced(&request) {
+        if !is_free(&request) {
             process.writes(true);
         }
         let stopped = process.is_stopped_deciding();

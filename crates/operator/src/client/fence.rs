@@ -90,7 +90,7 @@ pub struct FencedService<S> {
 
 /// True for what may be sent at any time: reads, the Lease itself, which is a compare-and-swap with
 /// times of its own, and Events, which change nothing.
-fn is_free<B>(request: &http::Request<B>) -> bool {
+pub fn is_free<B>(request: &http::Request<B>) -> bool {
     let (_, resource) = describe(request.method(), request.uri());
     request.method() == http::Method::GET || resource == "leases" || resource == "events"
 }

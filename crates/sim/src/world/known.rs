@@ -56,9 +56,10 @@ impl Known {
         self.budgets.insert(key.clone(), budget);
     }
 
-    /// The Pods that a budget covers.
-    pub(super) fn pods_under(&self, budget: &Key) -> Vec<(Key, Arc<Value>)> {
-        self.these(self.budgets.get(budget).map(|budget| &budget.pods))
+    /// The Pods that a budget covers; `None` for one whose selector cannot be read.
+    pub(super) fn pods_under(&self, budget: &Key) -> Option<Vec<(Key, Arc<Value>)>> {
+        let budget = self.budgets.get(budget).filter(|budget| budget.labels.is_some())?;
+        Some(self.these(Some(&budget.pods)))
     }
 
     /// The budgets that cover a Pod.

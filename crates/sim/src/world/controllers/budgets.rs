@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::{
     meta,
-    selector::Labels,
     world::{
         api::{self, BUDGETS, Media, controller},
         known::{self, is_ready},
@@ -48,11 +47,8 @@ impl State {
     pub(in crate::world) fn sync_budget(&mut self, key: &str) {
         let key = &key.to_owned();
         let Some(budget) = api::read(&self.server, self.places.budgets, key) else { return };
-        if Labels::of_object(&budget["spec"]["selector"]).is_none() {
-            return;
-        }
-        let pods: Vec<Arc<Value>> =
-            self.known.pods_under(key).into_iter().map(|(_, pod)| pod).collect();
+        let Some(pods) = self.known.pods_under(key) else { return };
+        let pods: Vec<Arc<Value>> = pods.into_iter().map(|(_, pod)| pod).collect();
         let status = match self.counts(&budget, &pods) {
             Some(counts) => self.status(&budget, &counts),
             None => self.failed(&budget),
