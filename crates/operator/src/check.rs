@@ -34,8 +34,7 @@ pub async fn node(context: &Shared, name: &str) -> Result<Option<FreshNode>, Cal
     let known = context.nodes.version(name);
     Ok(match find(&nodes, "node", name).await? {
         Some(object) => {
-            let shown = object.resource_version();
-            context.rewind.compare(&format!("node {name}"), known.as_deref(), shown.as_deref());
+            context.rewind.compare("Node", known, &object);
             let facts = context.nodes.fold(&object, context.now(), &context.wakers);
             Some(FreshNode { object, facts })
         }
@@ -61,8 +60,7 @@ pub async fn run(context: &Shared, name: &str) -> Result<Option<Arc<NodeRemediat
     let found = run_by_name(&context.clients.read, name).await?.map(Arc::new);
     match &found {
         Some(object) => {
-            let shown = object.resource_version();
-            context.rewind.compare(&format!("run {name}"), known.as_deref(), shown.as_deref());
+            context.rewind.compare("NodeRemediation", known, &**object);
             context.runs.put(object.clone(), Some(asked));
         }
         None => {

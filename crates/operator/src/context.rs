@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use rerail_api::{
     NodeRemediation, RemediationPolicy,
@@ -104,13 +104,6 @@ impl Shared {
     /// The operator's clock.
     pub fn now(&self) -> Timestamp {
         self.deps.clock.now()
-    }
-
-    /// Compares the Lease in a fresh read, or in the answer to a write, with the version of it that was
-    /// known before that was sent.
-    pub(crate) fn compare_lease(&self, known: Option<&str>, lease: &Lease) {
-        let shown = lease.resource_version();
-        self.rewind.compare("the Lease rerail-operator", known, shown.as_deref());
     }
 
     /// The kill switch as last seen; `None` when it has not been read or cannot be.

@@ -254,7 +254,7 @@ impl Keeper {
         let request = api.replace(names::LEASE, &post, &wanted);
         match call_within(limit, || "write the Lease".into(), request).await {
             Ok(lease) => {
-                self.shared.compare_lease(known.as_deref(), &lease);
+                self.shared.rewind.compare("Lease", known, &lease);
                 self.acknowledge(lease, write.document, sent);
                 Ok(Ok(()))
             }
@@ -271,7 +271,7 @@ impl Keeper {
         let known = self.shared.seat.newest();
         let lease = match self.read().await {
             Ok(Some(lease)) => {
-                self.shared.compare_lease(known.as_deref(), &lease);
+                self.shared.rewind.compare("Lease", known, &lease);
                 lease
             }
             Ok(None) => {

@@ -67,14 +67,13 @@ impl Seat {
     pub fn put(&self, lease: Lease, now: Duration) {
         let mut inner = self.lock();
         inner.synced = true;
-        let newest = lease.resource_version();
-        if inner.newest.is_none() || is_newer(newest.as_deref(), inner.newest.as_deref()) {
-            inner.newest = newest;
-        }
         let (new, old) = (
             lease.resource_version(),
             inner.lease.as_ref().and_then(ResourceExt::resource_version),
         );
+        if is_newer(new.as_deref(), inner.newest.as_deref()) {
+            inner.newest.clone_from(&new);
+        }
         if old.is_some() && (new == old || !is_newer(new.as_deref(), old.as_deref())) {
             return;
         }

@@ -23,7 +23,7 @@ pub(crate) async fn acquire(
     while !*stopping.borrow() {
         if frozen.is_some() {
             // Its way out may not come by the watch, after a restore of etcd.
-            let _ = read_back(shared, "").await;
+            let _ = look(shared).await;
         }
         let now = shared.deps.boot_clock.since_boot();
         let decision = shared
@@ -112,7 +112,7 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let answer = crate::client::call_within(times.renew_deadline / 2, what, answer).await;
     let lease = match answer {
         Ok(lease) => {
-            shared.compare_lease(known.as_deref(), &lease);
+            shared.rewind.compare("Lease", known, &lease);
             lease
         }
         Err(error) => match read_back(shared, &document.nonce).await? {
@@ -128,21 +128,20 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
 /// After a write that may or may not have been done: the nonce tells (protocol R7). The Lease, if it is
 /// ours.
 async fn read_back(shared: &Shared, nonce: &str) -> Result<Option<Lease>, CallError> {
+    Ok(look(shared).await?.filter(|lease| object::seen(lease).nonce == nonce))
+}
+
+/// Reads the Lease, and takes in what it shows.
+async fn look(shared: &Shared) -> Result<Option<Lease>, CallError> {
     let known = shared.seat.newest();
     let found = check::find(&leases(&shared.clients.read), "Lease", names::LEASE).await?;
-    if let Some(lease) = &found {
-        shared.compare_lease(known.as_deref(), lease);
-    }
     let now = shared.deps.boot_clock.since_boot();
-    match found {
-        Some(lease) if object::seen(&lease).nonce == nonce => Ok(Some(lease)),
+    match &found {
         Some(lease) => {
-            shared.seat.put(lease, now);
-            Ok(None)
+            shared.rewind.compare("Lease", known, lease);
+            shared.seat.put(lease.clone(), now);
         }
-        None => {
-            shared.seat.gone(now);
-            Ok(None)
-        }
+        None => shared.seat.gone(now),
     }
+    Ok(found)
 }

@@ -7,6 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use kube::{Resource, ResourceExt};
 use rerail_core::mutant;
 use tokio::sync::Notify;
 
@@ -31,14 +32,16 @@ pub struct Rewind {
 }
 
 impl Rewind {
-    /// Compares what a fresh read, or the answer to a write, shows of an object with the version that was
-    /// known before it was sent.
-    pub fn compare(&self, what: &str, known: Option<&str>, shown: Option<&str>) {
-        if known.is_none() || is_newer(shown, known) || mutant!("rewind-unseen") {
+    /// Compares an object, as a fresh read or the answer to a write shows it, with the version of it that
+    /// was known before that was sent.
+    pub fn compare<K: Resource>(&self, kind: &str, known: Option<String>, object: &K) {
+        let shown = object.resource_version();
+        if is_newer(shown.as_deref(), known.as_deref()) || mutant!("rewind-unseen") {
             return;
         }
-        let text = |version: Option<&str>| version.unwrap_or_default().to_owned();
-        let rewound = Rewound { what: what.to_owned(), shown: text(shown), known: text(known) };
+        let what = format!("{kind} {}", object.name_any());
+        let (shown, known) = (shown.unwrap_or_default(), known.unwrap_or_default());
+        let rewound = Rewound { what, shown, known };
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(rewound);
         self.bell.notify_one();
     }
@@ -58,22 +61,33 @@ impl Rewind {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
+
+    fn object(name: &str, version: Option<&str>) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.resource_version = version.map(str::to_owned);
+        object
+    }
 
     #[test]
     fn an_older_version_than_was_known_says_that_etcd_was_restored() {
         let rewind = Rewind::default();
+        let compare = |name: &str, known: Option<&str>, shown: Option<&str>| {
+            rewind.compare("Run", known.map(str::to_owned), &object(name, shown));
+        };
         for (known, shown) in
             [(None, Some("3")), (Some("7"), Some("7")), (Some("7"), Some("8")), (Some("x"), None)]
         {
-            rewind.compare("a run", known, shown);
+            compare("a", known, shown);
             assert_eq!(rewind.seen().now_or_never(), None, "{known:?} {shown:?}");
         }
-        rewind.compare("run a", Some("7"), Some("6"));
-        rewind.compare("run b", Some("9"), Some("5"));
+        compare("a", Some("7"), Some("6"));
+        compare("b", Some("9"), Some("5"));
         let rewound = rewind.seen().now_or_never().unwrap().to_string();
-        for part in ["run a", "version 6", "version 7"] {
+        for part in ["Run a", "version 6", "version 7"] {
             assert!(rewound.contains(part), "{rewound}");
         }
     }

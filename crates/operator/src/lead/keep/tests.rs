@@ -160,3 +160,29 @@ async fn when_nobody_works_any_more_the_lease_is_given_away() {
     let (lease, _) = shared.seat.observed().unwrap();
     assert_eq!(object::seen(&lease.unwrap()).holder, "", "given away");
 }
+
+/// A restore of etcd: the watch waits at a version that is ahead, and never brings what a person did.
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_is_frozen_reads_the_lease_now_and_then() {
+    let server = OneLease::default();
+    let serve = server.clone();
+    let (shared, _keeper, _handle) = term_with(move |request| {
+        let server = serve.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            Ok(server.answer(&parts.method, &body))
+        }
+    });
+    let lease = |version: &str, annotations: serde_json::Value| {
+        json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {}, "metadata": {
+            "name": names::LEASE, "resourceVersion": version, "annotations": annotations } })
+    };
+    let garbage = lease("4", json!({ names::LEDGER: "garbage" }));
+    shared.seat.put(serde_json::from_value(garbage).unwrap(), Duration::ZERO);
+    *server.lease.lock().unwrap() = (5, lease("5", json!({})).to_string().into_bytes());
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let taken = super::super::stand_by::acquire(&shared, stopping, Duration::ZERO);
+    let taken = tokio::time::timeout(Duration::from_mins(1), taken).await;
+    assert!(taken.unwrap().is_some());
+}
