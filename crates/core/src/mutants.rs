@@ -190,6 +190,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["LIVE-8", "LIVE-1", "LIVE-9"],
         "an operator does not see that etcd was restored, and goes by what has not happened",
     ),
+    mutant(
+        "caches-of-any-age",
+        &["SAFE-4"],
+        "an operator that was cut off starts runs before its watches have told it anything",
+    ),
     mutant("finalizer-missing", &["SAFE-20"], "a run that acts has no finalizer"),
     mutant(
         "sweep-off",

@@ -73,6 +73,8 @@ pub struct World {
     pub strays: Vec<Stray>,
     /// The API server's clock less the operator's, where they differ by more than is allowed.
     pub clock_skew: Option<SignedDuration>,
+    /// A kind of objects of which what is known is too old to start anything by it.
+    pub out_of_date: Option<&'static str>,
     /// The configuration of the whole cluster; `None` when none was good since the start, and nothing
     /// starts.
     pub config: Option<ClusterConfig>,
@@ -106,6 +108,7 @@ impl World {
             pauses: Some(Pauses::default()),
             strays: Vec::new(),
             clock_skew: None,
+            out_of_date: None,
             config: Some(ClusterConfig::default()),
             ledger: Ledger::default(),
             storms: BTreeMap::new(),

@@ -17,7 +17,7 @@ mod verifying;
 mod withdrawing;
 
 pub use memory::Memory;
-pub use record::{record, record_attempts, record_without_run};
+pub use record::{record, record_lost, record_without_run};
 pub use retry::retry;
 pub use urgency::more_urgent;
 

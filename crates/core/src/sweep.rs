@@ -13,7 +13,7 @@ use crate::{
     facts::{Cordon, LastRemediation, NodeFacts},
     mutant,
     reboot_check::pods_harmless_at,
-    remediation::record_attempts,
+    remediation::record_lost,
     run::Run,
 };
 
@@ -154,7 +154,7 @@ pub fn to_remember(stray: &Stray, node: &NodeFacts) -> Option<LastRemediation> {
     if !stray.is_of(node) || stray.closed(node) || mutant!("lost-attempts-unwritten") {
         return None;
     }
-    record_attempts(&run.attempt_times, &node.last_remediation)
+    record_lost(run, &node.last_remediation)
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ fn may_start(reason: WaitReason) -> bool {
         | WaitReason::NodeDeleting
         | WaitReason::ActiveRun
         | WaitReason::ClockSkew
+        | WaitReason::OutOfDate
         | WaitReason::Meltdown
         | WaitReason::WarmingUp
         | WaitReason::Unhealthy

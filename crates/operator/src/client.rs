@@ -18,7 +18,10 @@ use tower::{BoxError, Layer, Service, layer::util::Identity, retry::RetryLayer, 
 
 use in_time::InTime;
 
-use crate::{observe::watch::WATCH_SECONDS, record::metrics::Metrics};
+use crate::{
+    observe::{recency::Recency, watch::WATCH_SECONDS},
+    record::metrics::Metrics,
+};
 
 /// A connection from which a watch has heard nothing for longer than it may last is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
@@ -152,6 +155,8 @@ pub struct Clients {
     pub server_clock: ServerClock,
     /// What keeps `act` from writing while this process does not lead; open until it is armed.
     pub fence: Fence,
+    /// How recent the caches are that watches by `read` keep; says nothing until it is armed.
+    pub recency: Recency,
 }
 
 impl Clients {
@@ -168,6 +173,7 @@ impl Clients {
     ) -> Result<Self, kube::Error> {
         let counter = CountRequests { metrics: metrics.clone() };
         let (server_clock, fence) = (ServerClock::default(), Fence::default());
+        let recency = Recency::default();
         let (mut read, mut act) = (config.clone(), config);
         read.default_retry = true;
         act.default_retry = false;
@@ -176,6 +182,7 @@ impl Clients {
         let read = ClientBuilder::try_from(read)?
             .with_layer(layer)
             .with_layer(&InTime(CALL_DEADLINE))
+            .with_layer(&recency)
             .with_layer(&server_clock)
             .with_layer(&counter)
             .build();
@@ -185,7 +192,7 @@ impl Clients {
             .with_layer(&counter)
             .with_layer(&fence)
             .build();
-        Ok(Clients { read, act, server_clock, fence })
+        Ok(Clients { read, act, server_clock, fence, recency })
     }
 
     /// The same layers over any transport, such as a simulated API server, which itself gives up bodies
@@ -206,13 +213,14 @@ impl Clients {
     {
         let counter = CountRequests { metrics: metrics.clone() };
         let (server_clock, fence) = (ServerClock::default(), Fence::default());
+        let recency = Recency::default();
         let retry = RetryLayer::new(RetryPolicy::server_retry());
         let read = InTime(CALL_DEADLINE).layer(retry.layer(transport.clone()));
-        let read = counter.layer(server_clock.layer(read));
+        let read = counter.layer(server_clock.layer(recency.layer(read)));
         let act = fence.layer(counter.layer(server_clock.layer(transport)));
         let read = Client::new(outermost.layer(BoxService::new(read)), "default");
         let act = Client::new(outermost.layer(BoxService::new(act)), "default");
-        Clients { read, act, server_clock, fence }
+        Clients { read, act, server_clock, fence, recency }
     }
 }
 

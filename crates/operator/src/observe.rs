@@ -5,6 +5,7 @@ pub mod config;
 pub mod nodes;
 pub mod objects;
 pub mod pods;
+pub mod recency;
 pub mod rewind;
 pub mod texts;
 pub mod wake;

@@ -25,7 +25,7 @@ use crate::{
         objects::{self, Entry, Objects},
         rewind::{Rewind, Rewound},
         wake::Wakers,
-        watch::follow,
+        watch::{follow, follow_recent},
     },
     plan::{Planner, meltdown::Watched},
     record::events::{Events, Publisher},
@@ -80,6 +80,7 @@ pub async fn run(
 /// What lasts as long as the process. From here on it writes only while it leads.
 pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publisher) {
     clients.fence.arm(deps.boot_clock.clone());
+    clients.recency.arm(deps.boot_clock.clone());
     let (events, publisher) = Events::new(clients.act.clone(), &deps.identity);
     tracing::info!(identity = %deps.identity, "starting");
     let shared = Arc::new(Shared {
@@ -213,37 +214,9 @@ async fn term<W: Future<Output = ()>>(
 }
 
 fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
+    spawn_recent_watches(context, watches);
     let client = context.clients.read.clone();
     let all = watcher::Config::default;
-    let shared = context.clone();
-    let nodes = Api::<Node>::all(client.clone());
-    let by_page = all().page_size(NODES_A_PAGE);
-    watches.spawn(follow(nodes, by_page, "nodes".into(), move |event| {
-        shared.nodes.event(event, shared.now(), &shared.wakers);
-    }));
-    let shared = context.clone();
-    let runs: Api<DynamicObject> =
-        Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
-    watches.spawn(follow(runs, all(), "NodeRemediations".into(), move |event| {
-        let seen = shared.runs.event(event);
-        for lost in &seen.removed {
-            sweep::vanished(&shared, lost);
-        }
-        match seen.changed {
-            Some(name) => shared.wakers.run(&name),
-            None => shared.wakers.all(),
-        }
-        shared.wakers.supervisor.notify_one();
-        shared.wakers.planner.notify_one();
-    }));
-    let shared = context.clone();
-    let policies: Api<DynamicObject> =
-        Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
-    watches.spawn(follow(policies, all(), "RemediationPolicies".into(), move |event| {
-        shared.policies.event(event);
-        shared.wakers.all();
-        shared.wakers.planner.notify_one();
-    }));
     let shared = context.clone();
     let resource = objects::resource::<ConfigMap>();
     let config_maps: Api<DynamicObject> =
@@ -271,6 +244,52 @@ fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
     watches.spawn(follow(leases, lease, "the Lease".into(), move |event| {
         shared.seat.event(event, shared.deps.boot_clock.since_boot());
     }));
+}
+
+/// The watches of what starts are decided by.
+fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
+    let client = &context.clients.read;
+    let all = watcher::Config::default;
+    let shared = context.clone();
+    let nodes = (Api::<Node>::all(client.clone()), all().page_size(NODES_A_PAGE));
+    watches.spawn(async move {
+        let recency = &shared.clients.recency;
+        follow_recent(recency, "nodes", nodes, "nodes".into(), |event| {
+            shared.nodes.event(event, shared.now(), &shared.wakers);
+        })
+        .await;
+    });
+    let shared = context.clone();
+    let runs: Api<DynamicObject> =
+        Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
+    watches.spawn(async move {
+        let (recency, what) = (&shared.clients.recency, "NodeRemediations".into());
+        follow_recent(recency, "noderemediations", (runs, all()), what, |event| {
+            let seen = shared.runs.event(event);
+            for lost in &seen.removed {
+                sweep::vanished(&shared, lost);
+            }
+            match seen.changed {
+                Some(name) => shared.wakers.run(&name),
+                None => shared.wakers.all(),
+            }
+            shared.wakers.supervisor.notify_one();
+            shared.wakers.planner.notify_one();
+        })
+        .await;
+    });
+    let shared = context.clone();
+    let policies: Api<DynamicObject> =
+        Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
+    watches.spawn(async move {
+        let (recency, what) = (&shared.clients.recency, "RemediationPolicies".into());
+        follow_recent(recency, "remediationpolicies", (policies, all()), what, |event| {
+            shared.policies.event(event);
+            shared.wakers.all();
+            shared.wakers.planner.notify_one();
+        })
+        .await;
+    });
 }
 
 /// Takes in what was seen of `rerail-config`, and says what is wrong with it.

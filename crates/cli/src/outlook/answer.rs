@@ -210,6 +210,7 @@ fn advice(reason: WaitReason) -> &'static str {
         WaitReason::Backoff => "the rest after the last run must pass (`attempts.backoff`)",
         WaitReason::ActiveRun => "the run that has the node must end",
         WaitReason::ClockSkew => "set the clocks, and restart the operator",
+        WaitReason::OutOfDate => "the API server must answer the operator's lists and watches",
         WaitReason::NotConfigured => {
             "put a valid `config.yaml` into the ConfigMap rerail-system/rerail-config"
         }

@@ -32,9 +32,10 @@ type Gate = (&'static str, fn(&Question<'_, '_>) -> Verdict);
 
 /// Those that ask what others do not change: whoever passes them waits for its turn only. Gates of later
 /// features (window, approval, guards) take their places between these.
-const ALONE: [Gate; 9] = [
+const ALONE: [Gate; 10] = [
     ("paused", paused),
     ("clock", clock),
+    ("recency", recent),
     ("configuration", configured),
     ("meltdown", meltdown),
     ("warming up", warming_up),
@@ -94,6 +95,17 @@ fn clock(question: &Question<'_, '_>) -> Verdict {
         ALLOWED_SKEW.as_secs()
     );
     Verdict::Wait(Wait::new(WaitReason::ClockSkew, message))
+}
+
+/// How many nodes are out is counted by what is known of all of them: by old knowledge more may go than may
+/// be out (SAFE-4).
+fn recent(question: &Question<'_, '_>) -> Verdict {
+    let Some(kind) = question.look.world.out_of_date else { return Verdict::Pass };
+    let message = format!(
+        "the API server has not told of {kind} for so long that it is not known how many nodes are out; \
+         they are listed anew when it answers"
+    );
+    Verdict::Wait(Wait::new(WaitReason::OutOfDate, message))
 }
 
 /// Without the cluster-wide limits there is no knowing what may be out at once (SAFE-4).

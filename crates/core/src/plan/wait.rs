@@ -37,6 +37,8 @@ pub enum WaitReason {
     ActiveRun,
     /// The operator's clock and the API server's differ too much to judge what is recent.
     ClockSkew,
+    /// What the operator knows of nodes, runs or policies is too old to judge how many nodes are out.
+    OutOfDate,
     /// No good configuration of the cluster-wide limits has been read since the operator started.
     NotConfigured,
     /// More than half of all nodes are not Ready: something else is wrong than nodes.

@@ -43,21 +43,25 @@ pub fn record(
         attempts: together(&run.attempt_times, before),
         roll_backs: roll_backs(before.roll_backs, result, reason),
         last: Some(last),
+        lost: None,
         evidence,
     }
 }
 
 /// The node's `last-remediation` after the end of a run that is gone. What this process knew of it is
 /// recorded like that of any other; of one that nobody knows only its UID is left. It may have rebooted
-/// the machine, and counts as one attempt (SAFE-14).
+/// the machine, and counts as one attempt (SAFE-14), unless who knew it put its attempts on record.
 pub fn record_without_run(
     run_uid: &str,
     run: Option<&Run>,
     node: &NodeFacts,
     now: Timestamp,
 ) -> LastRemediation {
+    let is_counted = node.last_remediation.lost.as_deref() == Some(run_uid);
     if let Some(run) = run.filter(|_| !mutant!("lost-run-not-counted")) {
-        return record(run, node, Step::Cancelled, Reason::RunDeleted, now);
+        let attempt_times = if is_counted { Vec::new() } else { run.attempt_times.clone() };
+        let run = Run { attempt_times, ..run.clone() };
+        return record(&run, node, Step::Cancelled, Reason::RunDeleted, now);
     }
     let last = LastRun {
         uid: run_uid.to_owned(),
@@ -68,23 +72,22 @@ pub fn record_without_run(
     };
     let before = node.last_remediation.clone();
     let sequence = before.sequence.saturating_add(1);
-    let counted: &[Timestamp] = if mutant!("lost-run-not-counted") { &[] } else { &[now] };
-    let attempts = together(counted, &before);
-    LastRemediation { sequence, last: Some(last), attempts, ..before }
+    let guess = !is_counted && !mutant!("lost-run-not-counted");
+    let guess = Vec::from_iter(guess.then_some(now));
+    let attempts = together(&guess, &before);
+    LastRemediation { sequence, last: Some(last), lost: None, attempts, ..before }
 }
 
-/// The node's `last-remediation` with these attempts; `None` where it has them all.
-pub fn record_attempts(
-    attempts: &[Timestamp],
-    before: &LastRemediation,
-) -> Option<LastRemediation> {
-    let all = together(attempts, before);
+/// The node's `last-remediation` with all attempts of a run that is gone; `None` where that is on record.
+pub fn record_lost(run: &Run, before: &LastRemediation) -> Option<LastRemediation> {
+    let all = together(&run.attempt_times, before);
     // On record they are less exact than in mind.
     let seconds = |attempts: &[Timestamp]| -> Vec<i64> {
         attempts.iter().map(|attempt| attempt.as_second()).collect()
     };
-    let news = seconds(&all) != seconds(&before.attempts);
-    news.then(|| LastRemediation { attempts: all, ..before.clone() })
+    let known = before.lost.as_ref() == Some(&run.uid);
+    let news = !known || seconds(&all) != seconds(&before.attempts);
+    news.then(|| LastRemediation { attempts: all, lost: Some(run.uid.clone()), ..before.clone() })
 }
 
 /// Both memories, each attempt once, the youngest kept.

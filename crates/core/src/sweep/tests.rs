@@ -180,6 +180,12 @@ fn attempts_that_nobody_else_knows_of_go_on_record_at_once() {
     node.last_remediation = memory;
     assert_eq!(to_remember(&seen, &node), None, "once");
     assert!(matches!(sweep(&seen, Some(&node), false, at(1)), Sweep::Wait { .. }));
+    // Who finds only its slot or its mark counts it no second time (seeds 1000433 and 1000549).
+    let slot = crate::ledger::Slot::of(seen.run.as_ref().unwrap());
+    for found in [Some(crate::ledger::lost_run(&slot, at(500))), None, seen.run.clone()] {
+        let memory = record_without_run(&seen.run_uid, found.as_ref(), &node, at(500));
+        assert_eq!((memory.attempts, memory.lost), (known.clone(), None));
+    }
     let mut without = node_in(Step::Rebooting);
     assert_eq!(to_remember(&stray(Some(Step::Rebooting)), &without), None, "a guess is none");
     without.uid = "node-2".into();

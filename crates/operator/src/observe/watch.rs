@@ -9,6 +9,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::recency::{RECENT, Recency};
+
 /// Watches are opened anew after this many seconds, so that one that has silently died shows within
 /// a minute and not after kube's five (hazard H04).
 pub const WATCH_SECONDS: u32 = 50;
@@ -47,6 +49,38 @@ pub async fn follow<K>(
             }
         }
         tokio::time::sleep(BEFORE_A_NEW_LIST).await;
+    }
+}
+
+/// The same for a kind of objects that starts are decided by: notes how recent what is known is, and lists
+/// anew when nothing was heard for too long.
+pub async fn follow_recent<K>(
+    recency: &Recency,
+    resource: &'static str,
+    (api, config): (Api<K>, watcher::Config),
+    what: String,
+    mut handle: impl FnMut(watcher::Event<K>) + Send,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    loop {
+        let mut began = None;
+        let noted = |event: watcher::Event<K>| {
+            match (&event, began) {
+                (watcher::Event::Init, _) => began = recency.now(),
+                (watcher::Event::InitDone, Some(began)) => recency.listed(resource, began),
+                _ => {}
+            }
+            handle(event);
+        };
+        tokio::select! {
+            biased;
+            () = follow(api.clone(), config.clone(), what.clone(), noted) => return,
+            () = recency.overdue(resource) => {
+                let seconds = RECENT.as_secs();
+                tracing::warn!("watching {what}: nothing was heard for {seconds} s; listing anew");
+            }
+        }
     }
 }
 

@@ -126,6 +126,7 @@ pub async fn read(clients: &Clients, now: impl Fn() -> Timestamp) -> Result<List
         pauses,
         strays,
         clock_skew,
+        out_of_date: None,
         config,
         held: Held { ledger, ..Held::default() },
         own_node,

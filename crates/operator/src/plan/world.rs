@@ -46,6 +46,8 @@ pub struct Known {
     pub strays: Vec<Stray>,
     /// The API server's clock less the operator's, where they differ by more than is allowed.
     pub clock_skew: Option<SignedDuration>,
+    /// The kind of objects of which what is known is too old to start anything by it.
+    pub out_of_date: Option<&'static str>,
     /// The configuration of the whole cluster; `None` when none was good, and nothing starts.
     pub config: Option<ClusterConfig>,
     /// The ledger.
@@ -94,6 +96,7 @@ pub fn world(known: Known, watched: &Watched) -> (World, BTreeSet<String>) {
         pauses: known.pauses,
         strays: known.strays,
         clock_skew: known.clock_skew,
+        out_of_date: known.out_of_date,
         config: known.config,
         own_node: known.own_node,
         ..World::empty(known.now)
@@ -119,6 +122,7 @@ pub fn from_caches(context: &Context, now: Timestamp) -> (World, BTreeSet<String
         pauses: context.pauses(),
         strays: context.strays.snapshot(),
         clock_skew: context.clients.server_clock.skew(now),
+        out_of_date: context.clients.recency.out_of_date(),
         config: context.config.current(),
         held: Held::of(context),
         own_node: (!own_node.is_empty()).then_some(own_node),

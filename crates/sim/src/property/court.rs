@@ -96,7 +96,7 @@ pub(super) struct Court {
     pub policies: BTreeMap<String, Recent<Option<PolicyTruth>>>,
     /// Storms on record: policy and condition type; starts allowed, and since when.
     pub storms: BTreeMap<(String, String), Recent<Option<Round>>>,
-    /// When each of them was first on record.
+    /// When each of them was first on record, or opened anew while its remedy was tried.
     pub storms_began: BTreeMap<(String, String), Timestamp>,
     pub limits: Recent<Option<Limits>>,
     pub pauses: Recent<Vec<Entry>>,
@@ -272,9 +272,15 @@ impl Court {
                 }
             }
             for (kind, allowed, since) in storms {
-                self.storms_began.entry((name.clone(), kind.clone())).or_insert(seen.at);
-                let known = self.storms.entry((name.clone(), kind));
-                known.or_insert_with(|| Recent::always(None)).set(Some((allowed, since)), seen.at);
+                let key = (name.clone(), kind);
+                let known = self.storms.entry(key.clone()).or_insert_with(|| Recent::always(None));
+                // A storm of a storm: what began as its probe is none of this one.
+                let opens = allowed == 0 && known.get().is_some_and(|(before, _)| before > 0);
+                let began = self.storms_began.entry(key).or_insert(seen.at);
+                if opens {
+                    *began = seen.at;
+                }
+                known.set(Some((allowed, since)), seen.at);
             }
             if seen.ours {
                 self.rounds(seen, &name);

@@ -244,9 +244,12 @@ impl Court {
 /// The run whose outcome this write put on record.
 fn closed_for(before: &Value, after: &Value) -> Option<String> {
     let text = annotation(after, names::LAST_REMEDIATION)?;
-    if annotation(before, names::LAST_REMEDIATION) == Some(text) {
+    let known = annotation(before, names::LAST_REMEDIATION);
+    if known == Some(text) {
         return None;
     }
-    let memory: LastRemediation = serde_json::from_str(text).ok()?;
-    Some(memory.last?.uid)
+    let last = |text: &str| serde_json::from_str::<LastRemediation>(text).ok()?.last;
+    let ended = last(text)?;
+    // Attempts of a run that is gone may be added without an outcome.
+    (known.and_then(last).as_ref() != Some(&ended)).then_some(ended.uid)
 }

@@ -1,6 +1,7 @@
 //! For each property that is judged: a history in which it does not hold, and the judge says so. And one
 //! in which everything is as it should be, of which each of the others is one step away.
 
+mod excused;
 mod history;
 mod red;
 

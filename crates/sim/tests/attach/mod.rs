@@ -7,6 +7,7 @@ use kube::Client;
 use rerail_operator::{
     client::{Clients, Fence, ServerClock},
     deps::{BootClock, Clock, Deps, NoWatchdog, Settings},
+    observe::recency::Recency,
     record::metrics::Metrics,
 };
 use rerail_sim::Server;
@@ -33,9 +34,11 @@ impl BootClock for SinceStart {
 /// The layers that the operator puts around its transports, but for what belongs to sockets.
 pub fn clients(server: &Server) -> Clients {
     let (server_clock, fence) = (ServerClock::default(), Fence::default());
-    let read = Client::new(server_clock.layer(server.clone()), "default");
+    let recency = Recency::default();
+    let read = server_clock.layer(recency.layer(server.clone()));
+    let read = Client::new(read, "default");
     let act = Client::new(fence.layer(server_clock.layer(server.clone())), "default");
-    Clients { read, act, server_clock, fence }
+    Clients { read, act, server_clock, fence, recency }
 }
 
 pub fn deps(server: &Server) -> Arc<Deps> {

@@ -346,6 +346,7 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
                 policies: policies.into_iter().map(|p| (p.name.clone(), p)).collect(),
                 pauses: (!unreadable).then(|| Pauses(pause.into_iter().collect())),
                 clock_skew: skewed.then(|| secs(9)),
+                out_of_date: (started < -290).then_some("nodes"),
                 melting: ended.0,
                 meltdown_ended: ended.1.map(at),
                 sources: spoken.map(source).into_iter().collect(),

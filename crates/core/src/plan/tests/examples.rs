@@ -574,7 +574,7 @@ fn explain_tells_what_every_gate_says() {
     let fails: Vec<_> =
         explained.gates.iter().filter(|g| g.verdict != Verdict::Pass).map(|g| g.gate).collect();
     assert_eq!(fails, ["hold", "domain", "budgets"]);
-    assert_eq!(explained.gates.len(), 12);
+    assert_eq!(explained.gates.len(), 13);
     let passes = explain(&world, "r0-0", "workers");
     assert_eq!(passes.wait, None);
     assert!(passes.gates.iter().all(|gate| gate.verdict == Verdict::Pass));

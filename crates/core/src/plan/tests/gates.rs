@@ -168,6 +168,16 @@ fn a_frozen_run_stops_no_other_node() {
     assert_eq!(admitted(&world), Some("n1".into()));
 }
 
+/// SAFE-4: whatever the budget says by old knowledge.
+#[test]
+fn by_old_knowledge_nothing_starts() {
+    let mut world = one();
+    world.out_of_date = Some("nodes");
+    let waits = wait(&world);
+    assert_eq!(waits.reason, WaitReason::OutOfDate);
+    assert!(waits.message.contains("has not told of nodes"), "{}", waits.message);
+}
+
 #[test]
 fn a_wrong_clock_starts_nothing_and_says_which_way() {
     let mut world = one();

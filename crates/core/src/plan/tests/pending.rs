@@ -188,8 +188,9 @@ fn a_retry_is_admitted_like_a_run_and_needs_no_trigger() {
 #[test]
 fn a_retry_passes_all_gates() {
     type Case = (fn(&mut World), WaitReason);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (|w| w.pauses = None, WaitReason::Paused),
+        (|w| w.out_of_date = Some("nodes"), WaitReason::OutOfDate),
         (|w| w.clock_skew = Some(secs(9)), WaitReason::ClockSkew),
         (|w| n1(w).hold = true, WaitReason::HoldLabel),
         (|w| n1(w).cordon_field_ours = false, WaitReason::CordonedByOther),

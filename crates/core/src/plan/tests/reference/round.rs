@@ -82,6 +82,7 @@ impl<'a> Round<'a> {
         let rules = [
             (paused, WaitReason::Paused),
             (world.clock_skew.is_some(), WaitReason::ClockSkew),
+            (world.out_of_date.is_some(), WaitReason::OutOfDate),
             (world.config.is_none(), WaitReason::NotConfigured),
             (self.slow.melts(), WaitReason::Meltdown),
             (self.cold(policy), WaitReason::WarmingUp),
