@@ -265,8 +265,12 @@ impl Walk<'_> {
             let pairs = keys.iter().filter_map(|key| Some((key.clone(), entry.get(key)?.clone())));
             Value::Object(pairs.collect())
         };
-        for entry in entries {
-            let before = before.iter().find(|old| id(old) == id(entry));
+        let same =
+            |one: &Value, other: &Value| keys.iter().all(|key| one.get(key) == other.get(key));
+        for (at, entry) in entries.iter().enumerate() {
+            // Most stay where they are.
+            let there = before.get(at).filter(|old| same(old, entry));
+            let before = there.or_else(|| before.iter().find(|old| same(old, entry)));
             if before == Some(entry) {
                 continue;
             }

@@ -66,6 +66,47 @@ pub fn keep(object: &mut Value, key: &str, from: &Value) {
     set(object, key, get(from, key).cloned());
 }
 
+/// A copy without its managedFields, which of a node are half of it.
+pub fn unmanaged(object: &Value) -> Value {
+    let Some(fields) = object.as_object() else { return object.clone() };
+    let copy = |(key, value): (&String, &Value)| {
+        let value = match value.as_object().filter(|_| key == "metadata") {
+            Some(metadata) => {
+                let kept = metadata.iter().filter(|(key, _)| *key != "managedFields");
+                Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
+            None => value.clone(),
+        };
+        (key.clone(), value)
+    };
+    Value::Object(fields.iter().map(copy).collect())
+}
+
+/// True when two objects differ in nothing but their managedFields.
+pub fn same_but_managed(one: &Value, other: &Value) -> bool {
+    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
+        return one == other;
+    };
+    let rest = |map: &'_ serde_json::Map<String, Value>| -> usize {
+        map.keys().filter(|key| *key != "managedFields").count()
+    };
+    let same = |key: &String, one: &Value, other: &Value| match (one.as_object(), other.as_object())
+    {
+        (Some(one), Some(other)) if key == "metadata" => {
+            rest(one) == rest(other)
+                && one
+                    .iter()
+                    .filter(|(key, _)| *key != "managedFields")
+                    .all(|(key, value)| other.get(key) == Some(value))
+        }
+        _ => one == other,
+    };
+    one.len() == other.len()
+        && one
+            .iter()
+            .all(|(key, value)| other.get(key).is_some_and(|there| same(key, value, there)))
+}
+
 /// The resourceVersion as a number; 0 when there is none.
 pub fn version(object: &Value) -> u64 {
     of(object, "resourceVersion").parse().unwrap_or(0)

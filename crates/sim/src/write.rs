@@ -163,8 +163,12 @@ impl Store {
         let resource = self.resource(call.at).clone();
         let patch = Patch::read(call.media, call.body, &resource)?;
         let old = self.existing(call)?.clone();
-        let base =
-            if resource.group == "events.k8s.io" { events::to_new(&old) } else { (*old).clone() };
+        let base = match resource.group == "events.k8s.io" {
+            true => events::to_new(&old),
+            // What a patch makes of it is not looked at, but a path in it has to be there.
+            false if patch_of_managed(call.body) => (*old).clone(),
+            false => meta::unmanaged(&old),
+        };
         let patched = patch.apply(base)?;
         let patched =
             if resource.group == "events.k8s.io" { events::to_core(patched) } else { patched };
@@ -203,14 +207,16 @@ impl Store {
         if !problems.is_empty() {
             return Err(Failure::invalid(resource, name, &problems));
         }
-        meta::keep(&mut new, "managedFields", old);
-        if call.applied.is_some() || new != **old {
+        let same = meta::same_but_managed(&new, old);
+        if call.applied.is_some() || !same {
             managed::record(resource, Some(old), &mut new, call.writer(), call.now);
+        } else {
+            meta::keep(&mut new, "managedFields", old);
         }
         let over = meta::is_deleting(&new)
             && meta::finalizers(&new).is_empty()
             && meta::grace(&new).unwrap_or(0) == 0;
-        let stays = call.query.dry_run() || (new == **old && !over);
+        let stays = call.query.dry_run() || (same && !over && new == **old);
         let new = match (stays, over) {
             (true, _) => Arc::new(new),
             (false, true) => {
@@ -243,6 +249,12 @@ impl Store {
         }
         Ok(Answer::new(201, crate::status::created()))
     }
+}
+
+/// True for a patch that may speak of managedFields.
+fn patch_of_managed(body: &[u8]) -> bool {
+    let name = b"managedFields";
+    body.windows(name.len()).any(|part| part == name)
 }
 
 /// A write must be of what is there.
@@ -512,9 +524,10 @@ fn scoped(resource: &Resource, subresource: Option<&str>, old: &Value, mut new: 
                 meta::keep(&mut whole, key, &new);
             }
         }
-        if let (Some(map), status) = (whole.as_object_mut(), new.get("status")) {
+        let status = new.as_object_mut().and_then(|new| new.remove("status"));
+        if let Some(map) = whole.as_object_mut() {
             match status {
-                Some(status) => map.insert("status".to_owned(), status.clone()),
+                Some(status) => map.insert("status".to_owned(), status),
                 None => map.remove("status"),
             };
         }

@@ -72,7 +72,7 @@ fn sheet(record: &Record) -> Sheet {
     }
     sheet.note(
         "Requests are those of the operators; the simulated machines, kubelets and controllers have theirs \
-         beside. The first row is one run on one thread.",
+         beside. The first row is one thread's.",
     );
     let many = |count: fn(&Part) -> u64| record.parts.iter().map(count).sum::<u64>();
     let minutes = record.parts.iter().map(|part| part.seconds).sum::<f64>() / 60.0;
