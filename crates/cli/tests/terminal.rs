@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     time::Duration,
 };
@@ -35,7 +35,7 @@ impl Terminal {
         let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/small.yaml");
         // How the terminal was before and after, and how the demo ended.
         let session = format!(
-            "stty rows {ROWS} cols {COLUMNS}; cd '{}'; stty -a > before; echo $$ > pid
+            "stty rows {ROWS} cols {COLUMNS}; cd '{}'; stty -a > before
              '{}' demo --speed 1x --scenario '{scene}'; echo $? > code; stty -a > after",
             directory.path().display(),
             env!("CARGO_BIN_EXE_rerail"),
@@ -89,10 +89,15 @@ impl Terminal {
     }
 
     /// After the end: the terminal is as it was, and the summary is on it.
-    fn is_left_as_it_was(mut self) -> String {
-        assert!(self.script.wait().unwrap().success());
+    fn leaves_it_as_it_was(mut self) -> String {
         // The reader ends with the program.
-        while self.news.recv_timeout(PATIENCE).is_ok() {}
+        let over = || self.news.recv_timeout(PATIENCE);
+        let ended = std::iter::repeat_with(over).find_map(Result::err);
+        if ended == Some(RecvTimeoutError::Timeout) {
+            self.script.kill().unwrap();
+            panic!("it does not end:\n{}", self.text());
+        }
+        assert!(self.script.wait().unwrap().success());
         let screen = self.screen.lock().unwrap();
         let screen = screen.screen();
         assert!(!screen.alternate_screen(), "it does not leave its own screen");
@@ -106,7 +111,8 @@ impl Terminal {
 #[test]
 fn the_picture_is_drawn_obeys_keys_and_leaves_the_terminal_as_it_was() {
     let mut terminal = Terminal::start();
-    let picture = terminal.shows("KUBECONFIG=");
+    // The foot of the picture, to its end.
+    let picture = terminal.shows("q quit");
     assert!(terminal.screen.lock().unwrap().screen().alternate_screen(), "{picture}");
     let path = picture.split("KUBECONFIG=").nth(1).unwrap().split_whitespace().next().unwrap();
     let kubeconfig = PathBuf::from(path);
@@ -115,10 +121,11 @@ fn the_picture_is_drawn_obeys_keys_and_leaves_the_terminal_as_it_was() {
     terminal.shows("paused");
     terminal.press(b" ");
     terminal.when("going on", |screen| !screen.contents().contains("paused"));
+    terminal.shows(" 1×");
     terminal.press(b"+");
     terminal.when("the speed", |screen| !screen.contents().contains(" 1×"));
     terminal.press(b"q");
-    assert_eq!(terminal.is_left_as_it_was(), "0");
+    assert_eq!(terminal.leaves_it_as_it_was(), "0");
     assert!(!kubeconfig.exists());
 }
 
@@ -126,8 +133,8 @@ fn the_picture_is_drawn_obeys_keys_and_leaves_the_terminal_as_it_was() {
 fn ctrl_c_and_escape_leave_it_as_it_was_too() {
     for key in [b"\x03", b"\x1b"] {
         let mut terminal = Terminal::start();
-        terminal.shows("KUBECONFIG=");
+        terminal.shows("q quit");
         terminal.press(key);
-        assert_eq!(terminal.is_left_as_it_was(), "0");
+        assert_eq!(terminal.leaves_it_as_it_was(), "0");
     }
 }

@@ -301,13 +301,19 @@ pub fn claim_standing(step: Option<Step>, since: Timestamp, now: Timestamp) -> C
 }
 
 /// What is known of a run that is gone and of which only its slot is left: it may have been rebooting
-/// its machine, and its node counts as closed only when that is on record there. That one attempt counts
-/// (SAFE-14); how many there were before, nobody knows.
+/// its machine, and its node counts as closed only when that is on record there.
 pub fn lost_run(slot: &Slot, now: Timestamp) -> Run {
+    Run { cancel: true, ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now) }
+}
+
+/// What is known of a run whose end was not seen, by what was known before: its attempts, and that it may
+/// have gone as far as to reboot its machine. Not of which boot that was: there may have been more.
+pub fn unseen_end(known: &Run, now: Timestamp) -> Run {
     Run {
-        cancel: true,
-        attempt_times: if mutant!("lost-run-not-counted") { Vec::new() } else { vec![now] },
-        ..Run::of_slot(slot.clone(), Step::Withdrawing, Reason::RunDeleted, now)
+        name: known.name.clone(),
+        policy: known.policy.clone(),
+        attempt_times: known.attempt_times.clone(),
+        ..lost_run(&Slot::of(known), now)
     }
 }
 

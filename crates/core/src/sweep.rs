@@ -28,10 +28,11 @@ pub struct Stray {
     pub run: Option<Run>,
     /// When it was first seen to be gone.
     pub since: Timestamp,
-    /// The mark was there when this operator started: it may be of a run that was acting. A mark that
+    /// How the run ended was not seen: it was gone when this operator started, or a list did not show it any
+    /// more. It may have been acting, and have rebooted the machine once more than is known. A mark that
     /// appears later and names a run that this operator never saw is not of its own writing: it is
     /// taken off, and holds no slot, so that a kubelet cannot stop the cluster by an annotation.
-    pub at_start: bool,
+    pub unseen: bool,
     /// The kubelet's report when nothing could act any more, first look after that.
     pub report_at_end: Option<Timestamp>,
 }
@@ -83,7 +84,7 @@ impl Stray {
     }
 
     fn had_slot(&self) -> bool {
-        self.run.as_ref().map_or(self.at_start, |run| run.holds_slot(None, self.since))
+        self.run.as_ref().map_or(self.unseen, |run| run.holds_slot(None, self.since))
     }
 
     fn is_of(&self, node: &NodeFacts) -> bool {
@@ -149,8 +150,8 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
 /// What has to be put on record before the node can be given back, if anything: attempts that only this
 /// process knows of. Its successor would count one for all of them (SAFE-14).
 pub fn to_remember(stray: &Stray, node: &NodeFacts) -> Option<LastRemediation> {
-    // One that was gone before this operator started was never seen: its attempts are a guess.
-    let run = stray.run.as_ref().filter(|_| !stray.at_start)?;
+    // Of one whose end was not seen the attempts may not be all.
+    let run = stray.run.as_ref().filter(|_| !stray.unseen)?;
     if !stray.is_of(node) || stray.closed(node) || mutant!("lost-attempts-unwritten") {
         return None;
     }

@@ -65,7 +65,7 @@ pub async fn run(context: &Shared, name: &str) -> Result<Option<Arc<NodeRemediat
         }
         None => {
             if let Some(lost) = context.runs.gone(name) {
-                sweep::vanished(context, &lost);
+                sweep::vanished(context, &lost, sweep::End::Missed);
             }
         }
     }

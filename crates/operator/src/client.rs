@@ -10,16 +10,23 @@ mod together;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use http_body_util::BodyExt;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder, DynBody, retry::RetryPolicy},
 };
-use tower::{BoxError, Layer, Service, layer::util::Identity, retry::RetryLayer, util::BoxService};
+use tower::{
+    BoxError, Layer, Service, ServiceExt, layer::util::Identity, retry::RetryLayer,
+    util::BoxService,
+};
 
 use in_time::InTime;
 
 use crate::{
-    observe::{recency::Recency, watch::WATCH_SECONDS},
+    observe::{
+        recency::{Noted, Recency},
+        watch::WATCH_SECONDS,
+    },
     record::metrics::Metrics,
 };
 
@@ -205,8 +212,8 @@ impl Clients {
             + 'static,
         S::Future: Send + 'static,
         B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
-        L: Layer<BoxService<http::Request<Body>, http::Response<B>, BoxError>>,
-        L::Service: Service<http::Request<Body>, Response = http::Response<B>, Error = BoxError>
+        L: Layer<BoxService<http::Request<Body>, http::Response<Noted>, BoxError>>,
+        L::Service: Service<http::Request<Body>, Response = http::Response<Noted>, Error = BoxError>
             + Send
             + 'static,
         <L::Service as Service<http::Request<Body>>>::Future: Send + 'static,
@@ -217,7 +224,11 @@ impl Clients {
         let retry = RetryLayer::new(RetryPolicy::server_retry());
         let read = InTime(CALL_DEADLINE).layer(retry.layer(transport.clone()));
         let read = counter.layer(server_clock.layer(recency.layer(read)));
-        let act = fence.layer(counter.layer(server_clock.layer(transport)));
+        let of_one_type = |answer: http::Response<B>| {
+            answer.map(|body| -> Noted { body.map_err(Into::into).boxed_unsync() })
+        };
+        let act = transport.map_response(of_one_type);
+        let act = fence.layer(counter.layer(server_clock.layer(act)));
         let read = Client::new(outermost.layer(BoxService::new(read)), "default");
         let act = Client::new(outermost.layer(BoxService::new(act)), "default");
         Clients { read, act, server_clock, fence, recency }

@@ -279,7 +279,7 @@ impl Planner {
         match deleted {
             Ok(()) => {
                 if let Some(gone) = self.context.runs.gone(name) {
-                    sweep::vanished(&self.context, &gone);
+                    sweep::vanished(&self.context, &gone, sweep::End::Seen);
                 }
             }
             // Only a list shows that it is gone.

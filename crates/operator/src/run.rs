@@ -23,6 +23,7 @@ use crate::{
         config::{self, Config},
         nodes::Nodes,
         objects::{self, Entry, Objects},
+        recency,
         rewind::{Rewind, Rewound},
         wake::Wakers,
         watch::{follow, follow_recent},
@@ -254,7 +255,7 @@ fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
     let nodes = (Api::<Node>::all(client.clone()), all().page_size(NODES_A_PAGE));
     watches.spawn(async move {
         let recency = &shared.clients.recency;
-        follow_recent(recency, "nodes", nodes, "nodes".into(), |event| {
+        follow_recent(recency, recency::NODES, nodes, "nodes".into(), |event| {
             shared.nodes.event(event, shared.now(), &shared.wakers);
         })
         .await;
@@ -264,10 +265,13 @@ fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
         Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
     watches.spawn(async move {
         let (recency, what) = (&shared.clients.recency, "NodeRemediations".into());
-        follow_recent(recency, "noderemediations", (runs, all()), what, |event| {
+        follow_recent(recency, recency::RUNS, (runs, all()), what, |event| {
             let seen = shared.runs.event(event);
-            for lost in &seen.removed {
-                sweep::vanished(&shared, lost);
+            for lost in &seen.missed {
+                sweep::vanished(&shared, lost, sweep::End::Missed);
+            }
+            if let Some(lost) = &seen.deleted {
+                sweep::vanished(&shared, lost, sweep::End::Seen);
             }
             match seen.changed {
                 Some(name) => shared.wakers.run(&name),
@@ -283,7 +287,7 @@ fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
         Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
     watches.spawn(async move {
         let (recency, what) = (&shared.clients.recency, "RemediationPolicies".into());
-        follow_recent(recency, "remediationpolicies", (policies, all()), what, |event| {
+        follow_recent(recency, recency::POLICIES, (policies, all()), what, |event| {
             shared.policies.event(event);
             shared.wakers.all();
             shared.wakers.planner.notify_one();

@@ -17,9 +17,10 @@ use rerail_api::{
 };
 use rerail_core::{
     facts::NodeFacts,
-    ledger::lost_run,
+    ledger::{lost_run, unseen_end},
     reason::Reason,
     remediation::{PodSeen, record_without_run},
+    step::Step,
     sweep::{Stray, Sweep, sweep, to_remember},
 };
 use tokio::sync::watch;
@@ -65,13 +66,13 @@ pub struct Strays(Mutex<Inner>);
 
 impl Strays {
     /// Takes note of a run that is gone. What is known already stays; a run that was only a mark until
-    /// now gets its face.
+    /// now gets its face, and one whose end is seen after all its last state.
     pub fn note(&self, stray: Stray) {
         let mut all = self.lock();
         all.done.remove(&stray.run_uid);
         let known = all.strays.entry(stray.run_uid.clone()).or_insert_with(|| stray.clone());
-        if known.run.is_none() {
-            known.run = stray.run;
+        if stray.run.is_some() && (known.run.is_none() || !stray.unseen) {
+            (known.run, known.unseen) = (stray.run, stray.unseen);
         }
     }
 
@@ -132,39 +133,50 @@ impl Strays {
     }
 }
 
+/// How the end of a run is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was seen to be deleted, in this state.
+    Seen,
+    /// It is not there any more. It may have gone further than is known, and have acted.
+    Missed,
+}
+
 /// A run that was known and is not there any more. Called where it leaves the cache, before anybody
 /// plans without it: its slot must not be free for a moment (protocol R3).
-pub fn vanished(context: &Shared, object: &NodeRemediation) {
+pub fn vanished(context: &Shared, object: &NodeRemediation, end: End) {
     // One that cannot be read is remembered by its mark alone.
     let Ok(run) = convert::run::run(object) else { return };
-    let begun = run.step != rerail_core::step::Step::Pending && !run.step.is_terminal();
-    if !begun {
+    context.wakers.sweeper.notify_one();
+    context.wakers.planner.notify_one();
+    if run.step.is_terminal() || (run.step == Step::Pending && end == End::Seen) {
         context.strays.finish(&run.uid);
-        context.wakers.planner.notify_one();
         return;
+    }
+    if run.step == Step::Pending {
+        return; // if it was admitted meanwhile, its slot tells ([`notice_slots`])
     }
     tracing::warn!(remediation = %run.name, node = %run.node_name, step = %run.step,
         "the run was deleted by force; its node is given back when nothing can act on it any more");
+    let since = context.now();
     context.strays.note(Stray {
         run_uid: run.uid.clone(),
         node_name: run.node_name.clone(),
-        since: context.now(),
-        at_start: false,
+        since,
+        unseen: end == End::Missed,
         report_at_end: None,
-        run: Some(run),
+        run: Some(if end == End::Seen { run } else { unseen_end(&run, since) }),
     });
-    context.wakers.sweeper.notify_one();
-    context.wakers.planner.notify_one();
 }
 
 /// Takes note of every mark whose run the caches do not show as open. Before the first plan with
-/// `at_start`: such a mark may be of a run that was acting until now.
-pub fn notice(context: &Context, at_start: bool) {
+/// `unseen`: such a mark may be of a run that was acting until now.
+pub fn notice(context: &Context, unseen: bool) {
     let marks = context.nodes.marked();
     if marks.is_empty() {
         return;
     }
-    for stray in strays(marks, context.runs.snapshot(), context.now(), at_start) {
+    for stray in strays(marks, context.runs.snapshot(), context.now(), unseen) {
         context.strays.note(stray);
     }
 }
@@ -174,7 +186,7 @@ pub fn strays(
     marks: Vec<(String, String)>,
     runs: Vec<Entry<NodeRemediation>>,
     since: Timestamp,
-    at_start: bool,
+    unseen: bool,
 ) -> Vec<Stray> {
     let open: BTreeSet<_> = runs.into_iter().filter_map(open_uid).collect();
     let lost = marks.into_iter().filter(|(_, run_uid)| !open.contains(run_uid));
@@ -183,7 +195,7 @@ pub fn strays(
         node_name,
         run: None,
         since,
-        at_start,
+        unseen,
         report_at_end: None,
     })
     .collect()
@@ -208,7 +220,7 @@ pub fn notice_slots(context: &Context) {
             node_name: slot.node_name.clone(),
             run: Some(lost_run(&slot, now)),
             since: now,
-            at_start: true,
+            unseen: true,
             report_at_end: None,
         });
     }
@@ -312,7 +324,7 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
             }
         }
         (Sweep::Close { uncordon }, Some(node)) => {
-            let memory = record_without_run(&stray.run_uid, stray.run.as_ref(), &node.facts, now);
+            let memory = record_without_run(stray, &node.facts, now);
             let text = last_remediation::encode(&memory)?;
             let client = &context.clients.act;
             let written =

@@ -2,6 +2,7 @@
 //! under which they were measured. Nothing here asserts a time; what went wrong voids the run.
 
 mod conditions;
+mod demo;
 pub mod figures;
 mod nodes;
 mod observer;
@@ -50,6 +51,8 @@ pub struct BenchArguments {
 /// What is measured for itself.
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// How long `rerail demo` takes to its first picture.
+    Demo(demo::DemoArguments),
     /// What an operator costs that has nothing to do: memory, CPU and requests at many nodes of the
     /// size of real ones, with heartbeats.
     Nodes(nodes::NodesArguments),
@@ -133,6 +136,7 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> 
     match &arguments.part {
         None => {}
         Some(Part::Nodes(arguments)) => return runtime.block_on(nodes::run(root, arguments)),
+        Some(Part::Demo(arguments)) => return demo::run(root, arguments),
         Some(Part::Planner(arguments)) => return planner::run(root, arguments),
         Some(Part::Sim(arguments)) => return sim::run(root, arguments),
         Some(Part::Queue(arguments)) => return runtime.block_on(queue::run(root, arguments)),

@@ -19,8 +19,9 @@ const SEEDS: u64 = MANY;
 /// is taken off this list.
 const OPEN: &[u64] = &[];
 
-/// One in so many pairs of kill points.
-const PAIRS: u64 = 300;
+/// One in so many pairs of kill points, of one operator and of two: a tenth of all would be 39,000 runs, for
+/// which no test run has the time. `cargo xtask explore pairs` plays as many as it is told to.
+const PAIRS: [u64; 2] = [20, 60];
 
 fn all_good(what: &str, tally: &Tally) {
     println!("{what}: {} runs, {} requests", tally.runs, tally.requests);
@@ -84,12 +85,12 @@ fn an_operator_may_lose_two_answers_in_a_row() {
 
 #[test]
 fn an_operator_may_die_twice() {
-    for story in kill::STORIES {
+    for (story, one_in) in kill::STORIES.into_iter().zip(PAIRS) {
         let requests = story.requests().unwrap();
-        let runs = story.pairs(requests, PAIRS, 0).map(|said| (kill::SEED, said));
+        let runs = story.pairs(requests, one_in, 0).map(|said| (kill::SEED, said));
         let tally = play_all(threads(), runs, |_| {});
         all_good(&format!("pairs of kill points of {} operators", story.operators), &tally);
-        assert!(tally.runs > 50);
+        assert!(tally.runs > 2_000, "{} runs", tally.runs);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
+use rerail_operator::observe::recency::RECENT;
 use rerail_proxy::{Cut, Fault, Proxy, Reply, Rule};
 use tokio::time::Instant;
 
@@ -142,6 +143,30 @@ fn a_watch_that_says_nothing_is_noticed_within_a_minute() {
         assert!(took < WITHIN_A_MINUTE, "{took:?}");
         assert_eq!(stage.boots(&cancelled), 0);
         stage.release().await;
+        stage.finish().await;
+    });
+}
+
+/// A quiet watch of a real API server tells at least a bookmark before its end, and that keeps what is known
+/// young: nothing is listed anew, and a node that falls sick is not kept waiting.
+#[test]
+fn in_a_quiet_cluster_what_is_known_stays_young() {
+    let options = ClusterOptions { fleet: brisk(), ..ClusterOptions::default() };
+    behind_proxy("watch-quiet", 1, options, |stage, proxy| async move {
+        stage.policy("Enforce", BRISK).await;
+        let lists = || {
+            let kinds = ["nodes", "remediationpolicies"];
+            let is_list = |verb: &str, resource: &str| verb == "list" && kinds.contains(&resource);
+            proxy.seen().iter().filter(|seen| is_list(seen.verb, &seen.resource)).count()
+        };
+        let before = lists();
+        tokio::time::sleep(RECENT + WITHIN_A_MINUTE / 4).await;
+        let node = stage.nodes[0].clone();
+        let began = Instant::now();
+        stage.sicken(&node, "[P6] after a long silence").await;
+        stage.run_in(&node, Step::Succeeded).await;
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        assert_eq!(lists(), before, "a list was made anew");
         stage.finish().await;
     });
 }

@@ -141,7 +141,7 @@ pub fn stops(world: &World, plan: &Plan) -> Vec<Why> {
         stop(WaitReason::Meltdown, message.clone(), None);
     }
     // One that every candidate meets is told with its words, which are the planner's.
-    for reason in [WaitReason::NotConfigured, WaitReason::ClockSkew, WaitReason::OutOfDate] {
+    for reason in [WaitReason::NotConfigured, WaitReason::ClockSkew] {
         let mut met = plan.report.iter().filter_map(|pair| pair.wait.as_ref());
         if let Some(wait) = met.find(|wait| wait.reason == reason) {
             stop(reason, wait.message.clone(), wait.recheck_at);

@@ -23,7 +23,7 @@ fn a_stray(uid: &str, since: i64) -> Stray {
         node_name: format!("node-of-{uid}"),
         run: Some(lost_run(&slot(uid), at(since))),
         since: at(since),
-        at_start: true,
+        unseen: true,
         report_at_end: None,
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     reason::Reason,
     run::Run,
     step::Step,
+    sweep::Stray,
     trigger,
 };
 
@@ -49,32 +50,29 @@ pub fn record(
 }
 
 /// The node's `last-remediation` after the end of a run that is gone. What this process knew of it is
-/// recorded like that of any other; of one that nobody knows only its UID is left. It may have rebooted
-/// the machine, and counts as one attempt (SAFE-14), unless who knew it put its attempts on record.
-pub fn record_without_run(
-    run_uid: &str,
-    run: Option<&Run>,
-    node: &NodeFacts,
-    now: Timestamp,
-) -> LastRemediation {
-    let is_counted = node.last_remediation.lost.as_deref() == Some(run_uid);
-    if let Some(run) = run.filter(|_| !mutant!("lost-run-not-counted")) {
-        let attempt_times = if is_counted { Vec::new() } else { run.attempt_times.clone() };
+/// recorded like that of any other; of one that nobody knows only its UID is left. If its end was not seen it
+/// may have rebooted the machine once more, and that counts (SAFE-14), unless who saw it put all of its
+/// attempts on record.
+pub fn record_without_run(stray: &Stray, node: &NodeFacts, now: Timestamp) -> LastRemediation {
+    let before = node.last_remediation.clone();
+    let uncounted = mutant!("lost-run-not-counted");
+    let is_on_record = before.lost.as_ref() == Some(&stray.run_uid);
+    let may_have_more = stray.run.is_none() || stray.unseen;
+    let guess = (may_have_more && !is_on_record && !uncounted).then_some(stray.since);
+    if let Some(run) = stray.run.as_ref().filter(|_| !uncounted) {
+        let attempt_times = run.attempt_times.iter().copied().chain(guess).collect();
         let run = Run { attempt_times, ..run.clone() };
         return record(&run, node, Step::Cancelled, Reason::RunDeleted, now);
     }
     let last = LastRun {
-        uid: run_uid.to_owned(),
+        uid: stray.run_uid.clone(),
         name: String::new(),
         result: Step::Cancelled.name().to_owned(),
         reason: Reason::RunDeleted.name().to_owned(),
         end_time: now,
     };
-    let before = node.last_remediation.clone();
+    let attempts = together(&Vec::from_iter(guess), &before);
     let sequence = before.sequence.saturating_add(1);
-    let guess = !is_counted && !mutant!("lost-run-not-counted");
-    let guess = Vec::from_iter(guess.then_some(now));
-    let attempts = together(&guess, &before);
     LastRemediation { sequence, last: Some(last), lost: None, attempts, ..before }
 }
 
@@ -85,7 +83,8 @@ pub fn record_lost(run: &Run, before: &LastRemediation) -> Option<LastRemediatio
     let seconds = |attempts: &[Timestamp]| -> Vec<i64> {
         attempts.iter().map(|attempt| attempt.as_second()).collect()
     };
-    let known = before.lost.as_ref() == Some(&run.uid);
+    // Of two that are gone on one node the second would overwrite the first, and so on.
+    let known = before.lost.is_some();
     let news = !known || seconds(&all) != seconds(&before.attempts);
     news.then(|| LastRemediation { attempts: all, lost: Some(run.uid.clone()), ..before.clone() })
 }

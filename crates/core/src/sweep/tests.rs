@@ -16,7 +16,7 @@ fn stray(step: Option<Step>) -> Stray {
         node_name: "worker1a".into(),
         run: step.map(run),
         since: at(0),
-        at_start: true,
+        unseen: true,
         report_at_end: None,
     }
 }
@@ -137,7 +137,7 @@ fn a_frozen_run_that_is_deleted_may_be_rebooting_whatever_its_step() {
 /// A kubelet can write any annotation on its own node.
 #[test]
 fn a_mark_that_nobody_of_us_wrote_stops_no_other_node() {
-    let forged = Stray { at_start: false, ..stray(None) };
+    let forged = Stray { unseen: false, ..stray(None) };
     let node = node_in(Step::Draining);
     assert!(!forged.holds_slot(Some(&node), at(1)));
     let found_at_start = stray(None);
@@ -148,9 +148,11 @@ fn a_mark_that_nobody_of_us_wrote_stops_no_other_node() {
 #[test]
 fn the_outcome_is_on_record_with_what_is_known() {
     let known = run(Step::Rebooting);
-    let memory = record_without_run("run-1", Some(&known), &node(), at(90));
+    let seen = Stray { unseen: false, ..stray(Some(Step::Rebooting)) };
+    let memory = record_without_run(&seen, &node(), at(90));
     assert_eq!((memory.sequence, memory.attempts.as_slice()), (1, [at(0)].as_slice()));
-    let memory = record_without_run("run-9", None, &node(), at(90));
+    let gone = Stray { run_uid: "run-9".into(), since: at(80), ..stray(None) };
+    let memory = record_without_run(&gone, &node(), at(90));
     let last = LastRun {
         uid: "run-9".into(),
         name: String::new(),
@@ -160,17 +162,23 @@ fn the_outcome_is_on_record_with_what_is_known() {
     };
     assert_eq!((memory.sequence, memory.last), (1, Some(last)));
     // It may have rebooted the machine (SAFE-14): seed 75 of the explorer.
-    assert_eq!(memory.attempts, [at(90)]);
-    let slot = crate::ledger::Slot::of(&known);
-    let by_slot = crate::ledger::lost_run(&slot, at(80));
-    let memory = record_without_run(&slot.run_uid, Some(&by_slot), &node(), at(90));
     assert_eq!(memory.attempts, [at(80)]);
+    let slot = crate::ledger::Slot::of(&known);
+    let by_slot = Some(crate::ledger::lost_run(&slot, at(80)));
+    let by_slot = Stray { run: by_slot, ..gone.clone() };
+    assert_eq!(record_without_run(&by_slot, &node(), at(90)).attempts, [at(80)]);
+    // A list does not show it any more: what it did since it was seen last, nobody knows.
+    let by_list = Stray { run: Some(crate::ledger::unseen_end(&known, at(80))), ..gone };
+    let memory = record_without_run(&by_list, &node(), at(90));
+    assert_eq!(memory.attempts, [at(0), at(80)]);
+    assert_eq!(to_remember(&by_list, &node()), None, "they may not be all");
+    assert!(by_list.holds_slot(Some(&node_in(Step::Rebooting)), at(81)));
 }
 
 /// Whoever sweeps it in the end may never have seen the run (seed 589 of the explorer).
 #[test]
 fn attempts_that_nobody_else_knows_of_go_on_record_at_once() {
-    let seen = Stray { at_start: false, ..stray(Some(Step::Rebooting)) };
+    let seen = Stray { unseen: false, ..stray(Some(Step::Rebooting)) };
     let mut node = node_in(Step::Rebooting);
     let known = seen.run.as_ref().unwrap().attempt_times.clone();
     assert!(!known.is_empty());
@@ -182,10 +190,16 @@ fn attempts_that_nobody_else_knows_of_go_on_record_at_once() {
     assert!(matches!(sweep(&seen, Some(&node), false, at(1)), Sweep::Wait { .. }));
     // Who finds only its slot or its mark counts it no second time (seeds 1000433 and 1000549).
     let slot = crate::ledger::Slot::of(seen.run.as_ref().unwrap());
-    for found in [Some(crate::ledger::lost_run(&slot, at(500))), None, seen.run.clone()] {
-        let memory = record_without_run(&seen.run_uid, found.as_ref(), &node, at(500));
+    for found in [Some(crate::ledger::lost_run(&slot, at(500))), None] {
+        let found = Stray { run: found, unseen: true, since: at(500), ..seen.clone() };
+        let memory = record_without_run(&found, &node, at(500));
         assert_eq!((memory.attempts, memory.lost), (known.clone(), None));
     }
+    // What somebody saw counts, whatever the record says.
+    let mut more = seen.clone();
+    more.run.as_mut().unwrap().attempt_times.push(at(400));
+    let memory = record_without_run(&more, &node, at(500));
+    assert_eq!(memory.attempts, [known, vec![at(400)]].concat());
     let mut without = node_in(Step::Rebooting);
     assert_eq!(to_remember(&stray(Some(Step::Rebooting)), &without), None, "a guess is none");
     without.uid = "node-2".into();

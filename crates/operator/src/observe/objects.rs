@@ -61,8 +61,11 @@ impl<K: Resource> Entry<K> {
 pub struct Seen<K> {
     /// Name of the object that changed; `None` when many may have.
     pub changed: Option<String>,
-    /// Objects that are gone, as they were known; also those whose name another one has now.
-    pub removed: Vec<Arc<K>>,
+    /// An object that was deleted, as it was at last.
+    pub deleted: Option<Arc<K>>,
+    /// Objects that are not there any more, as they were known: a list does not have them, or another one
+    /// has their name now. What became of them in the meantime was not seen.
+    pub missed: Vec<Arc<K>>,
 }
 
 /// The group, version, kind and plural of a type, for an untyped watch.
@@ -125,7 +128,7 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
     /// Takes in an event, and says what it did.
     pub fn event(&self, event: Event<DynamicObject>) -> Seen<K> {
         let mut inner = self.lock();
-        let mut seen = Seen { changed: None, removed: Vec::new() };
+        let mut seen = Seen { changed: None, deleted: None, missed: Vec::new() };
         match event {
             Event::Init => inner.listing = Some(BTreeMap::new()),
             Event::InitApply(object) => {
@@ -148,19 +151,19 @@ impl<K: DeserializeOwned + Clone + Resource> Objects<K> {
                         let new = inner.objects.get(name);
                         new.is_none_or(|new| old.entry.uid() != new.entry.uid())
                     });
-                    seen.removed = gone.filter_map(|(_, old)| old.entry.good()).collect();
+                    seen.missed = gone.filter_map(|(_, old)| old.entry.good()).collect();
                 }
                 inner.synced = true;
             }
             Event::Apply(object) => {
                 let name = object.name_any();
-                seen.removed.extend(put(&mut inner, &name, Known::watched(&object)));
+                seen.missed.extend(put(&mut inner, &name, Known::watched(&object)));
                 seen.changed = Some(name);
             }
             Event::Delete(object) => {
                 let name = object.name_any();
-                let removed = inner.objects.remove(&name);
-                seen.removed.extend(removed.and_then(|old| old.entry.good()));
+                inner.objects.remove(&name);
+                seen.deleted = read(&object).good();
                 seen.changed = Some(name);
             }
         }

@@ -3,9 +3,10 @@
 //! off goes on with caches as old as that, and has the Lease again before its watches have told
 //! anything.
 //!
-//! A list tells what was there when it was asked for. A watch that was opened tells all that has happened
-//! since the version that it was opened at, and so carries on what is known, as long as no gap is between
-//! them: after a gap what it has to tell comes in its own time, and only a list shows that all is there.
+//! A list tells what was there when it was asked for. A watch tells all that has happened since the version
+//! that it was opened at, and so carries on what is known, as long as no gap is between them: after a gap
+//! what it has to tell comes in its own time, and only a list shows that all is there. A watch counts once
+//! its body has told something, were it only a bookmark: where only heads come through, nothing is told.
 
 use std::{
     collections::BTreeMap,
@@ -16,29 +17,57 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use rerail_core::mutant;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
+use super::watch::WATCH_SECONDS;
 use crate::{
-    client::{CALL_DEADLINE, DEAD_AFTER, describe},
+    client::{CALL_DEADLINE, describe},
     deps::BootClock,
 };
 
-/// Older than this nothing starts by it. A watch is opened anew before it is [`DEAD_AFTER`] old, and the
-/// answer to that has [`CALL_DEADLINE`] to begin.
-pub const RECENT: Duration = DEAD_AFTER.saturating_add(CALL_DEADLINE);
+/// Older than this nothing starts by it. A quiet watch tells nothing but a bookmark shortly before its end;
+/// the next one has [`CALL_DEADLINE`] to begin, and tells as late.
+pub const RECENT: Duration =
+    Duration::from_secs(2 * WATCH_SECONDS as u64).saturating_add(CALL_DEADLINE);
 
 /// How often it is looked whether a watch has been silent for too long.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The kinds of objects that starts are decided by, as their resources are called.
-pub const KINDS: [&str; 3] = ["nodes", "noderemediations", "remediationpolicies"];
+/// The nodes, as their resource is called.
+pub const NODES: &str = "nodes";
+
+/// The runs.
+pub const RUNS: &str = "noderemediations";
+
+/// The policies.
+pub const POLICIES: &str = "remediationpolicies";
+
+/// The kinds of objects that starts are decided by.
+const KINDS: [&str; 3] = [NODES, RUNS, POLICIES];
+
+/// What is known of one kind; times are on the clock since boot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// What is known is not older than this; `None` before a list is complete.
+    as_of: Option<Duration>,
+    /// No watch has told anything since the list, however long that took: the first one carries it on.
+    just_listed: bool,
+    /// The last sign of life.
+    heard: Duration,
+}
+
+impl Known {
+    fn is_recent(&self, now: Duration) -> bool {
+        self.as_of.is_some_and(|as_of| now.saturating_sub(as_of) <= RECENT)
+    }
+}
 
 #[derive(Default)]
 struct State {
     clock: Option<Arc<dyn BootClock>>,
-    /// By resource: what is known is not older than this, on the clock since boot.
-    as_of: BTreeMap<&'static str, Duration>,
+    kinds: BTreeMap<&'static str, Known>,
 }
 
 /// How recent the caches of a process are; clones are the same. One who keeps none never arms it.
@@ -46,54 +75,65 @@ struct State {
 pub struct Recency(Arc<Mutex<State>>);
 
 impl Recency {
-    /// From now on the beginnings of watches are noted.
+    /// From now on what watches tell is noted.
     pub fn arm(&self, clock: Arc<dyn BootClock>) {
         self.lock().clock = Some(clock);
     }
 
-    /// The time on the clock since boot; `None` before it is armed.
-    pub fn now(&self) -> Option<Duration> {
-        self.lock().clock.as_ref().map(|clock| clock.since_boot())
+    fn now(&self) -> Duration {
+        self.lock().clock.as_ref().map(|clock| clock.since_boot()).unwrap_or_default()
     }
 
-    /// Every object is known as it was when a list began.
-    pub fn listed(&self, resource: &'static str, began: Duration) {
-        let mut state = self.lock();
-        let as_of = state.as_of.entry(resource).or_default();
-        *as_of = began.max(*as_of);
+    /// A list is begun: what the watch before it told is not carried on. Returns when.
+    pub(super) fn list_begins(&self, resource: &'static str) -> Duration {
+        let now = self.now();
+        self.lock().kinds.insert(resource, Known { heard: now, ..Known::default() });
+        now
     }
 
-    /// A watch that was asked for then has begun.
-    fn opened(&self, resource: &str, sent: Duration) {
+    /// A part of a list has come.
+    pub(super) fn list_goes_on(&self, resource: &'static str) {
+        let now = self.now();
+        self.lock().kinds.entry(resource).or_default().heard = now;
+    }
+
+    /// Every object is known as it was when the list began.
+    pub(super) fn listed(&self, resource: &'static str, began: Duration) {
+        let known = Known { as_of: Some(began), just_listed: true, heard: self.now() };
+        self.lock().kinds.insert(resource, known);
+    }
+
+    /// A watch that was asked for then has told something.
+    fn told(&self, resource: &str, asked: Duration) {
+        let now = self.now();
         let mut state = self.lock();
-        let Some(now) = state.clock.as_ref().map(|clock| clock.since_boot()) else { return };
-        if let Some((_, as_of)) = state.as_of.iter_mut().find(|(known, _)| **known == resource)
-            && now.saturating_sub(*as_of) <= RECENT
-        {
-            *as_of = sent.max(*as_of);
+        let Some((_, known)) = state.kinds.iter_mut().find(|(kind, _)| **kind == resource) else {
+            return;
+        };
+        if known.as_of.is_some() && (known.just_listed || known.is_recent(now)) {
+            *known = Known { as_of: known.as_of.max(Some(asked)), just_listed: false, heard: now };
         }
     }
 
     /// The first kind of objects of which not enough is known to start anything by it.
     pub fn out_of_date(&self) -> Option<&'static str> {
+        let now = self.now();
         let state = self.lock();
-        let now = state.clock.as_ref()?.since_boot();
-        let is_old = |resource: &&&str| {
-            let as_of = state.as_of.get(**resource);
-            as_of.is_none_or(|as_of| now.saturating_sub(*as_of) > RECENT)
-        };
+        state.clock.as_ref()?;
+        let is_old =
+            |kind: &&&str| state.kinds.get(**kind).is_none_or(|known| !known.is_recent(now));
         KINDS.iter().find(is_old).copied().filter(|_| !mutant!("caches-of-any-age"))
     }
 
-    /// Resolves when what is known has been too old for so long that a list has to be made; counted from
-    /// now at the earliest, for one that is under way.
+    /// Resolves when nothing was told for too long, and no list is under way: one has to be made.
     pub(super) async fn overdue(&self, resource: &'static str) {
-        let began = self.now().unwrap_or_default();
+        let began = self.now();
         loop {
             tokio::time::sleep(LOOK).await;
-            let as_of = self.lock().as_of.get(resource).copied().unwrap_or_default();
-            let now = self.now().unwrap_or_default();
-            if now.saturating_sub(as_of.max(began)) > RECENT {
+            let known = self.lock().kinds.get(resource).copied().unwrap_or_default();
+            let now = self.now();
+            let silent = now.saturating_sub(known.heard.max(began)) > RECENT;
+            if silent && !known.is_recent(now) && !mutant!("caches-of-any-age") {
                 return;
             }
         }
@@ -112,7 +152,10 @@ impl<S> Layer<S> for Recency {
     }
 }
 
-/// A service whose watches are noted when they begin.
+/// What comes through it.
+pub type Noted = UnsyncBoxBody<bytes::Bytes, BoxError>;
+
+/// A service whose watches are noted when they tell something.
 #[derive(Clone)]
 pub struct Noting<S> {
     inner: S,
@@ -123,10 +166,11 @@ impl<S, B, C> Service<http::Request<B>> for Noting<S>
 where
     S: Service<http::Request<B>, Response = http::Response<C>>,
     S::Future: Send + 'static,
+    C: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = S::Response;
+    type Response = http::Response<Noted>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -134,103 +178,23 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let (verb, resource) = describe(request.method(), request.uri());
-        let sent = self.recency.now().filter(|_| verb == "watch");
-        let answer = self.inner.call(request);
-        let Some(sent) = sent else { return Box::pin(answer) };
-        let recency = self.recency.clone();
+        let asked = (verb == "watch").then(|| self.recency.now());
+        let (answer, recency) = (self.inner.call(request), self.recency.clone());
         Box::pin(async move {
             let answer = answer.await?;
-            if answer.status().is_success() {
-                recency.opened(&resource, sent);
-            }
-            Ok(answer)
+            let mut first = asked.filter(|_| answer.status().is_success());
+            Ok(answer.map(|body| {
+                let noted = body.map_err(Into::into).map_frame(move |frame| {
+                    if let Some(asked) = first.take() {
+                        recency.told(&resource, asked);
+                    }
+                    frame
+                });
+                noted.boxed_unsync()
+            }))
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    #[derive(Default)]
-    struct Seconds(AtomicU64);
-
-    impl BootClock for Seconds {
-        fn since_boot(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    fn recency() -> (Recency, Arc<Seconds>) {
-        let (recency, clock) = (Recency::default(), Arc::new(Seconds::default()));
-        recency.arm(clock.clone());
-        (recency, clock)
-    }
-
-    const fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    /// Seed 1000556 of the explorer: cut off for four minutes, it had the Lease again before its watches
-    /// had told it that two nodes were down (SAFE-4).
-    #[test]
-    fn after_a_gap_only_a_list_shows_that_all_is_known() {
-        let (recency, clock) = recency();
-        assert_eq!(recency.out_of_date(), Some("nodes"), "nothing was listed yet");
-        for kind in KINDS {
-            recency.listed(kind, secs(0));
-        }
-        assert_eq!(recency.out_of_date(), None);
-        clock.0.store(50, Ordering::Relaxed);
-        for kind in KINDS {
-            recency.opened(kind, secs(50));
-        }
-        clock.0.store(120, Ordering::Relaxed);
-        assert_eq!(recency.out_of_date(), None, "opened 70 s ago");
-        clock.0.store(121, Ordering::Relaxed);
-        recency.opened("nodes", secs(121));
-        assert_eq!(recency.out_of_date(), Some("nodes"), "what it has to tell may not have come");
-        recency.listed("nodes", secs(121));
-        assert_eq!(recency.out_of_date(), Some("noderemediations"));
-    }
-
-    #[test]
-    fn an_answer_counts_from_when_it_was_asked_for() {
-        let (recency, clock) = recency();
-        for kind in KINDS {
-            recency.listed(kind, secs(0));
-        }
-        clock.0.store(60, Ordering::Relaxed);
-        for kind in KINDS {
-            recency.opened(kind, secs(52));
-        }
-        clock.0.store(123, Ordering::Relaxed);
-        assert_eq!(recency.out_of_date(), Some("nodes"));
-        recency.listed("nodes", secs(40));
-        assert_eq!(recency.out_of_date(), Some("nodes"), "a list that took so long is as old");
-    }
-
-    #[tokio::test]
-    async fn a_watch_that_begins_is_noted_and_nothing_else() {
-        use tower::{ServiceExt, service_fn};
-        let (recency, clock) = recency();
-        recency.listed("nodes", secs(0));
-        clock.0.store(40, Ordering::Relaxed);
-        let as_of = || recency.lock().as_of["nodes"];
-        let requests = [
-            ("/api/v1/nodes?limit=50", 200, 0),
-            ("/api/v1/nodes?watch=true", 410, 0),
-            ("/api/v1/pods?watch=true", 200, 0),
-            ("/api/v1/nodes?watch=true", 200, 40),
-        ];
-        for (uri, status, expected) in requests {
-            let answer = move |_| async move {
-                http::Response::builder().status(status).body(()).map_err(|e| e.to_string())
-            };
-            let request = http::Request::get(uri).body(()).unwrap();
-            recency.layer(service_fn(answer)).oneshot(request).await.unwrap();
-            assert_eq!(as_of(), secs(expected), "{uri} {status}");
-        }
-    }
-}
+mod tests;

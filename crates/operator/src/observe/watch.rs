@@ -64,12 +64,13 @@ pub async fn follow_recent<K>(
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     loop {
-        let mut began = None;
+        let mut began = Duration::ZERO;
         let noted = |event: watcher::Event<K>| {
-            match (&event, began) {
-                (watcher::Event::Init, _) => began = recency.now(),
-                (watcher::Event::InitDone, Some(began)) => recency.listed(resource, began),
-                _ => {}
+            match &event {
+                watcher::Event::Init => began = recency.list_begins(resource),
+                watcher::Event::InitApply(_) => recency.list_goes_on(resource),
+                watcher::Event::InitDone => recency.listed(resource, began),
+                watcher::Event::Apply(_) | watcher::Event::Delete(_) => {}
             }
             handle(event);
         };
@@ -78,7 +79,7 @@ pub async fn follow_recent<K>(
             () = follow(api.clone(), config.clone(), what.clone(), noted) => return,
             () = recency.overdue(resource) => {
                 let seconds = RECENT.as_secs();
-                tracing::warn!("watching {what}: nothing was heard for {seconds} s; listing anew");
+                tracing::warn!("watching {what}: nothing was told for {seconds} s; listing anew");
             }
         }
     }

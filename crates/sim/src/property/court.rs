@@ -96,8 +96,10 @@ pub(super) struct Court {
     pub policies: BTreeMap<String, Recent<Option<PolicyTruth>>>,
     /// Storms on record: policy and condition type; starts allowed, and since when.
     pub storms: BTreeMap<(String, String), Recent<Option<Round>>>,
-    /// When each of them was first on record, or opened anew while its remedy was tried.
+    /// When each of them was first on record.
     pub storms_began: BTreeMap<(String, String), Timestamp>,
+    /// When each of them was opened anew while its remedy was tried.
+    pub storms_reopened: BTreeMap<(String, String), Timestamp>,
     pub limits: Recent<Option<Limits>>,
     pub pauses: Recent<Vec<Entry>>,
     pub lease: LeaseTruth,
@@ -132,6 +134,7 @@ impl Court {
             policies: BTreeMap::new(),
             storms: BTreeMap::new(),
             storms_began: BTreeMap::new(),
+            storms_reopened: BTreeMap::new(),
             limits: Recent::always(None),
             pauses: Recent::always(Vec::new()),
             lease: LeaseTruth::default(),
@@ -269,16 +272,16 @@ impl Court {
                 if !storms.iter().any(|(storm, ..)| storm == kind) {
                     known.set(None, seen.at);
                     self.storms_began.remove(&(name.clone(), kind.clone()));
+                    self.storms_reopened.remove(&(name.clone(), kind.clone()));
                 }
             }
             for (kind, allowed, since) in storms {
                 let key = (name.clone(), kind);
                 let known = self.storms.entry(key.clone()).or_insert_with(|| Recent::always(None));
-                // A storm of a storm: what began as its probe is none of this one.
                 let opens = allowed == 0 && known.get().is_some_and(|(before, _)| before > 0);
-                let began = self.storms_began.entry(key).or_insert(seen.at);
-                if opens {
-                    *began = seen.at;
+                self.storms_began.entry(key.clone()).or_insert(seen.at);
+                if opens && seen.ours {
+                    self.storms_reopened.insert(key, seen.at);
                 }
                 known.set(Some((allowed, since)), seen.at);
             }

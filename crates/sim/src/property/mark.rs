@@ -1,9 +1,12 @@
 //! SAFE-6 and SAFE-7 on nodes: own marks only, and nothing else of a node is touched.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rerail_api::names;
-use rerail_core::{facts::LastRemediation, step::Step};
+use rerail_core::{
+    facts::{ATTEMPTS_KEPT, LastRemediation},
+    step::Step,
+};
 use serde_json::Value;
 
 use super::{
@@ -102,6 +105,7 @@ impl Court {
             self.unmarked(seen, name, had, was && !is);
         }
         if let Some(run) = closed_for(before, after) {
+            self.puts_on_record(seen, &run, name, after);
             self.closing(seen, &run, name, &node_uid);
         } else if had.is_some() && has.is_none() {
             self.blame(
@@ -110,6 +114,42 @@ impl Court {
                 name,
                 "a mark is taken off, and no outcome put on record",
             );
+        } else {
+            self.remembered(seen, name, before, after);
+        }
+    }
+
+    /// SAFE-14: with the outcome of a run all of its attempts are on record, whoever puts it there.
+    fn puts_on_record(&mut self, seen: &Seen, uid: &str, name: &str, after: &Value) {
+        let Some(run) = self.runs.get(uid) else { return };
+        let Some(began) = run.first_began else { return };
+        // A backup knows less, and a person may have written anything.
+        if run.spoiled || self.restored.is_some_and(|restored| restored >= began) {
+            return;
+        }
+        let since = earlier(began, jiff::SignedDuration::from_secs(10));
+        let attempts = memory(after).unwrap_or_default().attempts;
+        let there = attempts.iter().filter(|attempt| **attempt >= since).count();
+        let begun = run.boot_before.len().min(ATTEMPTS_KEPT);
+        if there < begun {
+            let message = format!("{there} of {begun} attempts of run {} are on record", run.name);
+            self.blame("SAFE-14", seen.at, name, message);
+        }
+    }
+
+    /// SAFE-14: a memory that changes without an outcome only grows, and for a run that is gone.
+    fn remembered(&mut self, seen: &Seen, name: &str, before: &Value, after: &Value) {
+        let (was, is) = (memory(before).unwrap_or_default(), memory(after).unwrap_or_default());
+        let seconds = |memory: &LastRemediation| -> BTreeSet<i64> {
+            memory.attempts.iter().map(|attempt| attempt.as_second()).collect()
+        };
+        let full = is.attempts.len() >= ATTEMPTS_KEPT;
+        if !full && !seconds(&was).is_subset(&seconds(&is)) {
+            self.blame("SAFE-14", seen.at, name, "attempts are taken off the node's record");
+        }
+        let run = is.lost.as_ref().filter(|_| is.lost != was.lost);
+        if run.is_some_and(|uid| self.runs.get(uid).is_some_and(|run| run.gone.is_none())) {
+            self.blame("SAFE-14", seen.at, name, "a run that is there counts as gone");
         }
     }
 
@@ -243,13 +283,17 @@ impl Court {
 
 /// The run whose outcome this write put on record.
 fn closed_for(before: &Value, after: &Value) -> Option<String> {
-    let text = annotation(after, names::LAST_REMEDIATION)?;
-    let known = annotation(before, names::LAST_REMEDIATION);
-    if known == Some(text) {
+    let text = |object| annotation(object, names::LAST_REMEDIATION);
+    if text(before) == text(after) {
         return None;
     }
-    let last = |text: &str| serde_json::from_str::<LastRemediation>(text).ok()?.last;
-    let ended = last(text)?;
+    let ended = memory(after)?.last?;
     // Attempts of a run that is gone may be added without an outcome.
-    (known.and_then(last).as_ref() != Some(&ended)).then_some(ended.uid)
+    let known = memory(before).and_then(|memory| memory.last);
+    (known.as_ref() != Some(&ended)).then_some(ended.uid)
+}
+
+/// What a node remembers of its runs.
+fn memory(node: &Value) -> Option<LastRemediation> {
+    serde_json::from_str(annotation(node, names::LAST_REMEDIATION)?).ok()
 }

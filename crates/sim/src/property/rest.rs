@@ -232,8 +232,13 @@ impl Court {
         let is_of_storms = |run: &RunTruth| {
             let mut kinds = run.status.causes.iter().map(|cause| &cause.condition_type).peekable();
             let known_before = |kind: &String| {
-                let began = self.storms_began.get(&(policy.to_owned(), kind.clone()));
-                began.is_some_and(|began| run.began > *began)
+                let key = (policy.to_owned(), kind.clone());
+                let Some(began) = self.storms_began.get(&key) else { return false };
+                // While it is open anew, what began as its probe is none of it: nothing more may begin.
+                let reopened = self.storms_reopened.get(&key);
+                let reopened =
+                    reopened.filter(|_| recorded(kind).is_some_and(|round| round.0 == 0));
+                run.began > *reopened.unwrap_or(began)
             };
             kinds.peek().is_some() && kinds.all(known_before)
         };

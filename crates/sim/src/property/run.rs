@@ -51,6 +51,8 @@ pub(super) struct RunTruth {
     pub admitted: Option<Timestamp>,
     /// When its admission was seen, and whose it was.
     pub began: Timestamp,
+    /// When it began first: a retry begins it anew.
+    pub first_began: Option<Timestamp>,
     pub begun_by: Option<Arc<str>>,
     /// It cannot go before what is ours has been undone.
     pub finalizer: bool,
@@ -105,6 +107,7 @@ impl RunTruth {
             frozen: false,
             admitted: None,
             began: Timestamp::MIN,
+            first_began: None,
             begun_by: None,
             finalizer: false,
             spoiled: false,

@@ -186,6 +186,7 @@ impl Court {
             self.admitted(seen, uid);
             if let Some(run) = self.runs.get_mut(uid) {
                 (run.began, run.begun_by) = (seen.at, Some(seen.by.clone()));
+                run.first_began.get_or_insert(seen.at);
             }
         }
         if is == Step::Rebooting {

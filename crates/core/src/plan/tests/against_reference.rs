@@ -262,7 +262,7 @@ fn trace(world: &mut World, node: &str, trace: &Trace) {
                 node_name: node.to_owned(),
                 run: trace.person.then_some(begun),
                 since: at(trace.since),
-                at_start: trace.step != Step::Held,
+                unseen: trace.step != Step::Held,
                 report_at_end: None,
             });
         }

@@ -149,7 +149,7 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
         node_name: "n2".into(),
         run: Some(Run { node_uid: "uid-n2".into(), ..run(Step::Rebooting) }),
         since: at(0),
-        at_start: false,
+        unseen: false,
         report_at_end: None,
     }];
     let waits = wait(&world);

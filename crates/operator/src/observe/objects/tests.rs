@@ -60,7 +60,7 @@ fn another_object_of_the_name_inherits_no_answer() {
     let runs = Objects::<NodeRemediation>::default();
     runs.put(run("a", "6"), Some(at(10)));
     let seen = runs.event(watched("b", "9"));
-    assert_eq!(seen.removed.len(), 1);
+    assert_eq!(seen.missed.len(), 1);
     assert_eq!(known(&runs, 0), None);
     assert!(runs.gone("r").is_some() && runs.get("r").is_none());
 }

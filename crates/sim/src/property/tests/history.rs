@@ -367,8 +367,16 @@ impl History {
     }
 
     pub fn closes(&mut self, node: &str, result: &str) {
+        // When each was does not matter here.
+        let attempts: Vec<_> = (0..self.status(node).attempt)
+            .map(|back| meta::time(self.now - jiff::SignedDuration::from_secs(i64::from(back))))
+            .collect();
+        self.closes_with(node, result, attempts);
+    }
+
+    pub fn closes_with(&mut self, node: &str, result: &str, attempts: Vec<Value>) {
         self.looks(node);
-        let memory = json!({ "sequence": 1, "attempts": [], "rollBacks": 0, "last": { "uid": format!("run-{node}"),
+        let memory = json!({ "sequence": 1, "attempts": attempts, "rollBacks": 0, "last": { "uid": format!("run-{node}"),
             "name": node, "result": result, "reason": "Healed", "endTime": meta::time(self.now) } });
         self.change(OPERATOR, "nodes", node, |object| {
             object["spec"]["unschedulable"] = json!(false);

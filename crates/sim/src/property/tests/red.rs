@@ -241,6 +241,11 @@ pub const HISTORIES: &[Red] = &[
         h.change("n1", "nodes", "n1", |node| node["metadata"]["uid"] = json!("other"));
         h.cordons("n1");
     }),
+    ("SAFE-14", "an attempt is not on record when its run has ended", |h| {
+        h.until_verified("n1");
+        h.to("n1", "Uncordoning", Some("Uncordon"));
+        h.closes_with("n1", "Succeeded", Vec::new());
+    }),
     ("SAFE-14", "a third reboot where two may be", |h| {
         h.until_booted("n1");
         for attempt in [2, 3] {

@@ -40,7 +40,7 @@ fn of_the_operator(state: &State, fault: Fault<'_>) {
         if let Some(stray) = &mut s.stray {
             *stray = Stray {
                 run: None,
-                at_start: true,
+                unseen: true,
                 since: s.now,
                 report_at_end: None,
                 ..stray.clone()
@@ -68,7 +68,7 @@ fn of_people(state: &State, fault: Fault<'_>) {
             node_name: s.run.node_name.clone(),
             run: Some(s.run.clone()),
             since: s.now,
-            at_start: false,
+            unseen: false,
             report_at_end: None,
         });
     });
