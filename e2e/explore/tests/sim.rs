@@ -21,7 +21,7 @@ const OPEN: &[u64] = &[];
 
 /// One in so many pairs of kill points, of one operator and of two: a tenth of all would be 39,000 runs, for
 /// which no test run has the time. `cargo xtask explore pairs` plays as many as it is told to.
-const PAIRS: [u64; 2] = [20, 60];
+const PAIRS: [u64; 2] = [40, 120];
 
 fn all_good(what: &str, tally: &Tally) {
     println!("{what}: {} runs, {} requests", tally.runs, tally.requests);
@@ -90,7 +90,7 @@ fn an_operator_may_die_twice() {
         let runs = story.pairs(requests, one_in, 0).map(|said| (kill::SEED, said));
         let tally = play_all(threads(), runs, |_| {});
         all_good(&format!("pairs of kill points of {} operators", story.operators), &tally);
-        assert!(tally.runs > 2_000, "{} runs", tally.runs);
+        assert!(tally.runs > 1_000, "{} runs", tally.runs);
     }
 }
 
