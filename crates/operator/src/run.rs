@@ -249,51 +249,43 @@ fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
 
 /// The watches of what starts are decided by.
 fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
-    let client = &context.clients.read;
-    let all = watcher::Config::default;
+    let (client, all) = (&context.clients.read, watcher::Config::default);
+    let recency = || context.clients.recency.clone();
     let shared = context.clone();
     let nodes = (Api::<Node>::all(client.clone()), all().page_size(NODES_A_PAGE));
-    watches.spawn(async move {
-        let recency = &shared.clients.recency;
-        follow_recent(recency, recency::NODES, nodes, "nodes".into(), |event| {
-            shared.nodes.event(event, shared.now(), &shared.wakers);
-        })
-        .await;
-    });
+    let handle = move |event| shared.nodes.event(event, shared.now(), &shared.wakers);
+    watches.spawn(follow_recent(recency(), recency::NODES, nodes, "nodes".into(), handle));
     let shared = context.clone();
-    let runs: Api<DynamicObject> =
-        Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
-    watches.spawn(async move {
-        let (recency, what) = (&shared.clients.recency, "NodeRemediations".into());
-        follow_recent(recency, recency::RUNS, (runs, all()), what, |event| {
-            let seen = shared.runs.event(event);
-            for lost in &seen.missed {
-                sweep::vanished(&shared, lost, sweep::End::Missed);
-            }
-            if let Some(lost) = &seen.deleted {
-                sweep::vanished(&shared, lost, sweep::End::Seen);
-            }
-            match seen.changed {
-                Some(name) => shared.wakers.run(&name),
-                None => shared.wakers.all(),
-            }
-            shared.wakers.supervisor.notify_one();
-            shared.wakers.planner.notify_one();
-        })
-        .await;
-    });
+    let runs = Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
+    let (runs, what) = ((runs, all()), "NodeRemediations".into());
+    let handle = move |event| runs_changed(&shared, event);
+    watches.spawn(follow_recent(recency(), recency::RUNS, runs, what, handle));
     let shared = context.clone();
-    let policies: Api<DynamicObject> =
-        Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
-    watches.spawn(async move {
-        let (recency, what) = (&shared.clients.recency, "RemediationPolicies".into());
-        follow_recent(recency, recency::POLICIES, (policies, all()), what, |event| {
-            shared.policies.event(event);
-            shared.wakers.all();
-            shared.wakers.planner.notify_one();
-        })
-        .await;
-    });
+    let policies = Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
+    let (policies, what) = ((policies, all()), "RemediationPolicies".into());
+    let handle = move |event| {
+        shared.policies.event(event);
+        shared.wakers.all();
+        shared.wakers.planner.notify_one();
+    };
+    watches.spawn(follow_recent(recency(), recency::POLICIES, policies, what, handle));
+}
+
+/// Takes in what was seen of the runs, and wakes whom it concerns.
+fn runs_changed(shared: &Shared, event: watcher::Event<DynamicObject>) {
+    let seen = shared.runs.event(event);
+    for lost in &seen.missed {
+        sweep::vanished(shared, lost, sweep::End::Missed);
+    }
+    if let Some(lost) = &seen.deleted {
+        sweep::vanished(shared, lost, sweep::End::Seen);
+    }
+    match seen.changed {
+        Some(name) => shared.wakers.run(&name),
+        None => shared.wakers.all(),
+    }
+    shared.wakers.supervisor.notify_one();
+    shared.wakers.planner.notify_one();
 }
 
 /// Takes in what was seen of `rerail-config`, and says what is wrong with it.

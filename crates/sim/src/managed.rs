@@ -265,12 +265,10 @@ impl Walk<'_> {
             let pairs = keys.iter().filter_map(|key| Some((key.clone(), entry.get(key)?.clone())));
             Value::Object(pairs.collect())
         };
-        let same =
-            |one: &Value, other: &Value| keys.iter().all(|key| one.get(key) == other.get(key));
         for (at, entry) in entries.iter().enumerate() {
             // Most stay where they are.
-            let there = before.get(at).filter(|old| same(old, entry));
-            let before = there.or_else(|| before.iter().find(|old| same(old, entry)));
+            let there = before.get(at).filter(|old| same_entry(&keys, old, entry));
+            let before = there.or_else(|| before.iter().find(|old| same_entry(&keys, old, entry)));
             if before == Some(entry) {
                 continue;
             }
@@ -293,10 +291,7 @@ impl Walk<'_> {
         match self.keys(path) {
             Keys::Whole => None,
             Keys::Texts => Some(list.iter().position(|one| one == entry)),
-            Keys::Fields(keys) => {
-                let same = |one: &Value| keys.iter().all(|key| one.get(key) == entry.get(key));
-                Some(list.iter().position(same))
-            }
+            Keys::Fields(keys) => Some(list.iter().position(|one| same_entry(&keys, one, entry))),
         }
     }
 
@@ -322,6 +317,11 @@ impl Walk<'_> {
             ListKey::Atomic => Keys::Whole,
         }
     }
+}
+
+/// True for two entries of a list that have these keys in common.
+fn same_entry(keys: &[String], one: &Value, other: &Value) -> bool {
+    keys.iter().all(|key| one.get(key) == other.get(key))
 }
 
 enum Keys {

@@ -2,7 +2,7 @@
 //! (`apimachinery/pkg/api/validation/objectmeta.go`).
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     resource::Resource,
@@ -68,43 +68,25 @@ pub fn keep(object: &mut Value, key: &str, from: &Value) {
 
 /// A copy without its managedFields, which of a node are half of it.
 pub fn unmanaged(object: &Value) -> Value {
-    let Some(fields) = object.as_object() else { return object.clone() };
-    let copy = |(key, value): (&String, &Value)| {
-        let value = match value.as_object().filter(|_| key == "metadata") {
-            Some(metadata) => {
-                let kept = metadata.iter().filter(|(key, _)| *key != "managedFields");
-                Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
-            }
-            None => value.clone(),
-        };
-        (key.clone(), value)
-    };
-    Value::Object(fields.iter().map(copy).collect())
+    let copy = |(key, value): (&String, &Value)| (key.clone(), value.clone());
+    let mut fields: Map<String, Value> = apart_from_metadata(object).map(copy).collect();
+    fields.insert("metadata".to_owned(), unmanaged_metadata(object).map(copy).collect());
+    Value::Object(fields)
 }
 
 /// True when two objects differ in nothing but their managedFields.
 pub fn same_but_managed(one: &Value, other: &Value) -> bool {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
-        return one == other;
-    };
-    let rest = |map: &'_ serde_json::Map<String, Value>| -> usize {
-        map.keys().filter(|key| *key != "managedFields").count()
-    };
-    let same = |key: &String, one: &Value, other: &Value| match (one.as_object(), other.as_object())
-    {
-        (Some(one), Some(other)) if key == "metadata" => {
-            rest(one) == rest(other)
-                && one
-                    .iter()
-                    .filter(|(key, _)| *key != "managedFields")
-                    .all(|(key, value)| other.get(key) == Some(value))
-        }
-        _ => one == other,
-    };
-    one.len() == other.len()
-        && one
-            .iter()
-            .all(|(key, value)| other.get(key).is_some_and(|there| same(key, value, there)))
+    apart_from_metadata(one).eq(apart_from_metadata(other))
+        && unmanaged_metadata(one).eq(unmanaged_metadata(other))
+}
+
+fn apart_from_metadata(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object.as_object().into_iter().flatten().filter(|(key, _)| *key != "metadata")
+}
+
+fn unmanaged_metadata(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let metadata = object.get("metadata").and_then(Value::as_object);
+    metadata.into_iter().flatten().filter(|(key, _)| *key != "managedFields")
 }
 
 /// The resourceVersion as a number; 0 when there is none.

@@ -136,7 +136,7 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> 
     match &arguments.part {
         None => {}
         Some(Part::Nodes(arguments)) => return runtime.block_on(nodes::run(root, arguments)),
-        Some(Part::Demo(arguments)) => return demo::run(root, arguments),
+        Some(Part::Demo(arguments)) => return demo::run(root, arguments).map(|()| true),
         Some(Part::Planner(arguments)) => return planner::run(root, arguments),
         Some(Part::Sim(arguments)) => return sim::run(root, arguments),
         Some(Part::Queue(arguments)) => return runtime.block_on(queue::run(root, arguments)),

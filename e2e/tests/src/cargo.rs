@@ -34,19 +34,35 @@ pub fn program(name: &str) -> Result<PathBuf, Error> {
     Ok(folder.join(name))
 }
 
+/// The same of one package, optimised: minutes, the first time. What cargo says of it is shown.
+pub fn optimised(package: &str, name: &str) -> Result<PathBuf, Error> {
+    let build = ["build", "--quiet", "--release", "--locked", "-p", package];
+    let built = cargo().args(build).current_dir(root()).status();
+    match built {
+        Ok(status) if status.success() => Ok(target().join("release").join(name)),
+        Ok(_) => Err(Error::Binary("cargo build --release failed".to_owned())),
+        Err(error) => Err(Error::Binary(error.to_string())),
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Builds all programs and returns their folder. With the whole workspace the same features are
 /// chosen as for the tests, so that nothing is compiled twice.
 fn build() -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let built = cargo()
         .args(["build", "--quiet", "--workspace", "--bins"])
-        .current_dir(&root)
+        .current_dir(root())
         .output()
         .map_err(|error| error.to_string())?;
     if !built.status.success() {
         return Err(String::from_utf8_lossy(&built.stderr).into_owned());
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("debug").canonicalize().map_err(|error| error.to_string())
+    target().join("debug").canonicalize().map_err(|error| error.to_string())
 }

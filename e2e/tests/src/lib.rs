@@ -17,7 +17,7 @@ mod terms;
 mod wait;
 
 pub use brisk::{Brisk, Story};
-pub use cargo::{cargo, program};
+pub use cargo::{cargo, optimised, program};
 pub use cluster::{Cluster, ClusterOptions, from_yaml};
 pub use election::Election;
 pub use error::Error;

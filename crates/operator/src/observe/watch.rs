@@ -55,7 +55,7 @@ pub async fn follow<K>(
 /// The same for a kind of objects that starts are decided by: notes how recent what is known is, and lists
 /// anew when nothing was heard for too long.
 pub async fn follow_recent<K>(
-    recency: &Recency,
+    recency: Recency,
     resource: &'static str,
     (api, config): (Api<K>, watcher::Config),
     what: String,

@@ -1,4 +1,5 @@
-//! SAFE-6 and SAFE-7 on nodes: own marks only, and nothing else of a node is touched.
+//! SAFE-6, SAFE-7 and SAFE-14 on nodes: own marks only, nothing else of a node is touched, and what it
+//! remembers of its runs is all there.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -104,8 +105,9 @@ impl Court {
         if had.is_some() && has.is_none() || was && !is {
             self.unmarked(seen, name, had, was && !is);
         }
-        if let Some(run) = closed_for(before, after) {
-            self.puts_on_record(seen, &run, name, after);
+        let (knew, knows) = (memory(before), memory(after));
+        if let Some(run) = closed_for(&knew, &knows) {
+            self.puts_on_record(seen, &run, name, &knows);
             self.closing(seen, &run, name, &node_uid);
         } else if had.is_some() && has.is_none() {
             self.blame(
@@ -115,12 +117,12 @@ impl Court {
                 "a mark is taken off, and no outcome put on record",
             );
         } else {
-            self.remembered(seen, name, before, after);
+            self.remembered(seen, name, &knew, &knows);
         }
     }
 
     /// SAFE-14: with the outcome of a run all of its attempts are on record, whoever puts it there.
-    fn puts_on_record(&mut self, seen: &Seen, uid: &str, name: &str, after: &Value) {
+    fn puts_on_record(&mut self, seen: &Seen, uid: &str, name: &str, memory: &LastRemediation) {
         let Some(run) = self.runs.get(uid) else { return };
         let Some(began) = run.first_began else { return };
         // A backup knows less, and a person may have written anything.
@@ -128,8 +130,7 @@ impl Court {
             return;
         }
         let since = earlier(began, jiff::SignedDuration::from_secs(10));
-        let attempts = memory(after).unwrap_or_default().attempts;
-        let there = attempts.iter().filter(|attempt| **attempt >= since).count();
+        let there = memory.attempts.iter().filter(|attempt| **attempt >= since).count();
         let begun = run.boot_before.len().min(ATTEMPTS_KEPT);
         if there < begun {
             let message = format!("{there} of {begun} attempts of run {} are on record", run.name);
@@ -138,13 +139,12 @@ impl Court {
     }
 
     /// SAFE-14: a memory that changes without an outcome only grows, and for a run that is gone.
-    fn remembered(&mut self, seen: &Seen, name: &str, before: &Value, after: &Value) {
-        let (was, is) = (memory(before).unwrap_or_default(), memory(after).unwrap_or_default());
+    fn remembered(&mut self, seen: &Seen, name: &str, was: &LastRemediation, is: &LastRemediation) {
         let seconds = |memory: &LastRemediation| -> BTreeSet<i64> {
             memory.attempts.iter().map(|attempt| attempt.as_second()).collect()
         };
         let full = is.attempts.len() >= ATTEMPTS_KEPT;
-        if !full && !seconds(&was).is_subset(&seconds(&is)) {
+        if !full && !seconds(was).is_subset(&seconds(is)) {
             self.blame("SAFE-14", seen.at, name, "attempts are taken off the node's record");
         }
         let run = is.lost.as_ref().filter(|_| is.lost != was.lost);
@@ -281,19 +281,14 @@ impl Court {
     }
 }
 
-/// The run whose outcome this write put on record.
-fn closed_for(before: &Value, after: &Value) -> Option<String> {
-    let text = |object| annotation(object, names::LAST_REMEDIATION);
-    if text(before) == text(after) {
-        return None;
-    }
-    let ended = memory(after)?.last?;
-    // Attempts of a run that is gone may be added without an outcome.
-    let known = memory(before).and_then(|memory| memory.last);
-    (known.as_ref() != Some(&ended)).then_some(ended.uid)
+/// The run whose outcome is news. Attempts of a run that is gone may be added without one.
+fn closed_for(was: &LastRemediation, is: &LastRemediation) -> Option<String> {
+    let ended = is.last.as_ref().filter(|_| is.last != was.last)?;
+    Some(ended.uid.clone())
 }
 
 /// What a node remembers of its runs.
-fn memory(node: &Value) -> Option<LastRemediation> {
-    serde_json::from_str(annotation(node, names::LAST_REMEDIATION)?).ok()
+fn memory(node: &Value) -> LastRemediation {
+    let text = annotation(node, names::LAST_REMEDIATION);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use clap::Args;
-use rerail_e2e::cargo;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -51,19 +50,11 @@ struct Record {
     quit: Series,
 }
 
-/// Measures and prints; `Ok(false)` if a demo did not end well, which voids the figures.
-pub fn run(root: &Path, arguments: &DemoArguments) -> Result<bool, BenchError> {
+/// Measures and prints. A demo that does not end well voids the figures.
+pub fn run(root: &Path, arguments: &DemoArguments) -> Result<(), BenchError> {
     let mut conditions = Conditions::of(root);
     progress::stage("the program, optimised");
-    let built = cargo()
-        .args(["build", "--quiet", "--release", "--locked", "-p", "rerail-cli"])
-        .current_dir(root)
-        .status()?;
-    if !built.success() {
-        return Ok(false);
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let program = target.join("release/rerail");
+    let program = rerail_e2e::optimised("rerail-cli", "rerail")?;
     progress::stage("rerail demo, from its start to the first picture");
     let mut record = Record::default();
     for _ in 0..arguments.starts {
@@ -79,7 +70,7 @@ pub fn run(root: &Path, arguments: &DemoArguments) -> Result<bool, BenchError> {
     if let Some(path) = &arguments.json {
         write_json(path, &(conditions, &record))?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// One demo: how long until its first picture is complete, and how long after `q` until it is over.

@@ -100,7 +100,7 @@ async fn measure(root: &Path, arguments: &QueueArguments) -> Result<Record, Benc
     let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
     let mut conditions = Conditions::of(root);
     conditions.policy = scene::POLICY.to_owned();
-    let program = scene::program(root, arguments.release).await?;
+    let program = scene::program(arguments.release).await?;
     if arguments.release {
         conditions.build = "operators: release profile; observer and machines: dev".to_owned();
     }

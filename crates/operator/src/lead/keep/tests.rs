@@ -94,6 +94,19 @@ struct OneLease {
 }
 
 impl OneLease {
+    /// A term with this API server.
+    fn term(&self) -> (Arc<Shared>, Keeper, Handle) {
+        let serve = self.clone();
+        term_with(move |request| {
+            let server = serve.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                Ok(server.answer(&parts.method, &body))
+            }
+        })
+    }
+
     fn answer(&self, method: &http::Method, body: &[u8]) -> http::Response<Body> {
         let status = |code: u16| {
             let text = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
@@ -123,15 +136,7 @@ impl OneLease {
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_not_taken_back_by_the_next() {
     let server = OneLease::default();
-    let serve = server.clone();
-    let (_shared, keeper, handle) = term_with(move |request| {
-        let server = serve.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect_bytes().await?;
-            Ok(server.answer(&parts.method, &body))
-        }
-    });
+    let (_shared, keeper, handle) = server.term();
     let keeping = tokio::spawn(keeper.keep());
     let add = |uid: &str| Change { add: vec![Slot::of(&run_of(uid))], ..Change::default() };
     handle.change(add("zero")).await.unwrap();
@@ -165,15 +170,7 @@ async fn when_nobody_works_any_more_the_lease_is_given_away() {
 #[tokio::test(start_paused = true)]
 async fn an_operator_that_is_frozen_reads_the_lease_now_and_then() {
     let server = OneLease::default();
-    let serve = server.clone();
-    let (shared, _keeper, _handle) = term_with(move |request| {
-        let server = serve.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect_bytes().await?;
-            Ok(server.answer(&parts.method, &body))
-        }
-    });
+    let (shared, _keeper, _handle) = server.term();
     let lease = |version: &str, annotations: serde_json::Value| {
         json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {}, "metadata": {
             "name": names::LEASE, "resourceVersion": version, "annotations": annotations } })

@@ -144,7 +144,8 @@ async fn where_no_watch_tells_anything_a_list_is_made_again_and_again() {
     };
     let client = Client::new(recency.layer(service_fn(answer)), "default");
     let policies = (Api::<RemediationPolicy>::all(client), watcher::Config::default());
-    let following = follow_recent(&recency, POLICIES, policies, "policies".to_owned(), |_| {});
+    let following =
+        follow_recent(recency.clone(), POLICIES, policies, "policies".to_owned(), |_| {});
     let so_far = || {
         let known = recency.lock().kinds[POLICIES];
         (known.is_recent(recency.now()), lists.load(Ordering::Relaxed))

@@ -1,11 +1,11 @@
 //! The cluster of the queue's figures: many nodes in racks of 20, two operators, one policy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rerail_controlplane::Options;
-use rerail_e2e::{Cluster, ClusterOptions, Election, Operator, OperatorOptions, Requests, cargo};
+use rerail_e2e::{Cluster, ClusterOptions, Election, Operator, OperatorOptions, Requests};
 use rerail_fleet::{ConditionOptions, FleetOptions, Pool};
 
 use super::film::Film;
@@ -65,22 +65,14 @@ pub struct Scene {
 }
 
 /// The operator's program.
-pub async fn program(root: &Path, release: bool) -> Result<PathBuf, BenchError> {
-    let root = root.to_owned();
+pub async fn program(release: bool) -> Result<PathBuf, BenchError> {
     let build = move || {
         rerail_controlplane::Binaries::ensure()?;
-        let program = rerail_e2e::program("rerail")?;
         if !release {
-            return Ok(program);
+            return Ok(rerail_e2e::program("rerail")?);
         }
         progress::stage("the operator, optimised: minutes, the first time");
-        let build = ["build", "--quiet", "--release", "--locked", "-p", "rerail-cli"];
-        let built = cargo().args(build).current_dir(root).status()?;
-        if !built.success() {
-            return Err(std::io::Error::other("cargo build --release failed").into());
-        }
-        let folder = program.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
-        Ok(folder.join("release/rerail"))
+        Ok(rerail_e2e::optimised("rerail-cli", "rerail")?)
     };
     tokio::task::spawn_blocking(build).await.map_err(std::io::Error::other)?
 }
