@@ -191,6 +191,7 @@ Sick     Sick True  True   P6        1h   -         [P6] too many interfaces
 GATE           SAYS  UNTIL  WHY
 paused         Pass
 clock          Pass
+recency        Pass
 configuration  Pass
 meltdown       Pass
 warming up     Pass
