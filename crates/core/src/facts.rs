@@ -185,10 +185,6 @@ pub struct LastRemediation {
     /// The last run that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRun>,
-    /// UID of a run that is gone, and whose node is not given back yet: all of its attempts are among
-    /// `attempts`, and whoever finds only its slot or its mark has none to guess.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost: Option<String>,
     /// The reports of the trigger conditions at the end of the last run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,

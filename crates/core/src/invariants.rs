@@ -190,6 +190,11 @@ pub fn of_effect(run: &Run, node: &NodeFacts, effect: &Effect) -> Option<Violati
             run.step == Step::Cordoning && announced(IntentEffect::Cordon) && !node.unschedulable,
             true,
         ),
+        Effect::Remember => (
+            matches!(run.step, Step::Draining | Step::Verifying | Step::Withdrawing)
+                && run.attempt > 0,
+            ours,
+        ),
         Effect::Evict(_) => {
             (run.step == Step::Draining && announced(IntentEffect::Drain) && !run.cancel, ours)
         }

@@ -74,7 +74,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "lost-attempts-unwritten",
         &["SAFE-14"],
-        "attempts of a run that was deleted by force are kept in mind alone until its node is given back",
+        "a further attempt begins before the earlier ones are on the node's record",
     ),
     mutant("ageing-inverted", &["LIVE-6"], "who waits becomes less urgent"),
     mutant(

@@ -17,7 +17,7 @@ mod verifying;
 mod withdrawing;
 
 pub use memory::Memory;
-pub use record::{record, record_lost, record_without_run};
+pub use record::{record, record_attempts, record_without_run};
 pub use retry::retry;
 pub use urgency::more_urgent;
 
@@ -134,6 +134,8 @@ pub enum PodSeen {
 pub enum Effect {
     /// Set `unschedulable` and our mark in one patch (SAFE-6).
     Cordon,
+    /// Put the run's earlier attempts on the node's record, before a further one.
+    Remember,
     /// Evict these pods, each with its UID as precondition.
     Evict(Vec<PodRef>),
     /// Create the reboot Pod of the latest attempt.
@@ -357,6 +359,18 @@ impl Look<'_> {
             next.intent = None;
         }
         Ok(next)
+    }
+
+    /// Begins what [`Look::next_attempt`] gave, once the node's record has the earlier attempts. Should the
+    /// run be deleted by force, whoever finds only its slot or its mark counts one attempt for it; of more
+    /// than one all the others are on record by then, whoever ends when (SAFE-14).
+    fn begin(&self, next: Run) -> Decision {
+        let unwritten = record_attempts(self.run, &self.node.last_remediation).is_some();
+        if unwritten && !mutant!("lost-attempts-unwritten") {
+            let message = "putting the earlier attempts on the node's record";
+            return Decision::act(Effect::Remember, next.reason, message);
+        }
+        Decision::change(next)
     }
 
     fn intent(&self, effect: IntentEffect, attempt: u32) -> Intent {

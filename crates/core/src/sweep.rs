@@ -10,10 +10,9 @@
 use jiff::Timestamp;
 
 use crate::{
-    facts::{Cordon, LastRemediation, NodeFacts},
+    facts::{Cordon, NodeFacts},
     mutant,
     reboot_check::pods_harmless_at,
-    remediation::record_lost,
     run::Run,
 };
 
@@ -145,17 +144,6 @@ pub fn sweep(stray: &Stray, node: Option<&NodeFacts>, pods: bool, now: Timestamp
         );
     }
     Sweep::Close { uncordon }
-}
-
-/// What has to be put on record before the node can be given back, if anything: attempts that only this
-/// process knows of. Its successor would count one for all of them (SAFE-14).
-pub fn to_remember(stray: &Stray, node: &NodeFacts) -> Option<LastRemediation> {
-    // Of one whose end was not seen the attempts may not be all.
-    let run = stray.run.as_ref().filter(|_| !stray.unseen)?;
-    if !stray.is_of(node) || stray.closed(node) || mutant!("lost-attempts-unwritten") {
-        return None;
-    }
-    record_lost(run, &node.last_remediation)
 }
 
 #[cfg(test)]

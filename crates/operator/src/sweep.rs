@@ -21,7 +21,7 @@ use rerail_core::{
     reason::Reason,
     remediation::{PodSeen, record_without_run},
     step::Step,
-    sweep::{Stray, Sweep, sweep, to_remember},
+    sweep::{Stray, Sweep, sweep},
 };
 use tokio::sync::watch;
 
@@ -266,12 +266,6 @@ pub async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
 
 /// Looks at every stray, and says when to look again at the latest.
 async fn turn(context: &Context) -> Duration {
-    for stray in context.strays.snapshot() {
-        if let Err(error) = remember(context, &stray).await {
-            tracing::warn!(node = %stray.node_name, %error,
-                "attempts of a run that is gone are not on record yet; trying again");
-        }
-    }
     let runs = match check::all_runs(context).await {
         Ok(runs) => runs,
         Err(error) => {
@@ -339,21 +333,6 @@ async fn one(context: &Context, stray: &mut Stray) -> Result<Option<Timestamp>, 
         }
     }
     Ok(None)
-}
-
-/// Puts on record what nobody else knows. Before anything else, and whatever else fails: this process may
-/// end at any time, and the node be given back long after that.
-async fn remember(context: &Context, stray: &Stray) -> Result<(), SweepError> {
-    let news = |node: &NodeFacts| to_remember(stray, node);
-    if context.nodes.get(&stray.node_name).is_none_or(|node| news(&node).is_none()) {
-        return Ok(());
-    }
-    let Some(node) = check::node(context, &stray.node_name).await? else { return Ok(()) };
-    let Some(memory) = news(&node.facts) else { return Ok(()) };
-    let text = last_remediation::encode(&memory)?;
-    let written = act::node::remember(&context.clients.act, &node.object, text).await?;
-    context.nodes.fold(&written, context.now(), &context.wakers);
-    Ok(())
 }
 
 /// Names of the run's Pods that the kubelet has not seen end.

@@ -95,11 +95,9 @@ pub fn measure(
     let mut parts = Vec::new();
     for story in kill::STORIES {
         let requests = story.requests()?;
-        let who =
-            format!("{} operator{}", story.operators, if story.operators == 1 { "" } else { "s" });
         let all = || story.singles(requests).map(|said| (kill::SEED, said));
-        parts.push(part(&format!("every kill point, {who}"), threads, all, audience));
-        let what = format!("one in {pairs} pairs, {who}");
+        parts.push(part(&format!("every kill point, {story}"), threads, all, audience));
+        let what = format!("one in {pairs} pairs, {story}");
         let some = || story.pairs(requests, pairs, 0).map(|said| (kill::SEED, said));
         parts.push(part(&what, threads, some, audience));
     }

@@ -1,6 +1,8 @@
 //! Kill points: at every request of a scene the process that sends it dies, before or after it was done,
 //! or its answer is lost; and two of these in one run.
 
+use std::fmt;
+
 use crate::{
     draw::Draw,
     net::{KillPoint, Moment},
@@ -18,11 +20,24 @@ pub struct Story {
     pub scene: &'static str,
     /// Operators.
     pub operators: usize,
+    /// What each of its runs shows once, whoever dies when; a name of the "sometimes" list.
+    pub shows: &'static str,
 }
 
-/// The single-run and the two-leader scenario of the safety document.
-pub const STORIES: [Story; 2] =
-    [Story { scene: "single", operators: 1 }, Story { scene: "single", operators: 2 }];
+/// The single-run and the two-leader scenario of the safety document; and a run that is deleted by force
+/// after its second reboot, whose attempts only the operator knows until it has written them down.
+pub const STORIES: [Story; 3] = [
+    Story { scene: "single", operators: 1, shows: "run-succeeds" },
+    Story { scene: "single", operators: 2, shows: "run-succeeds" },
+    Story { scene: "deleted", operators: 1, shows: "run-deleted" },
+];
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.operators == 1 { "" } else { "s" };
+        write!(f, "{}, {} operator{plural}", self.scene, self.operators)
+    }
+}
 
 impl Story {
     /// The run with these kill points.

@@ -157,7 +157,7 @@ fn stories<Runs: Iterator<Item = Settings> + Send>(
     for story in kill::STORIES {
         let requests = story.requests()?;
         let count = u64::try_from(runs(story, requests).count()).unwrap_or(u64::MAX);
-        let what = format!("{what} of {} operators", story.operators);
+        let what = format!("{what}, {story}");
         let seeded = runs(story, requests).map(|said| (kill::SEED, said));
         good &= many(&what, threads, count, seeded)?.is_good();
     }

@@ -16,6 +16,7 @@ use crate::{healed::Health, plan::Plan};
 /// Our own scenes, beside those of the simulated world.
 pub const SCENES: &[(&str, &str)] = &[
     ("single", include_str!("../scenes/single.yaml")),
+    ("deleted", include_str!("../scenes/deleted.yaml")),
     ("small", include_str!("../scenes/small.yaml")),
     ("people", include_str!("../scenes/people.yaml")),
     ("machines", include_str!("../scenes/machines.yaml")),

@@ -112,7 +112,7 @@ fn drained(look: &Look<'_>) -> Decision {
             let daemon_sets = ready.iter().take(DAEMON_SETS_KEPT).cloned().collect();
             Decision::change(Run { daemon_sets, ..next })
         }
-        Ok(next) => Decision::change(next),
+        Ok(next) => look.begin(next),
         Err((reason, message)) => look.give_up(reason, message),
     }
 }

@@ -44,21 +44,19 @@ pub fn record(
         attempts: together(&run.attempt_times, before),
         roll_backs: roll_backs(before.roll_backs, result, reason),
         last: Some(last),
-        lost: None,
         evidence,
     }
 }
 
 /// The node's `last-remediation` after the end of a run that is gone. What this process knew of it is
 /// recorded like that of any other; of one that nobody knows only its UID is left. If its end was not seen it
-/// may have rebooted the machine once more, and that counts (SAFE-14), unless who saw it put all of its
-/// attempts on record.
+/// may have rebooted the machine once more than is on record, and that counts (SAFE-14): earlier attempts of
+/// a run are on the node's record before it begins another.
 pub fn record_without_run(stray: &Stray, node: &NodeFacts, now: Timestamp) -> LastRemediation {
     let before = node.last_remediation.clone();
     let uncounted = mutant!("lost-run-not-counted");
-    let is_on_record = before.lost.as_ref() == Some(&stray.run_uid);
     let may_have_more = stray.run.is_none() || stray.unseen;
-    let guess = (may_have_more && !is_on_record && !uncounted).then_some(stray.since);
+    let guess = (may_have_more && !uncounted).then_some(stray.since);
     if let Some(run) = stray.run.as_ref().filter(|_| !uncounted) {
         let attempt_times = run.attempt_times.iter().copied().chain(guess).collect();
         let run = Run { attempt_times, ..run.clone() };
@@ -73,20 +71,19 @@ pub fn record_without_run(stray: &Stray, node: &NodeFacts, now: Timestamp) -> La
     };
     let attempts = together(&Vec::from_iter(guess), &before);
     let sequence = before.sequence.saturating_add(1);
-    LastRemediation { sequence, last: Some(last), lost: None, attempts, ..before }
+    LastRemediation { sequence, last: Some(last), attempts, ..before }
 }
 
-/// The node's `last-remediation` with all attempts of a run that is gone; `None` where that is on record.
-pub fn record_lost(run: &Run, before: &LastRemediation) -> Option<LastRemediation> {
-    let all = together(&run.attempt_times, before);
+/// The node's `last-remediation` with the attempts that the run has made until now; `None` where they are
+/// there.
+pub fn record_attempts(run: &Run, before: &LastRemediation) -> Option<LastRemediation> {
+    let attempts = together(&run.attempt_times, before);
     // On record they are less exact than in mind.
     let seconds = |attempts: &[Timestamp]| -> Vec<i64> {
         attempts.iter().map(|attempt| attempt.as_second()).collect()
     };
-    // Of two that are gone on one node the second would overwrite the first, and so on.
-    let known = before.lost.is_some();
-    let news = !known || seconds(&all) != seconds(&before.attempts);
-    news.then(|| LastRemediation { attempts: all, lost: Some(run.uid.clone()), ..before.clone() })
+    let news = seconds(&attempts) != seconds(&before.attempts);
+    news.then(|| LastRemediation { attempts, ..before.clone() })
 }
 
 /// Both memories, each attempt once, the youngest kept.

@@ -322,6 +322,14 @@ impl Scene {
         }
     }
 
+    /// Puts the attempts on the node's record, as an effect; fails where that is not what is to be done.
+    #[track_caller]
+    pub(crate) fn remembers(&mut self) {
+        assert_eq!(self.effect(), Effect::Remember);
+        let memory = record_attempts(&self.run, &self.node.last_remediation);
+        self.node.last_remediation = memory.expect("there is news");
+    }
+
     /// The effect; fails where there is none.
     #[track_caller]
     pub(crate) fn effect(&mut self) -> Effect {

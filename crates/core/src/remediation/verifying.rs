@@ -54,7 +54,7 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
 fn give_up(look: &Look<'_>, missing: &Missing) -> Decision {
     if !look.node.in_service() {
         return match look.next_attempt() {
-            Ok(next) => Decision::change(next),
+            Ok(next) => look.begin(next),
             Err(_) => {
                 let message = format!("the machine booted, and {}", why_not_in_service(look.node));
                 look.hold(Reason::Unreachable, message)

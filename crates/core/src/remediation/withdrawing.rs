@@ -139,7 +139,7 @@ fn resolved(look: &Look<'_>) -> Decision {
             look.roll_back(Reason::CordonedByOther, "somebody else has cordoned the node")
         }
         (_, Cordon::Ours) => match look.next_attempt() {
-            Ok(next) => Decision::change(next),
+            Ok(next) => look.begin(next),
             Err((Reason::Unreachable, message)) => {
                 look.hold(Reason::NoBoot, format!("{}; {message}", story(look)))
             }

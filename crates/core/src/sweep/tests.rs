@@ -171,37 +171,5 @@ fn the_outcome_is_on_record_with_what_is_known() {
     let by_list = Stray { run: Some(crate::ledger::unseen_end(&known, at(80))), ..gone };
     let memory = record_without_run(&by_list, &node(), at(90));
     assert_eq!(memory.attempts, [at(0), at(80)]);
-    assert_eq!(to_remember(&by_list, &node()), None, "they may not be all");
     assert!(by_list.holds_slot(Some(&node_in(Step::Rebooting)), at(81)));
-}
-
-/// Whoever sweeps it in the end may never have seen the run (seed 589 of the explorer).
-#[test]
-fn attempts_that_nobody_else_knows_of_go_on_record_at_once() {
-    let seen = Stray { unseen: false, ..stray(Some(Step::Rebooting)) };
-    let mut node = node_in(Step::Rebooting);
-    let known = seen.run.as_ref().unwrap().attempt_times.clone();
-    assert!(!known.is_empty());
-    let memory = to_remember(&seen, &node).expect("they are on no record");
-    assert_eq!(memory.attempts, known);
-    assert_eq!(memory.last, node.last_remediation.last, "the run is not closed by it");
-    node.last_remediation = memory;
-    assert_eq!(to_remember(&seen, &node), None, "once");
-    assert!(matches!(sweep(&seen, Some(&node), false, at(1)), Sweep::Wait { .. }));
-    // Who finds only its slot or its mark counts it no second time (seeds 1000433 and 1000549).
-    let slot = crate::ledger::Slot::of(seen.run.as_ref().unwrap());
-    for found in [Some(crate::ledger::lost_run(&slot, at(500))), None] {
-        let found = Stray { run: found, unseen: true, since: at(500), ..seen.clone() };
-        let memory = record_without_run(&found, &node, at(500));
-        assert_eq!((memory.attempts, memory.lost), (known.clone(), None));
-    }
-    // What somebody saw counts, whatever the record says.
-    let mut more = seen.clone();
-    more.run.as_mut().unwrap().attempt_times.push(at(400));
-    let memory = record_without_run(&more, &node, at(500));
-    assert_eq!(memory.attempts, [known, vec![at(400)]].concat());
-    let mut without = node_in(Step::Rebooting);
-    assert_eq!(to_remember(&stray(Some(Step::Rebooting)), &without), None, "a guess is none");
-    without.uid = "node-2".into();
-    assert_eq!(to_remember(&seen, &without), None, "another machine");
 }

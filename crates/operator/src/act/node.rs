@@ -1,4 +1,4 @@
-//! The two writes on a Node: the cordon and the closing write. Both are JSON patches that test the
+//! The writes on a Node: the cordon, earlier attempts, and the closing write. All are JSON patches that test the
 //! resourceVersion of the read that the decision was made on, so that nothing that anybody did in
 //! between is overwritten, and no late patch of ours lands after a later write (SAFE-6, SAFE-13,
 //! protocol R4, R9). A failed test answers 422, not 409.
@@ -111,7 +111,7 @@ pub async fn close(
     patch(client, node, operations, "close").await
 }
 
-/// Puts attempts of a run that is gone on record, and changes nothing else (SAFE-14).
+/// Puts attempts of a run on record, and changes nothing else (SAFE-14).
 pub async fn remember(
     client: &Client,
     node: &Node,

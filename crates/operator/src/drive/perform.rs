@@ -46,6 +46,16 @@ impl Driver {
                 let patch = act::node::cordon(client, &node.object, &run.uid, &run.name, asked);
                 return self.node_written(patch.await, look, asked);
             }
+            Effect::Remember => {
+                let Some(node) = node else { return Ok(Next::Again) };
+                let memory = remediation::record_attempts(run, &node.facts.last_remediation);
+                if let Some(memory) = memory {
+                    let text = last_remediation::encode(&memory)?;
+                    let asked = context.now();
+                    let patch = act::node::remember(client, &node.object, text);
+                    return self.node_written(patch.await, look, asked);
+                }
+            }
             Effect::CreateRebootPod => {
                 let made = act::pods::create_reboot(client, object, run, settings).await;
                 if !matches!(made, Ok(Made::Before)) {
@@ -141,6 +151,7 @@ impl Driver {
 fn effect_name(effect: &Effect) -> &'static str {
     match effect {
         Effect::Cordon => "Cordon",
+        Effect::Remember => "Remember",
         Effect::Evict(_) => "Evict",
         Effect::CreateRebootPod => "CreateRebootPod",
         Effect::DeleteRebootPod => "DeleteRebootPod",

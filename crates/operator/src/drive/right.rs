@@ -10,7 +10,8 @@ use crate::lead::own_pod;
 pub(super) fn needs_lease(effect: &Effect) -> bool {
     match effect {
         Effect::Cordon | Effect::Evict(_) | Effect::CreateRebootPod => true,
-        Effect::DeleteRebootPod
+        Effect::Remember
+        | Effect::DeleteRebootPod
         | Effect::CreateProbePod
         | Effect::DeleteProbePod
         | Effect::Close { .. } => false,

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use rerail_api::names;
 use rerail_core::{
     facts::{ATTEMPTS_KEPT, LastRemediation},
@@ -13,8 +14,9 @@ use serde_json::Value;
 use super::{
     court::{Court, Seen},
     effect::{Effect, uid_of},
-    node::{NodeTruth, annotation, at_path, is_cordoned},
+    node::{NodeTruth, annotation, at_path, is_cordoned, memory},
     past::earlier,
+    run::RunTruth,
 };
 use crate::meta;
 
@@ -124,21 +126,40 @@ impl Court {
     /// SAFE-14: with the outcome of a run all of its attempts are on record, whoever puts it there.
     fn puts_on_record(&mut self, seen: &Seen, uid: &str, name: &str, memory: &LastRemediation) {
         let Some(run) = self.runs.get(uid) else { return };
-        let Some(began) = run.first_began else { return };
-        // A backup knows less, and a person may have written anything.
-        if run.spoiled || self.restored.is_some_and(|restored| restored >= began) {
-            return;
-        }
-        let since = earlier(began, jiff::SignedDuration::from_secs(10));
-        let there = memory.attempts.iter().filter(|attempt| **attempt >= since).count();
         let begun = run.boot_before.len().min(ATTEMPTS_KEPT);
-        if there < begun {
-            let message = format!("{there} of {begun} attempts of run {} are on record", run.name);
-            self.blame("SAFE-14", seen.at, name, message);
-        }
+        let Some(there) = self.recorded(run, &memory.attempts).filter(|there| *there < begun) else {
+            return;
+        };
+        let message = format!("{there} of {begun} attempts of run {} are on record", run.name);
+        self.blame("SAFE-14", seen.at, name, message);
     }
 
-    /// SAFE-14: a memory that changes without an outcome only grows, and for a run that is gone.
+    /// SAFE-14: a further attempt begins with the earlier ones on record: whoever finds the run deleted by
+    /// force can know of one alone.
+    pub(super) fn earlier_are_on_record(&mut self, seen: &Seen, uid: &str) {
+        let run = &self.runs[uid];
+        let earlier = run.boot_before.len().saturating_sub(1).min(ATTEMPTS_KEPT);
+        let Some(node) = self.nodes.get(&run.node).filter(|node| node.uid == run.node_uid) else {
+            return;
+        };
+        let there = self.recorded(run, &node.attempts).filter(|there| *there < earlier);
+        let Some(there) = there else { return };
+        let message = format!("{there} of {earlier} earlier attempts are on record");
+        let name = run.name.clone();
+        self.blame("SAFE-14", seen.at, &name, message);
+    }
+
+    /// How many of these attempts may be of the run; `None` where nobody can be held to it: a backup knows
+    /// less, and a person may have written anything.
+    fn recorded(&self, run: &RunTruth, attempts: &[Timestamp]) -> Option<usize> {
+        let began = run.first_began?;
+        let restored = self.restored.is_some_and(|restored| restored >= began);
+        let since = earlier(began, jiff::SignedDuration::from_secs(10));
+        let there = attempts.iter().filter(|attempt| **attempt >= since).count();
+        (!run.spoiled && !restored).then_some(there)
+    }
+
+    /// SAFE-14: a memory that changes without an outcome only grows.
     fn remembered(&mut self, seen: &Seen, name: &str, was: &LastRemediation, is: &LastRemediation) {
         let seconds = |memory: &LastRemediation| -> BTreeSet<i64> {
             memory.attempts.iter().map(|attempt| attempt.as_second()).collect()
@@ -146,10 +167,6 @@ impl Court {
         let full = is.attempts.len() >= ATTEMPTS_KEPT;
         if !full && !seconds(was).is_subset(&seconds(is)) {
             self.blame("SAFE-14", seen.at, name, "attempts are taken off the node's record");
-        }
-        let run = is.lost.as_ref().filter(|_| is.lost != was.lost);
-        if run.is_some_and(|uid| self.runs.get(uid).is_some_and(|run| run.gone.is_none())) {
-            self.blame("SAFE-14", seen.at, name, "a run that is there counts as gone");
         }
     }
 
@@ -285,10 +302,4 @@ impl Court {
 fn closed_for(was: &LastRemediation, is: &LastRemediation) -> Option<String> {
     let ended = is.last.as_ref().filter(|_| is.last != was.last)?;
     Some(ended.uid.clone())
-}
-
-/// What a node remembers of its runs.
-fn memory(node: &Value) -> LastRemediation {
-    let text = annotation(node, names::LAST_REMEDIATION);
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use rerail_api::names;
+use rerail_core::facts::LastRemediation;
 use serde_json::Value;
 
 use super::past::Recent;
@@ -61,6 +62,8 @@ pub(super) struct NodeTruth {
     /// The boot ID that it reports.
     pub boot_id: String,
     pub conditions: BTreeMap<String, Said>,
+    /// Attempts on its machine that it has on record.
+    pub attempts: Vec<Timestamp>,
 }
 
 impl NodeTruth {
@@ -81,6 +84,7 @@ impl NodeTruth {
             cordon_is_ours: false,
             boot_id: String::new(),
             conditions: BTreeMap::new(),
+            attempts: Vec::new(),
         };
         node.update(None, object, at, false);
         node
@@ -99,6 +103,9 @@ impl NodeTruth {
         };
         if !same(&["status"]) {
             self.read_status(object, at);
+        }
+        if !same(&["metadata", "annotations", names::LAST_REMEDIATION]) {
+            self.attempts = memory(object).attempts;
         }
         let unschedulable = is_cordoned(object);
         if unschedulable && !self.cordoned.get() {
@@ -222,4 +229,10 @@ pub(super) fn taints(object: &Value) -> impl Iterator<Item = &str> {
 
 pub(super) fn at_path<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(object, |value, key| value.get(key))
+}
+
+/// What a node remembers of its runs.
+pub(super) fn memory(node: &Value) -> LastRemediation {
+    let text = annotation(node, names::LAST_REMEDIATION);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

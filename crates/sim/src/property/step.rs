@@ -191,6 +191,7 @@ impl Court {
         }
         if is == Step::Rebooting {
             self.drained(seen, uid, was);
+            self.earlier_are_on_record(seen, uid);
         }
         if is == Step::Uncordoning {
             self.verified(seen, uid);

@@ -10,6 +10,7 @@ use crate::{
     },
     facts::LastRun,
     invariants,
+    remediation::record_attempts,
 };
 
 fn times() -> impl Strategy<Value = Timestamp> {
@@ -291,6 +292,10 @@ fn check_effect(scene: &Scene, effect: &Effect) -> Result<(), TestCaseError> {
             prop_assert_eq!(run.step, Step::Cordoning);
             prop_assert!(!node.hold && node.cordon(&run.uid) == Cordon::None);
             prop_assert_eq!(&node.claim, &None);
+        }
+        Effect::Remember => {
+            prop_assert!(ours && run.attempt > 0 && !node.hold);
+            prop_assert!(record_attempts(run, &node.last_remediation).is_some(), "it is news");
         }
         Effect::Evict(pods) => {
             prop_assert_eq!(run.step, Step::Draining);

@@ -30,6 +30,7 @@ fn a_retry_goes_the_whole_way_again_as_a_new_attempt() {
     scene.run = scene.changed();
     assert_eq!(scene.run.step, Step::Draining);
     scene.drain = Some(DrainPlan { done: true, ..DrainPlan::default() });
+    scene.remembers();
     scene.run = scene.changed();
     assert_eq!((scene.run.step, scene.run.attempt), (Step::Rebooting, 2));
     assert_eq!(scene.run.intent.as_ref().unwrap().attempt, 2);
@@ -42,6 +43,25 @@ fn a_retry_goes_the_whole_way_again_as_a_new_attempt() {
     scene.look();
     set(&mut scene.node, condition("Ready", "True", 2110));
     assert_eq!(scene.goes_to(), (Step::Held, Reason::NoBoot));
+}
+
+/// SAFE-14: should the run be deleted by force, whoever finds only its slot or its mark counts one attempt
+/// for it (seed 589 and the story `deleted` of the explorer).
+#[test]
+fn earlier_attempts_are_on_the_nodes_record_before_a_further_one_begins() {
+    let mut scene = retried(Step::Draining);
+    scene.drain = Some(DrainPlan { done: true, ..DrainPlan::default() });
+    let (made, before) = (scene.run.attempt_times.clone(), scene.node.last_remediation.clone());
+    assert_eq!((made.len(), before.attempts.len()), (1, 0));
+    assert_eq!(scene.effect(), Effect::Remember);
+    let memory = record_attempts(&scene.run, &before).unwrap();
+    assert_eq!(memory, LastRemediation { attempts: made, ..before }, "and nothing else changes");
+    assert_eq!(record_attempts(&scene.run, &memory), None, "once");
+    scene.node.last_remediation = memory;
+    assert_eq!(scene.changed().attempt_times.len(), 2);
+    // The end of the run has each once.
+    let all = record(&scene.changed(), &scene.node, Step::Failed, Reason::NoBoot, at(50)).attempts;
+    assert_eq!(all.len(), 2);
 }
 
 #[test]
@@ -88,6 +108,7 @@ fn a_retry_needs_no_trigger() {
     let mut scene = retried(Step::Draining);
     set(&mut scene.node, condition("Sick", "False", 9));
     scene.drain = Some(DrainPlan { done: true, ..DrainPlan::default() });
+    scene.remembers();
     assert_eq!(scene.goes_to().0, Step::Rebooting);
 }
 

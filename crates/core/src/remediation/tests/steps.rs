@@ -387,7 +387,13 @@ fn a_resolved_attempt_is_followed_by_what_fits_its_reason() {
         (|s| s.node.unschedulable = false, (Step::RollingBack, Reason::CordonLifted)),
         (|s| s.node.cordoned_by = None, (Step::RollingBack, Reason::CordonedByOther)),
         (|s| set(&mut s.node, condition("Ready", "False", 9)), (Step::Held, Reason::NoBoot)),
-        (|s| two_rungs(&mut s.run), (Step::Rebooting, Reason::RebootPodPending)),
+        (
+            |s| {
+                two_rungs(&mut s.run);
+                s.node.last_remediation.attempts.clone_from(&s.run.attempt_times);
+            },
+            (Step::Rebooting, Reason::RebootPodPending),
+        ),
         (
             |s| {
                 two_rungs(&mut s.run);

@@ -2,7 +2,7 @@
 //! are applied to it as the operator applies them, and every one is checked on the way.
 
 use super::*;
-use crate::{drain::progress::DrainPlan, invariants, remediation::record};
+use crate::{drain::progress::DrainPlan, invariants, remediation::{record, record_attempts}};
 
 /// How the machine behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,11 @@ impl World {
         let scene = &mut self.scene;
         match effect {
             Effect::Cordon => cordon(&mut scene.node),
+            Effect::Remember => {
+                let before = &scene.node.last_remediation;
+                let memory = record_attempts(&scene.run, before).expect("there is news");
+                scene.node.last_remediation = memory;
+            }
             Effect::Evict(pods) => {
                 let left = self.pods.unwrap_or_default();
                 self.pods = Some(left.saturating_sub(pods.len() as u32));

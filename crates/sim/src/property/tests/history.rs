@@ -305,6 +305,34 @@ impl History {
         });
     }
 
+    /// A further attempt, by its number.
+    pub fn reboots_again(&mut self, node: &str, attempt: u32) {
+        let boot = self.boot_id(node);
+        self.set(node, |status| {
+            (status["step"], status["attempt"]) = (json!("Rebooting"), json!(attempt));
+            status["ladderStart"] = json!(attempt - 1);
+            status["intent"] = json!({ "effect": "Reboot", "step": "Rebooting", "attempt": attempt,
+                "nodeUID": format!("uid-{node}"), "bootIDBefore": boot, "epoch": 1,
+                "time": "2026-01-01T00:00:00Z" });
+        });
+    }
+
+    /// So many attempts go on the node's record.
+    pub fn remembers(&mut self, node: &str, attempts: u32) {
+        let attempts = self.attempts(attempts);
+        let memory = json!({ "sequence": 0, "attempts": attempts, "rollBacks": 0 }).to_string();
+        self.change(OPERATOR, "nodes", node, |object| {
+            object["metadata"]["annotations"][names::LAST_REMEDIATION] = json!(memory);
+        });
+    }
+
+    /// Times of so many attempts. When each was does not matter here.
+    fn attempts(&self, count: u32) -> Vec<Value> {
+        (0..count)
+            .map(|back| meta::time(self.now - jiff::SignedDuration::from_secs(i64::from(back))))
+            .collect()
+    }
+
     pub fn own_pod(&mut self, node: &str, component: &str, attempt: u32) {
         let run = format!("run-{node}");
         let name = match component {
@@ -367,10 +395,7 @@ impl History {
     }
 
     pub fn closes(&mut self, node: &str, result: &str) {
-        // When each was does not matter here.
-        let attempts: Vec<_> = (0..self.status(node).attempt)
-            .map(|back| meta::time(self.now - jiff::SignedDuration::from_secs(i64::from(back))))
-            .collect();
+        let attempts = self.attempts(self.status(node).attempt);
         self.closes_with(node, result, attempts);
     }
 

@@ -246,17 +246,17 @@ pub const HISTORIES: &[Red] = &[
         h.to("n1", "Uncordoning", Some("Uncordon"));
         h.closes_with("n1", "Succeeded", Vec::new());
     }),
+    ("SAFE-14", "a second reboot before the first is on record", |h| {
+        h.until_booted("n1");
+        h.to("n1", "Withdrawing", None);
+        h.reboots_again("n1", 2);
+    }),
     ("SAFE-14", "a third reboot where two may be", |h| {
         h.until_booted("n1");
         for attempt in [2, 3] {
+            h.remembers("n1", attempt - 1);
             h.to("n1", "Withdrawing", None);
-            let boot = h.boot_id("n1");
-            h.set("n1", |status| {
-                (status["step"], status["attempt"]) = (json!("Rebooting"), json!(attempt));
-                status["ladderStart"] = json!(attempt - 1);
-                status["intent"] = json!({ "effect": "Reboot", "step": "Rebooting", "attempt": attempt,
-                    "nodeUID": "uid-n1", "bootIDBefore": boot, "epoch": 1, "time": "2026-01-01T00:00:00Z" });
-            });
+            h.reboots_again("n1", attempt);
             h.boots("n1", &format!("n1-{}", attempt + 1));
             h.reports("n1", &format!("n1-{}", attempt + 1), true, false);
         }

@@ -13,7 +13,8 @@ use crate::{
         Report, RunSeen, Verdict, pods_harmless_at,
     },
     remediation::{
-        Action, Effect, NodeSeen, Observation, PodSeen, PolicyStanding, record, step,
+        Action, Effect, NodeSeen, Observation, PodSeen, PolicyStanding, record, record_attempts,
+        step,
         tests::{condition, cordon, secs, set},
     },
     run::{Intent, IntentEffect, Run},
@@ -208,6 +209,11 @@ fn land(mut state: State, call: Call, in_hand: bool) -> Next {
                 return Err(format!("P3a: a cordon lands in {}", state.run.step));
             }
             cordon(&mut state.node);
+            state.node_version += 1;
+        }
+        Action::Do(Effect::Remember) if node_is_as_seen => {
+            let memory = record_attempts(&state.run, &state.node.last_remediation);
+            state.node.last_remediation = memory.ok_or("there is nothing to remember")?;
             state.node_version += 1;
         }
         Action::Do(Effect::Close { uncordon, result, reason }) if node_is_as_seen => {
