@@ -363,9 +363,15 @@ impl Look<'_> {
 
     /// Begins what [`Look::next_attempt`] gave, once the node's record has the earlier attempts. Should the
     /// run be deleted by force, whoever finds only its slot or its mark counts one attempt for it; of more
-    /// than one all the others are on record by then, whoever ends when (SAFE-14).
+    /// than one all the others are on record by then, whoever ends when (SAFE-14). What cannot be written in
+    /// time is for a person.
     fn begin(&self, next: Run) -> Decision {
         let unwritten = record_attempts(self.run, &self.node.last_remediation).is_some();
+        let in_time = |deadline| self.seen.now < add(deadline, NODE_WRITE_TIMEOUT);
+        if unwritten && !self.run.deadline.is_none_or(in_time) {
+            let message = "the earlier attempts could not be put on the node's record in time";
+            return self.hold(Reason::Unreachable, message);
+        }
         if unwritten && !mutant!("lost-attempts-unwritten") {
             let message = "putting the earlier attempts on the node's record";
             return Decision::act(Effect::Remember, next.reason, message);

@@ -287,10 +287,6 @@ impl Driver {
                 return Ok(Next::Again);
             }
             let fresh = self.look_fresh(&run, &planned).await?;
-            // Only what was read before an effect counts for the evictions that follow: the Lease too.
-            if matches!(planned.action, Action::Do(_)) {
-                self.looked_at = Some(began);
-            }
             let decision = step(&run, &fresh.observation(&self.memory));
             match (decision.action.clone(), &planned.action) {
                 (Action::Wait, _) => {
@@ -302,6 +298,11 @@ impl Driver {
                 }
                 (Action::Do(effect), Action::Do(_)) => {
                     self.confirm_right(&effect, &fresh).await?;
+                    // Only what was read before such an effect counts for the evictions that follow: the
+                    // Lease too.
+                    if right::needs_lease(&effect) {
+                        self.looked_at = Some(began);
+                    }
                     let took = self.context.now().duration_since(began);
                     if took >= LOOK_LASTS {
                         return Err(DriveError::SlowLook(took.as_secs()));

@@ -199,7 +199,7 @@ fn attempts(question: &Question<'_, '_>) -> Verdict {
     let Question { look, entry, .. } = question;
     let allowed = look.policies[entry.policy].policy.contract.attempts;
     let window = look.world.now.saturating_sub(allowed.per).unwrap_or(Timestamp::MIN);
-    // Those of a held run that is to be tried again are on the node only when it has ended.
+    // The last one of a held run that is to be tried again is on the node only before its next.
     let own = entry.run.map(|run: &Run| run.attempt_times.as_slice()).unwrap_or_default();
     let closed = &entry.node.last_remediation.attempts;
     let known =

@@ -1,4 +1,5 @@
-//! What the closing write leaves on the node (protocol R4): its memory of the runs (SAFE-14).
+//! What is left on the node of its runs (SAFE-14): by the closing write (protocol R4), and before a further
+//! attempt.
 
 use std::collections::BTreeMap;
 

@@ -53,7 +53,11 @@ impl Driver {
                     let text = last_remediation::encode(&memory)?;
                     let asked = context.now();
                     let patch = act::node::remember(client, &node.object, text);
-                    return self.node_written(patch.await, look, asked);
+                    let next = self.node_written(patch.await, look, asked);
+                    // What follows may be a reboot: it gets a last look of its own, at the kill switch and
+                    // the policy, too (SAFE-5).
+                    self.after_write = None;
+                    return next;
                 }
             }
             Effect::CreateRebootPod => {

@@ -165,8 +165,10 @@ impl Court {
 
     /// What people and other controllers have said.
     fn of_people(&self, seen: &Seen, run: &RunTruth, effect: Effect, wrong: &mut Wrong) {
-        let before_return = run.status.attempt == 0;
-        if before_return && effect != Effect::Close {
+        // Before the first reboot, and again on the way to that of a retry.
+        let may_turn_back =
+            run.status.attempt == 0 || matches!(effect, Effect::Cordon | Effect::Evict);
+        if may_turn_back && effect != Effect::Close {
             let margin = SignedDuration::from_secs(10);
             let paused =
                 |entries: &Vec<_>| is_paused(entries, &run.node, &run.policy, seen.at, margin);

@@ -127,7 +127,8 @@ impl Court {
     fn puts_on_record(&mut self, seen: &Seen, uid: &str, name: &str, memory: &LastRemediation) {
         let Some(run) = self.runs.get(uid) else { return };
         let begun = run.boot_before.len().min(ATTEMPTS_KEPT);
-        let Some(there) = self.recorded(run, &memory.attempts).filter(|there| *there < begun) else {
+        let Some(there) = self.recorded(run, &memory.attempts).filter(|there| *there < begun)
+        else {
             return;
         };
         let message = format!("{there} of {begun} attempts of run {} are on record", run.name);
@@ -298,7 +299,7 @@ impl Court {
     }
 }
 
-/// The run whose outcome is news. Attempts of a run that is gone may be added without one.
+/// The run whose outcome is news. Attempts of a run that goes on are added without one.
 fn closed_for(was: &LastRemediation, is: &LastRemediation) -> Option<String> {
     let ended = is.last.as_ref().filter(|_| is.last != was.last)?;
     Some(ended.uid.clone())

@@ -57,6 +57,9 @@ fn earlier_attempts_are_on_the_nodes_record_before_a_further_one_begins() {
     let memory = record_attempts(&scene.run, &before).unwrap();
     assert_eq!(memory, LastRemediation { attempts: made, ..before }, "and nothing else changes");
     assert_eq!(record_attempts(&scene.run, &memory), None, "once");
+    let mut late = scene.clone();
+    late.now = add(late.run.deadline.unwrap(), NODE_WRITE_TIMEOUT);
+    assert_eq!(late.goes_to(), (Step::Held, Reason::Unreachable), "what cannot be written");
     scene.node.last_remediation = memory;
     assert_eq!(scene.changed().attempt_times.len(), 2);
     // The end of the run has each once.

@@ -2,7 +2,11 @@
 //! are applied to it as the operator applies them, and every one is checked on the way.
 
 use super::*;
-use crate::{drain::progress::DrainPlan, invariants, remediation::{record, record_attempts}};
+use crate::{
+    drain::progress::DrainPlan,
+    invariants,
+    remediation::{record, record_attempts},
+};
 
 /// How the machine behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

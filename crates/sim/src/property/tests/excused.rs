@@ -125,7 +125,8 @@ fn a_memory_that_shrinks_is_blamed() {
             node["metadata"]["annotations"][names::LAST_REMEDIATION] = json!(memory(&then));
         });
         let told = h.told();
-        let blamed = told.iter().any(|told| told.contains("attempts are taken off the node's record"));
+        let blamed =
+            told.iter().any(|told| told.contains("attempts are taken off the node's record"));
         assert_eq!(blamed, wrong, "{told:#?}");
     }
 }
