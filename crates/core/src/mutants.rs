@@ -54,6 +54,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["LIVE-10"],
         "how far a storm is may be put on record after the next round has begun, or never",
     ),
+    mutant(
+        "policy-ignored-by-run",
+        &["SAFE-5"],
+        "a run whose policy was suspended or deleted meanwhile goes on to its reboot",
+    ),
     mutant("stale-is-true", &["SAFE-5"], "a condition that nobody renews still starts runs"),
     mutant(
         "first-list-is-fresh",

@@ -513,6 +513,7 @@ fn turn_back(look: &Look<'_>) -> Option<(Reason, String)> {
     }
     let policy = &run.policy;
     match seen.policy {
+        _ if mutant!("policy-ignored-by-run") => {}
         PolicyStanding::InForce => {}
         PolicyStanding::Deleted => {
             return Some((Reason::PolicyDeleted, format!("policy {policy} was deleted")));

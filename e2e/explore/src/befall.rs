@@ -25,6 +25,9 @@ use crate::{
 /// Who writes to the Lease and is no operator.
 const SOMEBODY: &str = "somebody";
 
+/// Longer than any history.
+const FOR_GOOD: Duration = Duration::from_hours(1_000);
+
 /// What mishaps need.
 pub(crate) struct Fates {
     pub net: Net,
@@ -81,6 +84,7 @@ impl Fates {
             Mishap::Kill { operator, back_after } => {
                 self.operators.kill(&name(operator), back_after.min(left));
             }
+            Mishap::Gone { operator } => self.operators.kill(&name(operator), FOR_GOOD),
             Mishap::Stop { operator, lasts, deciding } => {
                 let number = u64::try_from(number).unwrap_or_default();
                 let drawn = |what, chance| Draw::new(self.plan.seed, what, number).chance(chance);

@@ -189,13 +189,13 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-3",
-        says: "two operators (`--operators` for more); a Lease that is stolen, deleted, or written back from an old copy; replies later than the Lease",
-        state: State::Partly("more than two are not drawn, and none stays away for good"),
+        says: "one to three operators (`--operators` for more), of which one may be gone for good; a Lease that is stolen, deleted, or written back from an old copy; replies later than the Lease",
+        state: State::There,
     },
     Fault {
         id: "FAULT-4",
-        says: "wall clocks that are off by up to 4 s or an hour, drawn anew at each start; clocks since boot that run 5 % fast or slow",
-        state: State::Partly("the clocks of kubelets are right"),
+        says: "wall clocks that are off by up to 4 s or an hour, drawn anew at each start; clocks since boot that run 5 % fast or slow; kubelets whose clocks jump back an hour, or ahead",
+        state: State::There,
     },
     Fault {
         id: "FAULT-5",
@@ -219,8 +219,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-9",
-        says: "machines boot slowly, twice, not at all, to a broken state, or tell an old boot ID",
-        state: State::Partly("no clock is set back at boot"),
+        says: "machines boot slowly, twice, not at all, to a broken state, with their clocks a day behind or hours ahead, or tell an old boot ID",
+        state: State::There,
     },
     Fault {
         id: "FAULT-10",
@@ -229,8 +229,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-11",
-        says: "budgets that allow no eviction, evictions that fail",
-        state: State::Partly("no finalizers on Pods"),
+        says: "budgets that allow no eviction, evictions that fail, Pods that a finalizer keeps",
+        state: State::There,
     },
     Fault {
         id: "FAULT-12",
@@ -244,10 +244,8 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-14",
-        says: "a policy whose budget is edited, and the whole cluster paused",
-        state: State::Partly(
-            "no policy is deleted, suspended or made; one version of the operator and of its resources only",
-        ),
+        says: "a policy whose budget or mode is edited, or that is suspended, deleted and made again; the whole cluster paused",
+        state: State::Partly("one version of the operator and of its resources only"),
     },
     Fault {
         id: "FAULT-15",
@@ -262,7 +260,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         id: "FAULT-17",
         says: "spells in which operators are cut off, stopped or away overlap, and end in another order than they began",
-        state: State::Partly("of at most two operators, and of single machines"),
+        state: State::Partly("of at most three operators, and of single machines"),
     },
 ];
 

@@ -29,6 +29,11 @@ pub enum Mishap {
         /// So much later.
         back_after: Duration,
     },
+    /// Its machine is gone, and nobody brings it back.
+    Gone {
+        /// This operator's.
+        operator: usize,
+    },
     /// `kill -STOP`, and `-CONT` later.
     Stop {
         /// This operator.
@@ -107,6 +112,7 @@ impl fmt::Display for Mishap {
             Mishap::Kill { operator, back_after } => {
                 write!(f, "operator-{operator} is killed, and is back {} later", span(*back_after))
             }
+            Mishap::Gone { operator } => write!(f, "operator-{operator} is gone for good"),
             Mishap::Stop { operator, lasts, deciding } => {
                 let place = if *deciding { "before" } else { "behind" };
                 write!(f, "operator-{operator} is stopped {place} its fence for {}", span(*lasts))
@@ -163,6 +169,16 @@ pub fn drawn(seed: u64, operators: usize, until: Duration) -> Vec<Entry> {
         .collect();
     entries.sort_by_key(|entry| entry.at);
     entries
+}
+
+/// One of several operators that is lost for good, in one of so many seeds.
+pub fn gone(seed: u64, operators: usize, until: Duration) -> Option<Entry> {
+    let mut draw = Draw::new(seed, "gone for good", 0);
+    let latest = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1);
+    let at = Duration::from_millis(draw.between(1, latest));
+    // The first one stays: somebody has to lead, and to end what is there.
+    (operators > 1 && draw.chance(150))
+        .then_some(Entry { at, mishap: Mishap::Gone { operator: operators } })
 }
 
 /// A time of which short ones are as likely as long ones.

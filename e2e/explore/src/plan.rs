@@ -209,6 +209,9 @@ impl Plan {
         let mode = said.mode.unwrap_or(mode);
         // An operator whose clock is off by more than five seconds starts nothing, and nothing heals.
         let clocks = if mode == Mode::Liveness { clocks.min(4_000) } else { clocks };
+        // A stream of its own, so that the other seeds stay what they were.
+        let third = operators == 2 && Draw::new(seed, "third operator", 0).chance(200);
+        let operators = if third { 3 } else { operators };
         let operators = said.operators.unwrap_or(operators).max(1);
         let drawn_until = Duration::from_mins(minutes);
         let faults_until = said.faults_until.map_or(drawn_until, Duration::from_secs);
@@ -220,7 +223,8 @@ impl Plan {
         let aim = draw.one_of(AIMS).copied().filter(|_| draw.chance(200) && !watches);
         let thousandths = if aim.is_some() { 250 } else { thousandths };
         let thousandths = said.spoiled.unwrap_or(thousandths);
-        let mishaps = (1..).zip(mishap::drawn(seed, operators, drawn_until));
+        let drawn = mishap::drawn(seed, operators, drawn_until).into_iter();
+        let mishaps = (1..).zip(drawn.chain(mishap::gone(seed, operators, drawn_until)));
         let mishaps = mishaps.filter(|(number, entry)| {
             !said.without_mishaps.contains(number) && entry.at <= faults_until
         });

@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
+use rerail_api::names;
 use rerail_sim::{
     Server,
-    world::{self, Act, PowerAct, Scene, SceneError, World},
+    world::{self, Act, Named, PowerAct, Scene, SceneError, World},
 };
+
+use serde_json::{Value, json};
 
 use crate::{healed::Health, plan::Plan};
 
@@ -69,6 +72,8 @@ pub struct Stage {
     conditions: BTreeSet<String>,
     /// What people edit in the scene: a restore of etcd may take it back.
     edits: Vec<Act>,
+    /// The policies as the scene has them: people delete and suspend them.
+    policies: Vec<Value>,
     /// When the scene has nothing more to do, as far as it says so: who calms it earlier calms nothing.
     pub told: Duration,
 }
@@ -88,6 +93,8 @@ impl Stage {
         let incurable = incurable.map(|with| with.condition.clone()).collect();
         let acts = scene.timeline.iter().map(|entry| &entry.act);
         let edits = acts.filter(|act| matches!(act, Act::Edit { .. })).cloned().collect();
+        let policies = scene.objects().into_iter().filter(|one| one["kind"] == "RemediationPolicy");
+        let policies = policies.collect();
         let at = scene.timeline.iter().map(|entry| &entry.at);
         let until = scene.random.iter().filter_map(|random| random.until.as_ref());
         let told = at.chain(until).map(|time| Duration::try_from(time.value()).unwrap_or_default());
@@ -97,12 +104,14 @@ impl Stage {
             incurable,
             conditions,
             edits,
+            policies,
             told,
         })
     }
 
     /// Faults of machines end, and a person brings back what is off or cut off, repairs what no boot heals,
-    /// and ends the pause. If etcd was `restored`, people edit again what they had edited.
+    /// ends the pause, and puts the policies in force again. If etcd was `restored`, people edit again what they
+    /// had edited.
     pub fn calm(&self, restored: bool) {
         let all = || vec!["*".to_owned()];
         let by = || "operations".to_owned();
@@ -117,12 +126,30 @@ impl Stage {
             let _ = self.world.act(&Act::Cure { nodes: all(), condition });
         }
         let _ = self.world.act(&Act::Resume { by: by() });
+        self.put_in_force(by());
         let _ = self.world.act(&Act::Label {
             nodes: all(),
-            key: rerail_api::names::HOLD.to_owned(),
+            key: names::HOLD.to_owned(),
             value: None,
             by: by(),
         });
+    }
+
+    /// Makes the policies anew that were deleted, and takes back that some are suspended.
+    fn put_in_force(&self, by: String) {
+        for policy in &self.policies {
+            let object = Named {
+                group: names::GROUP.to_owned(),
+                resource: "remediationpolicies".to_owned(),
+                namespace: String::new(),
+                name: policy["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            };
+            let mode = policy["spec"]["mode"].clone();
+            let patch = json!({ "spec": { "suspended": null, "mode": mode } });
+            // What is there is made by nobody, and what is so already is not written.
+            let _ = self.world.act(&Act::Create { object: policy.clone(), by: by.clone() });
+            let _ = self.world.act(&Act::Edit { object, patch, by: by.clone() });
+        }
     }
 
     /// What a person does now and then: switches machines on, has runs tried again that are held, and

@@ -289,6 +289,11 @@ impl Court {
                 self.rounds(seen, &name);
             }
         }
+        let in_force = policy.as_ref().is_some_and(PolicyTruth::in_force);
+        let at_work = |run: &RunTruth| run.policy == name && run.is_active();
+        if !in_force && before.is_some() && self.runs.values().any(at_work) {
+            self.saw("policy-withdrawn");
+        }
         let known = self.policies.entry(name).or_insert_with(|| Recent::always(None));
         known.set(policy, seen.at);
     }

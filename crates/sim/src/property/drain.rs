@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{
     court::{Court, Seen},
     effect::Effect,
+    node::NodeTruth,
     pods::{attempt, ours},
+    policy::PolicyTruth,
+    run::RunTruth,
 };
 use crate::{meta, selector::Labels, store::Store};
 
@@ -17,11 +20,14 @@ use crate::{meta, selector::Labels, store::Store};
 const NAMED: usize = 3;
 
 impl Court {
-    /// A run goes to Rebooting: of a drained node nothing is left that had to go.
-    pub(super) fn drained(&mut self, seen: &Seen, uid: &str, was: Step) {
-        let run = &self.runs[uid];
-        let name = run.name.clone();
-        let Some(node) = self.nodes.get(&run.node) else { return };
+    /// What people and other controllers have said against a reboot.
+    fn stopped_by_people(
+        &self,
+        seen: &Seen,
+        run: &RunTruth,
+        node: &NodeTruth,
+        was: Step,
+    ) -> Vec<(&'static str, String)> {
         let stop = |value: &super::past::Recent<bool>| value.throughout(seen.from, |value| *value);
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
         if run.status.attempt <= 1 || was == Step::Draining {
@@ -49,12 +55,27 @@ impl Court {
                 wrong.push(("SAFE-5", "it goes to the reboot while it is paused".to_owned()));
             }
         }
+        if !self.policy_at_some_time(run, seen.from, PolicyTruth::in_force) {
+            wrong.push((
+                "SAFE-5",
+                "it goes to the reboot, and its policy is not in force".to_owned(),
+            ));
+        }
         if stop(&node.hold) {
             wrong.push((
                 "SAFE-5",
                 "it goes to the reboot, and the node bears rerail.dev/hold".to_owned(),
             ));
         }
+        wrong
+    }
+
+    /// A run goes to Rebooting: of a drained node nothing is left that had to go.
+    pub(super) fn drained(&mut self, seen: &Seen, uid: &str, was: Step) {
+        let run = &self.runs[uid];
+        let name = run.name.clone();
+        let Some(node) = self.nodes.get(&run.node) else { return };
+        let mut wrong = self.stopped_by_people(seen, run, node, was);
         if was == Step::Draining {
             let skips = run
                 .status

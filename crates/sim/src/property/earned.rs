@@ -216,6 +216,11 @@ impl Court {
                 self.probed.insert(name.to_owned(), (uid.to_owned(), seen.at));
             }
         }
+        let kept =
+            |pod: &Arc<Value>| meta::grace(pod) == Some(0) && !meta::finalizers(pod).is_empty();
+        if after.is_some_and(kept) {
+            self.saw("pod-kept");
+        }
         let known = self.pods.remove(&key);
         let first = known.as_ref().map_or(seen.at, |pod| pod.seen);
         let same = before

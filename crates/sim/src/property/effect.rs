@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rerail_api::remediation::EffectName;
 use rerail_core::step::Step;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     court::{Court, LEASE_KEY, Seen},
     past::{earlier, later},
-    policy::is_paused,
+    policy::{PolicyTruth, is_paused},
     run::RunTruth,
 };
 
@@ -163,6 +163,18 @@ impl Court {
         self.of_people(seen, run, effect, wrong);
     }
 
+    /// True if the run's policy was there and so at any time since then.
+    pub(super) fn policy_at_some_time(
+        &self,
+        run: &RunTruth,
+        since: Timestamp,
+        is_so: impl Fn(&PolicyTruth) -> bool,
+    ) -> bool {
+        self.policies.get(&run.policy).is_some_and(|policy| {
+            policy.at_some_time(since, |version| version.as_ref().is_some_and(&is_so))
+        })
+    }
+
     /// What people and other controllers have said.
     fn of_people(&self, seen: &Seen, run: &RunTruth, effect: Effect, wrong: &mut Wrong) {
         // Before the first reboot, and again on the way to that of a retry.
@@ -175,16 +187,15 @@ impl Court {
             if self.pauses.throughout(seen.look, paused) {
                 wrong.push(("SAFE-5", format!("{effect:?} while it is paused")));
             }
-            let policy = self.policies.get(&run.policy);
-            let enforces = policy.is_some_and(|policy| {
-                policy.at_some_time(seen.look, |version| {
-                    version.as_ref().is_some_and(|version| version.enforces())
-                })
-            });
-            if !enforces {
+            if !self.policy_at_some_time(run, seen.look, PolicyTruth::enforces) {
                 wrong.push((
                     "SAFE-23",
                     format!("{effect:?}, and policy {} does not enforce", run.policy),
+                ));
+            } else if !self.policy_at_some_time(run, seen.look, PolicyTruth::in_force) {
+                wrong.push((
+                    "SAFE-5",
+                    format!("{effect:?}, and policy {} is suspended", run.policy),
                 ));
             }
         }

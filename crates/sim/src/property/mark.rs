@@ -59,6 +59,9 @@ impl Court {
                 self.nodes.insert(name.clone(), node);
             }
         }
+        if !seen.ours && self.nodes.get(&name).is_some_and(|node| node.clock_is_wrong(seen.at)) {
+            self.saw("clock-wrong");
+        }
         if !seen.ours
             && before.is_some_and(|before| !is_cordoned(before))
             && is_cordoned(after)

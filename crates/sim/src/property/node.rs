@@ -137,6 +137,16 @@ impl NodeTruth {
         self.out.set(!*self.ready.get() || unschedulable || self.deleting || off, at);
     }
 
+    /// Its kubelet's latest report, if it is of now, bears another time.
+    pub fn clock_is_wrong(&self, now: Timestamp) -> bool {
+        let Some(ready) = self.conditions.get("Ready").filter(|ready| ready.reported == now) else {
+            return false;
+        };
+        ready
+            .heartbeat
+            .is_some_and(|told| now.duration_since(told).abs() > jiff::SignedDuration::from_mins(1))
+    }
+
     fn read_status(&mut self, object: &Value, at: Timestamp) {
         self.boot_id = meta::text(object, &["status", "nodeInfo", "bootID"]).to_owned();
         let conditions = at_path(object, &["status", "conditions"]).and_then(Value::as_array);

@@ -33,6 +33,11 @@ impl PolicyTruth {
         self.spec.mode == Mode::Enforce
     }
 
+    /// Nothing but a budget of it counts while it is suspended.
+    pub fn in_force(&self) -> bool {
+        self.enforces() && !self.spec.suspended
+    }
+
     /// By labels alone; nodes of the control plane are never selected.
     pub fn selects(&self, labels: &Value) -> bool {
         self.spec.nodes.all

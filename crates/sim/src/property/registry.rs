@@ -232,6 +232,12 @@ pub const SOMETIMES: &[Sometimes] = &[
     sometimes("operator-killed", "an operator is killed"),
     sometimes("foreign-cordon", "somebody cordons a node under remediation"),
     sometimes("node-replaced", "a node under remediation is deleted"),
+    sometimes(
+        "policy-withdrawn",
+        "a policy is deleted, suspended or taken out of force while a run of it is at work",
+    ),
+    sometimes("pod-kept", "a finalizer keeps a Pod that has ended"),
+    sometimes("clock-wrong", "a kubelet reports by a clock that is more than a minute off"),
     sometimes("swept", "the node of a run that is gone is given back"),
     sometimes("fault", "a fault is injected"),
     sometimes("etcd-restored", "etcd is restored from a backup"),

@@ -150,11 +150,7 @@ impl Court {
         let mut wrong = Vec::new();
         let old = earlier(at, SignedDuration::from_secs(60));
         for (policy, truth) in &self.policies {
-            let Some(version) = truth
-                .get()
-                .as_ref()
-                .filter(|version| version.enforces() && !version.spec.suspended)
-            else {
+            let Some(version) = truth.get().as_ref().filter(|version| version.in_force()) else {
                 continue;
             };
             let Some(object) = store.get(kinds.policies, policy) else { continue };

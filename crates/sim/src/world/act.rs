@@ -129,6 +129,16 @@ pub enum Act {
         /// What happens.
         to: PowerAct,
     },
+    /// Somebody, or an NTP server that lies, sets the clocks of machines wrong, or right.
+    Clock {
+        /// Of which nodes.
+        nodes: Vec<String>,
+        /// So many of them, drawn.
+        #[serde(default)]
+        pick: Option<usize>,
+        /// So many seconds ahead of the true time; behind it where negative.
+        seconds: i64,
+    },
     /// Machines cannot reach the API server any more.
     Cut {
         /// Which nodes.
@@ -249,6 +259,12 @@ pub enum Act {
         #[serde(default = "somebody")]
         by: String,
     },
+    /// A controller has done what it wanted to do first, and takes the finalizers off Pods that are being
+    /// deleted.
+    ReleasePods {
+        /// On which nodes.
+        nodes: Vec<String>,
+    },
     /// A person asks for a run.
     Remediate {
         /// For which nodes.
@@ -324,6 +340,7 @@ impl Act {
             | Act::Fault { nodes, .. }
             | Act::ClearFaults { nodes }
             | Act::Power { nodes, .. }
+            | Act::Clock { nodes, .. }
             | Act::Cut { nodes }
             | Act::Mend { nodes }
             | Act::LetGoDown { nodes }
@@ -339,6 +356,7 @@ impl Act {
             | Act::Cancel { nodes, .. }
             | Act::Retry { nodes, .. }
             | Act::DeleteRun { nodes, .. }
+            | Act::ReleasePods { nodes }
             | Act::Remediate { nodes, .. } => nodes,
             Act::Pause { .. }
             | Act::Resume { .. }
@@ -351,7 +369,10 @@ impl Act {
     /// How many of the machines it is about are drawn; all if it says nothing.
     pub fn pick(&self) -> Option<usize> {
         match self {
-            Act::Sicken { pick, .. } | Act::Fault { pick, .. } | Act::Power { pick, .. } => *pick,
+            Act::Sicken { pick, .. }
+            | Act::Fault { pick, .. }
+            | Act::Power { pick, .. }
+            | Act::Clock { pick, .. } => *pick,
             _ => None,
         }
     }

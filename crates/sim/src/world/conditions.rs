@@ -148,7 +148,10 @@ impl State {
         let Some(existing) = api::read(&self.server, self.places.nodes, &node.to_owned()) else {
             return;
         };
-        let now = meta::time(self.clock);
+        let now = meta::time(match source {
+            Source::OnNode => self.clock_of(node),
+            Source::Elsewhere => self.clock,
+        });
         let conditions: Vec<_> = held
             .iter()
             .map(|held| {

@@ -29,6 +29,11 @@ pub enum Fault {
         /// The factor.
         factor: u32,
     },
+    /// The machine comes up with its clock off, as one whose battery is dead does.
+    ClockOff {
+        /// So many seconds ahead of the true time; behind it where negative.
+        seconds: i64,
+    },
     /// The reboot command fails: the Pod ends with exit code 12 and the machine stays up.
     RebootCommandFails,
     /// The reboot command succeeds, and the machine stays up: something keeps it from going down,
@@ -77,6 +82,8 @@ pub(super) struct Effects {
     pub conditions_stay: bool,
     pub new_conditions: Vec<(String, String, String)>,
     pub pod_runs_again: bool,
+    /// Seconds by which its clock is off.
+    pub clock_off: Option<i64>,
 }
 
 impl Effects {
@@ -97,6 +104,7 @@ impl Effects {
                 self.new_conditions.push((condition.clone(), reason.clone(), message.clone()));
             }
             Fault::PodRunsAgain => self.pod_runs_again = true,
+            Fault::ClockOff { seconds } => self.clock_off = Some(*seconds),
             Fault::RebootCommandFails | Fault::RebootHangs | Fault::RebootPodStartsLate => {
                 return false;
             }

@@ -72,7 +72,7 @@ impl State {
             true => machine.reported_boot_id.clone(),
             false => machine.boot_id.clone(),
         };
-        let patch = status_patch(machine, &boot_id, &existing, &meta::time(self.clock));
+        let patch = status_patch(machine, &boot_id, &existing, &meta::time(self.clock_of(node)));
         let path = NODES.path(node, "status");
         let written = self.ask(KUBELET, &Method::PATCH, &path, Media::Strategic, Some(&patch));
         if written.is_ok()
@@ -96,7 +96,7 @@ impl State {
             return;
         };
         let key = format!("kube-node-lease/{node}");
-        let now = format!("{:.6}", self.clock);
+        let now = format!("{:.6}", self.clock_of(node));
         let server = self.server.acting_as(KUBELET.name);
         if server.with(|store, time| touch_lease(store, self.places.leases, &key, &now, time)) {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rerail_core::reboot_check::{Expected, RunSeen};
 
 use super::{
@@ -115,6 +115,8 @@ pub(super) struct Machine {
     pub ready: bool,
     /// It cannot reach the API server.
     pub cut: bool,
+    /// How far its clock is ahead of the true time.
+    pub clock_off: SignedDuration,
     pub faults: Faults,
     pub effects: Effects,
     pub conditions: BTreeMap<String, Held>,
@@ -138,6 +140,7 @@ impl Machine {
             kubelet: Kubelet::Up,
             ready: true,
             cut: false,
+            clock_off: SignedDuration::ZERO,
             faults: Faults::default(),
             effects: Effects::default(),
             conditions: BTreeMap::new(),

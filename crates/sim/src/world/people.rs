@@ -81,6 +81,8 @@ impl State {
             Act::Fault { fault, lasting, .. } => self.inject(node, fault, *lasting),
             Act::ClearFaults { .. } => self.clear_faults(node),
             Act::Power { to, .. } => self.power(node, *to),
+            Act::Clock { seconds, .. } => self.set_clock(node, *seconds),
+            Act::ReleasePods { .. } => self.release_pods(node),
             Act::Cut { .. } => self.cut(node, true),
             Act::Mend { .. } => self.cut(node, false),
             Act::LetGoDown { .. } => self.let_go_down(node),
@@ -330,6 +332,18 @@ impl State {
                 let _ = self.join(spec);
             }
             Follow::Restarts(node) => self.restart_kubelet(&node),
+        }
+    }
+
+    /// Whoever holds Pods of a node by a finalizer lets those go that are being deleted.
+    fn release_pods(&mut self, node: &str) {
+        let released = json!({ "metadata": { "finalizers": null } });
+        for (key, pod) in self.known.pods_on(node) {
+            if meta::is_deleting(&pod) && !meta::finalizers(&pod).is_empty() {
+                let path = PODS.path(&key, "");
+                let who = person("archivist");
+                let _ = self.ask(who, &Method::PATCH, &path, Media::Merge, Some(&released));
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl State {
             key: key.clone(),
             ours,
             daemon,
-            taken: self.clock,
+            taken: self.clock_of(node),
             process,
             restarts: 0,
             starting: false,
@@ -156,7 +156,7 @@ impl State {
             let message = "the machine that ran the container is not this one".to_owned();
             self.end_pod(node, uid, EXIT_UNKNOWN, message, false);
         } else if ours.is_some() && !meta::is_deleting(pod) {
-            let waiting = pod_status::waiting(pod, self.clock);
+            let waiting = pod_status::waiting(pod, self.clock_of(node));
             self.write_pod(key, &waiting);
         }
     }
@@ -206,11 +206,11 @@ impl State {
     }
 
     fn start_pod(&mut self, node: &str, uid: &str) {
+        let clock = self.clock_of(node);
         let Some(machine) = self.machines.get_mut(node) else { return };
         let (ready, no_pods) = (machine.ready, machine.effects.no_pods);
         let no_daemons = machine.effects.no_daemonsets;
         let blocked = machine.faults.has(&Fault::RebootPodStartsLate);
-        let clock = self.clock;
         let Some(record) = machine.records.get_mut(uid) else { return };
         record.starting = false;
         if !ready || !matches!(record.process, Process::Waiting) {
@@ -245,7 +245,7 @@ impl State {
         message: String,
         deadline: bool,
     ) {
-        let at = self.clock;
+        let at = self.clock_of(node);
         let reason = if code == 0 { "Completed" } else { "Error" };
         let Some(record) = self.record(node, uid) else { return };
         record.process = Process::Ended(End { exit_code: code, reason, message, at, deadline });
@@ -301,7 +301,7 @@ impl State {
                 Some(pod_status::running(&pod, record.taken, *since, record.restarts))
             }
             Process::Stopped if record.ours.is_some() || phase != "Running" || !ready => None,
-            Process::Stopped => Some(pod_status::stopped(&pod, self.clock)),
+            Process::Stopped => Some(pod_status::stopped(&pod, self.clock_of(node))),
             Process::Ended(_) if known::has_ended(&pod) => None,
             Process::Ended(end) => Some(pod_status::ended(&pod, record.taken, end)),
         };
@@ -318,7 +318,7 @@ impl State {
 
     /// Right after the kubelet's start: no container runs, those of the operator's Pods have ended.
     pub(super) fn containers_after_boot(&mut self, node: &str) {
-        let at = self.clock;
+        let at = self.clock_of(node);
         let Some(machine) = self.machines.get_mut(node) else { return };
         let again = machine.effects.pod_runs_again;
         for record in machine.records.values_mut() {
@@ -347,7 +347,7 @@ impl State {
 
     /// Ordinary containers are started again, apart from those that a fault keeps from it.
     pub(super) fn restart_containers(&mut self, node: &str) {
-        let at = self.clock;
+        let at = self.clock_of(node);
         let Some(machine) = self.machines.get_mut(node).filter(|machine| machine.ready) else {
             return;
         };

@@ -1,5 +1,7 @@
 //! A machine's power: down, up, and what may go wrong on the way.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Error, Fault, Power, PowerAct, Spec,
     fault::Effects,
@@ -131,6 +133,9 @@ impl State {
         machine.power = Power::On;
         machine.boots += 1;
         machine.boot_id.clone_from(&boot_id);
+        // A boot without that fault sets the clock by its time server.
+        let off = machine.effects.clock_off.unwrap_or_default();
+        machine.clock_off = SignedDuration::from_secs(off);
         self.happened(node, What::Boot { boot_id, cause });
         self.conditions_of_boot(node);
         let pause = self.millis("kubelet", node, self.times.kubelet);
@@ -199,6 +204,19 @@ impl State {
         machine.faults.add(fault.clone(), lasting);
         let words = format!("{fault:?}{}", if lasting { ", lasting" } else { "" });
         self.happened(node, What::Fault(words));
+    }
+
+    /// The machine's clock is set, right or wrong.
+    pub(super) fn set_clock(&mut self, node: &str, seconds: i64) {
+        let Some(machine) = self.machines.get_mut(node) else { return };
+        machine.clock_off = SignedDuration::from_secs(seconds);
+        self.happened(node, What::Fault(format!("its clock is {seconds} s ahead")));
+    }
+
+    /// What a machine takes for the time: its kubelet, and whatever else on it writes times.
+    pub(super) fn clock_of(&self, node: &str) -> Timestamp {
+        let off = self.machines.get(node).map(|machine| machine.clock_off).unwrap_or_default();
+        self.clock.saturating_add(off).unwrap_or(self.clock)
     }
 
     /// Takes away pending faults, and repairs what earlier ones did to a machine that is on. One that is

@@ -196,6 +196,24 @@ pub const HISTORIES: &[Red] = &[
         h.renews(&["n1"]);
         h.evicts("n1", "default/web");
     }),
+    ("SAFE-5", "an eviction after the policy was suspended", |h| {
+        h.admitted("n1");
+        h.cordons("n1");
+        h.to("n1", "Draining", Some("Drain"));
+        h.change("person", "remediationpolicies", "p", |policy| {
+            policy["spec"]["suspended"] = json!(true);
+        });
+        h.wait(11);
+        h.renews(&["n1"]);
+        h.evicts("n1", "default/web");
+    }),
+    ("SAFE-5", "a reboot after the policy was deleted", |h| {
+        h.until_drained("n1");
+        h.delete("person", "remediationpolicies", "p");
+        h.wait(60);
+        h.renews(&["n1"]);
+        h.rebooting("n1");
+    }),
     ("SAFE-6", "a person's cordon is lifted", |h| {
         h.until_verified("n1");
         h.change("person", "nodes", "n1", |node| node["spec"]["unschedulable"] = json!(false));
