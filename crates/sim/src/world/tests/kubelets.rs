@@ -35,14 +35,12 @@ async fn a_pod_with_a_finalizer_stays_when_its_process_has_ended() {
     let scene = with("{name: web, replicas: 1, finalizers: [example.com/stuck]}");
     let world = world_of(&scene, 1).await;
     let pod = objects(&world, "", "pods").remove(0);
-    let path = path_of(&pod);
-    ask(&world, "DELETE", &path, &Value::Null);
+    ask(&world, "DELETE", &path_of(&pod), &Value::Null);
     assert_eq!(gone_after(&world, &pod, 600).await, None);
     let machine = pod["spec"]["nodeName"].as_str().unwrap();
     let at_most_the_new_one = usize::from(pods_on(&world, machine).len() > 1);
     assert_eq!(world.machine(machine).unwrap().pods, at_most_the_new_one, "its process has ended");
-    let released = json!({ "metadata": { "finalizers": null } });
-    assert_eq!(ask(&world, "PATCH", &path, &released).0, 200);
+    act(&world, "{releasePods: {nodes: ['n-*']}}");
     assert_eq!(gone_after(&world, &pod, 5).await, Some(0));
     no_complaints(&world);
 }
@@ -114,5 +112,38 @@ async fn a_kubelet_that_is_cut_off_is_unknown_and_tells_everything_when_it_is_ba
     assert!(known::is_ready(&node(&world, "n-001")));
     assert!(pods_on(&world, "n-001").iter().all(known::is_ready));
     assert_eq!(story.count(|what| matches!(what, What::Ready(_) | What::Down(_))), 0);
+    no_complaints(&world);
+}
+
+/// By how many seconds the kubelet's latest report is ahead of the true time, within a report's age.
+fn ahead(world: &World, name: &str) -> i64 {
+    let node = node(world, name);
+    let ready = known::condition(&node, "Ready").unwrap();
+    let told: jiff::Timestamp = ready["lastHeartbeatTime"].as_str().unwrap().parse().unwrap();
+    told.duration_since(world.server().now()).as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_tells_the_time_by_its_own_clock() {
+    let world = world_of(&with("{name: web, replicas: 2}"), 1).await;
+    let age = -400..=0;
+    assert!(age.contains(&ahead(&world, "n-001")));
+    act(&world, "{clock: {nodes: [n-001], seconds: -3600}}");
+    seconds(400).await;
+    assert!(age.contains(&(ahead(&world, "n-001") + 3600)), "{}", ahead(&world, "n-001"));
+    assert!(age.contains(&ahead(&world, "n-002")), "the other is right");
+    assert_eq!(
+        known::status_of(&node(&world, "n-001"), "Ready"),
+        "True",
+        "it is heard all the same"
+    );
+    // The next boot asks a time server, unless something keeps it from that.
+    for (fault, off) in [("{slowBoot: {factor: 1}}", 0), ("{clockOff: {seconds: 7200}}", 7200)] {
+        act(&world, &format!("{{fault: {{nodes: [n-001], fault: {fault}}}}}"));
+        world.power("n-001", PowerAct::Cycle).unwrap();
+        seconds(600).await;
+        let ahead = ahead(&world, "n-001");
+        assert!(age.contains(&(ahead - off)), "{fault}: {ahead}");
+    }
     no_complaints(&world);
 }
