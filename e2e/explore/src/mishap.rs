@@ -171,7 +171,8 @@ pub fn drawn(seed: u64, operators: usize, until: Duration) -> Vec<Entry> {
     entries
 }
 
-/// One of several operators that is lost for good, in one of so many seeds.
+/// The last of several operators, lost for good at a drawn time; `None` in 85 of 100 seeds, and where there is
+/// but one.
 pub fn gone(seed: u64, operators: usize, until: Duration) -> Option<Entry> {
     let mut draw = Draw::new(seed, "gone for good", 0);
     let latest = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1);

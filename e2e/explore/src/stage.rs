@@ -11,7 +11,6 @@ use rerail_sim::{
     Server,
     world::{self, Act, Named, PowerAct, Scene, SceneError, World},
 };
-
 use serde_json::{Value, json};
 
 use crate::{healed::Health, plan::Plan};
