@@ -6,6 +6,7 @@
 //! | [`facts`] | what is known about a node, and since when |
 //! | [`priority`] | how urgent is this message |
 //! | [`policy`] | what a valid policy says |
+//! | [`alert`] | what do alerts make of a node's conditions |
 //! | [`trigger`] | is a trigger true on this node, or clear, or unknown |
 //! | [`plan`] | who is next, and why not the others |
 //! | [`step`], [`run`] | where a run can stand, and where this one does |
@@ -22,6 +23,7 @@
 //! | [`reason`] | why, in one word |
 //! | [`mutants`] | which bugs the tests must find |
 
+pub mod alert;
 pub mod breaker;
 pub mod budget;
 pub mod clock;
