@@ -22,6 +22,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-core", Ours::Only(&[])),
     ("rerail-api", Ours::Only(&["rerail-core"])),
     ("rerail-agent", Ours::Only(&["rerail-core", "rerail-api"])),
+    ("rerail-alerts", Ours::Only(&["rerail-core"])),
     ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-sim", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-demo", Ours::Only(&["rerail-core", "rerail-api", "rerail-operator", "rerail-sim"])),

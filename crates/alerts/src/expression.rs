@@ -1,0 +1,179 @@
+//! The expression that says whether an alert belongs to a node, in CEL: `labels` are the alert's labels,
+//! `FullName` is the node's name, `ShortName` the part of it before the first dot. The contract is
+//! Sciuro's, with one difference: where an expression fails on one alert, that alert does not match, and
+//! no other is concerned (Sciuro then takes all conditions of the node for unknown).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cel::{
+    Context, ExecutionError, Program, Value,
+    extractors::This,
+    objects::{Key, Map},
+};
+use regex::Regex;
+
+mod names;
+
+/// The variable of an alert's labels.
+pub const LABELS: &str = "labels";
+/// The variable of a node's name.
+pub const FULL_NAME: &str = "FullName";
+/// The variable of a node's name before the first dot.
+pub const SHORT_NAME: &str = "ShortName";
+
+/// What Sciuro's manifest uses: the label `node` is the node's name, long or short.
+pub const DEFAULT: &str =
+    r#""node" in labels && (labels["node"] == FullName || labels["node"] == ShortName)"#;
+
+/// Regular expressions that are kept compiled. One that is made of a node's name is another for every
+/// node; there are thousands of those.
+const COMPILED_KEPT: usize = 20_000;
+
+/// Why an expression cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// It is not CEL.
+    #[error("this is no CEL expression: {0}")]
+    Syntax(String),
+    /// It speaks of something that is not there.
+    #[error(
+        "`{0}` is not known here; there are the variables `labels`, `FullName` and `ShortName`, and CEL's functions on strings, numbers, lists and maps"
+    )]
+    Unknown(String),
+}
+
+/// What an expression says of one alert and one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The alert belongs to the node.
+    Match,
+    /// It does not.
+    NoMatch,
+    /// It does not, since the expression failed on it, or says neither true nor false: why.
+    Failed(String),
+}
+
+/// A node's name before the first dot.
+pub fn short_name(full_name: &str) -> &str {
+    full_name.split_once('.').map_or(full_name, |(short, _)| short)
+}
+
+/// An expression, compiled once.
+pub struct Expression {
+    program: Program,
+    /// Where the expression can only be true if one of these labels is the node's name, long or short:
+    /// these labels. Nodes are then found by name, and not tried one after the other.
+    name_labels: Option<BTreeSet<String>>,
+    functions: Context<'static>,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expression").field("name_labels", &self.name_labels).finish_non_exhaustive()
+    }
+}
+
+impl Expression {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// If it is not CEL, or speaks of variables or functions that are not there.
+    pub fn parse(text: &str) -> Result<Self, ExpressionError> {
+        let program = Program::compile(text)
+            .map_err(|error| ExpressionError::Syntax(one_line(&error.to_string())))?;
+        if let Some(unknown) = names::unknown(program.expression()) {
+            return Err(ExpressionError::Unknown(unknown));
+        }
+        let name_labels = names::name_labels(program.expression());
+        Ok(Expression { program, name_labels, functions: functions() })
+    }
+
+    /// The labels of which one must be the node's name for the expression to be true; `None`: it can be
+    /// true for other reasons.
+    pub fn name_labels(&self) -> Option<&BTreeSet<String>> {
+        self.name_labels.as_ref()
+    }
+
+    /// What the expression says of an alert with these labels and a node of this name.
+    pub fn verdict(&self, labels: &BTreeMap<String, String>, full_name: &str) -> Verdict {
+        self.with_labels(labels).verdict(full_name)
+    }
+
+    /// The expression for one alert, to be asked about several nodes.
+    pub(crate) fn with_labels(&self, labels: &BTreeMap<String, String>) -> OfAlert<'_> {
+        let map = labels.iter().map(|(key, value)| {
+            (Key::String(Arc::new(key.clone())), Value::String(Arc::new(value.clone())))
+        });
+        let map = Map { map: Arc::new(map.collect()) };
+        let mut context = self.functions.new_inner_scope();
+        context.add_variable_from_value(LABELS, Value::Map(map));
+        OfAlert { program: &self.program, context }
+    }
+}
+
+/// An expression with the labels of one alert.
+pub(crate) struct OfAlert<'a> {
+    program: &'a Program,
+    context: Context<'a>,
+}
+
+impl OfAlert<'_> {
+    /// What it says of a node.
+    pub(crate) fn verdict(&self, full_name: &str) -> Verdict {
+        let mut context = self.context.new_inner_scope();
+        context.add_variable_from_value(FULL_NAME, full_name);
+        context.add_variable_from_value(SHORT_NAME, short_name(full_name));
+        match self.program.execute(&context) {
+            Ok(Value::Bool(true)) => Verdict::Match,
+            Ok(Value::Bool(false)) => Verdict::NoMatch,
+            Ok(other) => Verdict::Failed(format!(
+                "the expression gives a {}, not true or false",
+                other.type_of()
+            )),
+            Err(ExecutionError::NoSuchKey(key)) => {
+                Verdict::Failed(format!("the alert has no label `{key}`"))
+            }
+            Err(error) => Verdict::Failed(one_line(&error.to_string())),
+        }
+    }
+}
+
+/// The functions of CEL, with regular expressions that are compiled once.
+fn functions() -> Context<'static> {
+    let compiled: Mutex<BTreeMap<String, Regex>> = Mutex::default();
+    let mut context = Context::default();
+    context.add_function(
+        "matches",
+        move |This(text): This<Arc<String>>,
+              pattern: Arc<String>|
+              -> Result<bool, ExecutionError> {
+            let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(regex) = compiled.get(pattern.as_str()) {
+                return Ok(regex.is_match(&text));
+            }
+            let regex = Regex::new(&pattern).map_err(|error| {
+                ExecutionError::function_error("matches", one_line(&error.to_string()))
+            })?;
+            if compiled.len() >= COMPILED_KEPT {
+                compiled.clear();
+            }
+            let found = regex.is_match(&text);
+            compiled.insert(pattern.as_ref().clone(), regex);
+            Ok(found)
+        },
+    );
+    context
+}
+
+/// A text of several lines as one, and not too long for a condition's message.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Alertmanager and Prometheus: what they show, and which alert belongs to which node. What follows from
+//! it is decided in `rerail_core::alert`.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`expression`] | does this alert belong to this node |
+//! | [`matching`] | which nodes do these alerts belong to, for thousands of both |
+
+pub mod expression;
+pub mod matching;
