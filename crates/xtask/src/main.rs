@@ -46,7 +46,7 @@ enum Task {
     Bench(bench::BenchArguments),
     /// Look whether bugs on purpose are found by the properties, in how many simulated histories.
     Mutants(mutants::MutantsArguments),
-    /// Run recorded behaviour of kubectl and of the Eviction API through the production code.
+    /// Run recorded behaviour of kubectl, of the Eviction API and of Sciuro through the production code.
     Vectors {
         /// JSON files; their content says what they are.
         #[arg(required = true)]

@@ -1,8 +1,8 @@
-//! `cargo xtask vectors FILE…`: runs recorded behaviour of kubectl and of the Eviction API through
-//! the production code of `rerail-core`.
+//! `cargo xtask vectors FILE…`: runs recorded behaviour of kubectl, of the Eviction API and of
+//! Sciuro through the production code.
 //!
 //! The shape of a file is told by its content, never by its name. A deliberate difference from
-//! kubectl passes only if it is exactly the one that a named rule describes. Nothing passes
+//! them passes only if it is exactly the one that a named rule describes. Nothing passes
 //! silently: a case that cannot be read has failed.
 
 use std::io::{self, Write};
@@ -13,6 +13,7 @@ use thiserror::Error;
 
 mod eviction;
 mod kubectl;
+mod sciuro;
 #[cfg(test)]
 mod tests;
 
@@ -127,9 +128,14 @@ fn run_value(value: &Value) -> Result<FileReport, String> {
         Ok(kubectl::run(entries))
     } else if any_has(["http", "ours"]) || any_has(["http", "kubectl"]) {
         Ok(eviction::run(entries))
+    } else if any_has(["expr", "result"]) {
+        Ok(sciuro::run_matches(entries))
+    } else if any_has(["matchedAlerts", "now"]) {
+        Ok(sciuro::run_conditions(entries))
     } else {
-        Err("unknown shape: neither kubectl filters (pods with options) nor answers of the \
-             Eviction API (http, ours)"
+        Err("unknown shape: neither kubectl filters (pods with options), answers of the Eviction \
+             API (http, ours), matches of Sciuro (expr, result) nor its conditions (matchedAlerts, \
+             now)"
             .to_owned())
     }
 }

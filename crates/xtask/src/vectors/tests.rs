@@ -167,3 +167,64 @@ fn a_bad_file_is_named_and_the_others_still_run() {
     assert!(text.ends_with("14 passed, 2 failed\n"), "{text}");
     assert!(matches!(report(&[], &mut Vec::new()), Err(VectorsError::NoFiles)));
 }
+
+#[test]
+fn the_recorded_vectors_of_sciuro_pass_but_for_the_two_rules() {
+    let files = [fixture("sciuro_cel.json"), fixture("sciuro_conditions.json")];
+    let (ok, text) = run_text(&files);
+    assert!(ok, "{text}");
+    let deliberate: Vec<_> = text.lines().filter(|line| line.starts_with("  ")).collect();
+    let by = |rule: &str| deliberate.iter().filter(|line| line.contains(rule)).count();
+    assert_eq!((by("SCI-2"), by("SCI-3")), (deliberate.len() - 1, 1), "{text}");
+}
+
+#[test]
+fn every_changed_expectation_of_sciuro_is_found() {
+    let recorded = |name: &str| -> Value {
+        let text = std::fs::read_to_string(fixture(name)).expect("the fixture");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let wrong = |value: &Value| {
+        let report = run_value(value).expect("a known shape");
+        report.cases.iter().filter(|c| matches!(c.verdict, Verdict::Wrong(_))).count()
+    };
+    let matches = recorded("sciuro_cel.json");
+    for index in 0..matches.as_array().expect("cases").len() {
+        for result in ["match", "no-match", "ERROR: no such key: other"] {
+            let mut changed = matches.clone();
+            let as_before = changed[index]["result"] == result;
+            changed[index]["result"] = json!(result);
+            assert_eq!(wrong(&changed), usize::from(!as_before), "{index} {result}");
+        }
+    }
+    let conditions = recorded("sciuro_conditions.json");
+    for index in 0..conditions.as_array().expect("cases").len() {
+        let expected = conditions[index]["expect"].as_array().map_or(0, Vec::len);
+        for condition in 0..expected {
+            for (field, value) in [
+                ("status", json!("Other")),
+                ("type", json!("AlertManager_Other")),
+                ("reason", json!("Other")),
+                ("lastHeartbeatTime", json!("2026-03-02T12:00:01Z")),
+                ("lastTransitionTime", json!("2026-03-02T12:00:01Z")),
+            ] {
+                let mut changed = conditions.clone();
+                changed[index]["expect"][condition][field] = value;
+                assert_eq!(wrong(&changed), 1, "{index} {condition} {field}");
+            }
+        }
+        let mut changed = conditions.clone();
+        let case = changed[index].as_object_mut().expect("a case");
+        let key = if case.contains_key("expect") { "expectError" } else { "expect" };
+        case.retain(|field, _| !field.starts_with("expect"));
+        case.insert(
+            key.into(),
+            if key == "expect" { json!([]) } else { json!("no alertname label") },
+        );
+        // Nothing on the node and nothing to write is what an unusable alert alone gives.
+        let nothing = key == "expect" && conditions[index]["existing"].is_null();
+        if !nothing {
+            assert_eq!(wrong(&changed), 1, "{index} {key}");
+        }
+    }
+}
