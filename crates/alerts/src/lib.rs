@@ -4,7 +4,9 @@
 //! | module | answers |
 //! |---|---|
 //! | [`expression`] | does this alert belong to this node |
+//! | [`shown`] | which alerts does this answer show |
 //! | [`matching`] | which nodes do these alerts belong to, for thousands of both |
 
 pub mod expression;
 pub mod matching;
+pub mod shown;

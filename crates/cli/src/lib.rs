@@ -2,6 +2,7 @@
 //! sockets and files known. A library, so that `cargo xtask` can document it and shares its build.
 
 mod agent;
+mod alerts;
 mod connect;
 mod demo;
 mod doors;
@@ -40,6 +41,9 @@ enum Command {
     /// Show why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
+    /// What alerts make of nodes.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Try a held run again: cordon, drain and every remedy, as new attempts.
     Retry(doors::DoorArguments),
     /// End a run: give its node back as it is, as soon as that is safe.
@@ -57,7 +61,7 @@ pub fn command() -> clap::Command {
 }
 
 /// What `-o json` prints: the commands that have it, each with the schema of its answer.
-pub fn answers() -> [(&'static str, schemars::Schema); 2] {
+pub fn answers() -> [(&'static str, schemars::Schema); 3] {
     outlook::view::schemas()
 }
 
@@ -79,6 +83,7 @@ pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
         }
         Command::Plan(arguments) => plan::run(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => explain::run(command).await.map(|()| ExitCode::SUCCESS),
+        Command::Alerts(command) => alerts::run(command).map(|()| ExitCode::SUCCESS),
         Command::Retry(arguments) => doors::retry(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Release(arguments) => doors::release(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::ReleaseAll(arguments) => release_all::run(arguments).await,
@@ -166,6 +171,8 @@ enum CommandError {
     Moment(#[from] outlook::moment::MomentError),
     #[error(transparent)]
     Preview(#[from] outlook::preview::PreviewError),
+    #[error(transparent)]
+    Alerts(#[from] alerts::AlertsError),
     #[error("the answer could not be written: {0}")]
     Output(std::io::Error),
     #[error(transparent)]

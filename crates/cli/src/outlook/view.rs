@@ -8,13 +8,14 @@ use serde::Serialize;
 /// The version of both shapes.
 pub const VERSION: u32 = 1;
 
-/// Both shapes by the command that prints them, as JSON schemas.
-pub fn schemas() -> [(&'static str, schemars::Schema); 2] {
+/// The shapes by the command that prints them, as JSON schemas.
+pub fn schemas() -> [(&'static str, schemars::Schema); 3] {
     let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
     [
         ("rerail plan", generator.root_schema_for::<PlanView>()),
         ("rerail explain node", generator.root_schema_for::<NodeView>()),
+        ("rerail alerts test", generator.root_schema_for::<crate::alerts::TestView>()),
     ]
 }
 
