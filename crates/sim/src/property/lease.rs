@@ -29,6 +29,8 @@ pub(super) struct SlotTruth {
     pub domain: Option<Vec<String>>,
     /// What was wrong with it if the run is admitted by it.
     pub doubts: Vec<(&'static str, String)>,
+    /// True if the run counts as started only when it is admitted by it.
+    pub counts_when_used: bool,
 }
 
 /// The Lease as it stands.
@@ -115,6 +117,7 @@ impl Court {
                 node,
                 term: holder.clone(),
                 doubts: Vec::new(),
+                counts_when_used: false,
             };
             (uid, known.unwrap_or(new))
         });
@@ -228,6 +231,7 @@ impl Court {
                     node: node.clone(),
                     term: holder.to_owned(),
                     doubts: Vec::new(),
+                    counts_when_used: false,
                 };
                 let slot = before.get(&uid).cloned().unwrap_or_else(|| fresh(self));
                 (uid, slot)
@@ -246,14 +250,18 @@ impl Court {
             let wrong = doubts.remove(&uid).unwrap_or_default();
             let Some(run) = self.runs.get(&uid) else { continue };
             let (name, pending) = (run.name.clone(), run.step() == Some(Step::Pending));
-            if pending {
+            // A recovery gives a slot to each run that it could not adopt, as if it were under way
+            // (protocol R5, SAFE-17): an older term may still move it. That begins nothing.
+            let leader = &run.status.leader;
+            let foreign = !leader.is_empty() && leader != holder;
+            if pending && !foreign {
                 self.start(&uid, seen.at);
                 for (property, message) in wrong {
                     self.blame(property, seen.at, &name, message);
                 }
             } else if let Some(slot) = self.lease.slots.get_mut(&uid) {
                 // It may go on by itself, which asks for no limit; its status will tell.
-                slot.doubts = wrong;
+                (slot.doubts, slot.counts_when_used) = (wrong, pending);
             }
         }
     }
@@ -293,6 +301,7 @@ impl Court {
             return;
         };
         let doubts = std::mem::take(&mut slot.doubts);
+        let counts = std::mem::take(&mut slot.counts_when_used);
         let term = slot.term.clone();
         if term != leader && !self.lease.is_tampered(seen.from) {
             let message =
@@ -301,6 +310,8 @@ impl Court {
         }
         if retried {
             self.saw("retry");
+        }
+        if retried || counts {
             self.start(uid, seen.at);
         }
         for (property, message) in doubts {

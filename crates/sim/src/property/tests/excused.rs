@@ -130,3 +130,28 @@ fn a_memory_that_shrinks_is_blamed() {
         assert_eq!(blamed, wrong, "{told:#?}");
     }
 }
+
+/// Protocol R5: a recovery gives a slot to each run that it could not adopt. That begins nothing, and
+/// asks for no limit; a run of the term itself, and one that is then admitted by it, do.
+#[test]
+fn a_slot_that_a_recovery_keeps_for_a_run_of_another_term_begins_nothing() {
+    for (leader, used, expected) in
+        [("old", false, false), ("", false, true), ("new", false, true), ("old", true, true)]
+    {
+        let mut h = History::new();
+        h.policy(json!({ "maxUnavailable": 1 }));
+        h.wait(60);
+        h.admitted("n1");
+        h.pending("n2");
+        if !leader.is_empty() {
+            h.set("n2", |status| (status["epoch"], status["leader"]) = (json!(1), json!(leader)));
+        }
+        h.lease(OPERATOR, "new", 2, &["n1"]);
+        h.lease(OPERATOR, "new", 2, &["n1", "n2"]);
+        if used {
+            h.cordoning("n2");
+        }
+        let wrong = count(&h, "2 nodes are out or under remediation");
+        assert_eq!(wrong > 0, expected, "{leader} {used}: {:#?}", h.told());
+    }
+}
