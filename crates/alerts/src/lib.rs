@@ -4,9 +4,12 @@
 //! | module | answers |
 //! |---|---|
 //! | [`expression`] | does this alert belong to this node |
+//! | [`ask`], [`fetch`] | what does this server say, and how is it reached |
 //! | [`shown`] | which alerts does this answer show |
 //! | [`matching`] | which nodes do these alerts belong to, for thousands of both |
 
+pub mod ask;
 pub mod expression;
+pub mod fetch;
 pub mod matching;
 pub mod shown;

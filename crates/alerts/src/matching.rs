@@ -72,14 +72,6 @@ impl Matcher {
         Matcher { expression, names: NodeNames::default(), tried: BTreeMap::new() }
     }
 
-    /// From now on these are the nodes.
-    pub fn set_names(&mut self, names: NodeNames) {
-        if names != self.names {
-            self.tried.clear();
-            self.names = names;
-        }
-    }
-
     /// The nodes that are known.
     pub fn names(&self) -> &NodeNames {
         &self.names
@@ -90,29 +82,87 @@ impl Matcher {
         self.tried.retain(|labels, _| wanted(labels));
     }
 
-    /// The nodes that an alert with these labels belongs to.
-    pub fn nodes_of(&mut self, labels: &BTreeMap<String, String>) -> Matched {
-        let of_alert = self.expression.with_labels(labels);
-        let mut matched = Matched::default();
-        let mut try_on = |name: &Arc<str>| match of_alert.verdict(name) {
-            Verdict::Match => matched.nodes.push(name.clone()),
-            Verdict::NoMatch => {}
-            Verdict::Failed(why) => matched.failed = Some(why),
-        };
+    /// From now on these are the nodes. What has to be tried on those that are new is tried by
+    /// [`Trial::step`].
+    pub fn set_names(&mut self, names: NodeNames) -> Trial {
+        let new: Vec<Arc<str>> = names.full.difference(&self.names.full).cloned().collect();
+        for matched in self.tried.values_mut() {
+            matched.nodes.retain(|name| names.full.contains(name));
+        }
+        self.names = names;
+        Trial { labels: self.tried.keys().cloned().collect(), nodes: new }
+    }
+
+    /// What has to be tried before [`Matcher::nodes_of`] knows these labels.
+    pub fn trial<'a>(&mut self, all: impl Iterator<Item = &'a BTreeMap<String, String>>) -> Trial {
+        if self.expression.name_labels().is_some() {
+            return Trial::default();
+        }
+        let unknown: BTreeSet<_> = all.filter(|labels| !self.tried.contains_key(*labels)).collect();
+        for labels in &unknown {
+            self.tried.insert((*labels).clone(), Matched::default());
+        }
+        let nodes =
+            if unknown.is_empty() { Vec::new() } else { self.names.full.iter().cloned().collect() };
+        Trial { labels: unknown.into_iter().cloned().collect(), nodes }
+    }
+
+    /// The nodes that an alert with these labels belongs to. Of labels that have to be tried on every node
+    /// and were not, none.
+    pub fn nodes_of(&self, labels: &BTreeMap<String, String>) -> Matched {
         let Some(name_labels) = self.expression.name_labels() else {
-            if let Some(known) = self.tried.get(labels) {
-                return known.clone();
-            }
-            self.names.full.iter().for_each(try_on);
-            self.tried.insert(labels.clone(), matched.clone());
-            return matched;
+            return self.tried.get(labels).cloned().unwrap_or_default();
         };
         let values: BTreeSet<_> =
             name_labels.iter().filter_map(|label| labels.get(label)).collect();
         let candidates: BTreeSet<_> =
             values.into_iter().flat_map(|value| self.names.called(value)).collect();
-        candidates.into_iter().for_each(&mut try_on);
+        let mut matched = Matched::default();
+        if !candidates.is_empty() {
+            let of_alert = self.expression.with_labels(labels);
+            candidates.into_iter().for_each(|name| matched.note(name, of_alert.verdict(name)));
+        }
         matched
+    }
+}
+
+impl Matched {
+    fn note(&mut self, name: &Arc<str>, verdict: Verdict) {
+        match verdict {
+            Verdict::Match => self.nodes.push(name.clone()),
+            Verdict::NoMatch => {}
+            Verdict::Failed(why) => self.failed = Some(why),
+        }
+    }
+}
+
+/// Labels that have to be tried on nodes. It may be millions of times, so it goes by steps, between which
+/// others can do something.
+#[derive(Debug, Default)]
+#[must_use = "what is not tried is not known"]
+pub struct Trial {
+    labels: Vec<BTreeMap<String, String>>,
+    nodes: Vec<Arc<str>>,
+}
+
+impl Trial {
+    /// Tries all labels on one node, so that what an expression makes of the node's name, such as a
+    /// compiled regular expression, serves them all. False when there is nothing left.
+    pub fn step(&mut self, matcher: &mut Matcher) -> bool {
+        let Some(node) = self.nodes.pop().filter(|_| !self.labels.is_empty()) else { return false };
+        let Matcher { expression, tried, .. } = matcher;
+        for labels in &self.labels {
+            if let Some(matched) = tried.get_mut(labels) {
+                matched.note(&node, expression.verdict(labels, &node));
+                matched.nodes.sort_unstable();
+            }
+        }
+        true
+    }
+
+    /// Everything at once.
+    pub fn finish(mut self, matcher: &mut Matcher) {
+        while self.step(matcher) {}
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 /// Alerts of one answer that are looked at. A server that shows more has a broken rule, and its answer is
 /// refused whole: a part of it would make the rest look as if it did not fire.
-pub const ALERTS_LIMIT: usize = 50_000;
+pub const ALERTS_LIMIT: usize = 10_000;
 
 /// An alert that fires.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -24,6 +24,9 @@ pub const FINALIZER: &str = "rerail.dev/cleanup";
 /// undo it by hand.
 pub const CLEANUP_NOTE: &str = "rerail.dev/cleanup-note";
 
+/// Annotation on a Secret, set by people: the AlertSources that may use it, with commas between; `*` is any.
+pub const ALERT_SOURCES: &str = "rerail.dev/alert-sources";
+
 /// Field manager of every write; `managedFields` then tells our cordon from a person's (protocol R9).
 pub const FIELD_MANAGER: &str = "rerail";
 

@@ -9,7 +9,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
-use rerail_api::{crds, policy::RemediationPolicySpec, remediation::NodeRemediationSpec};
+use rerail_api::{
+    alert_source::AlertSourceSpec, crds, policy::RemediationPolicySpec,
+    remediation::NodeRemediationSpec,
+};
 use serde_json::{Value, json};
 
 fn schema(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
@@ -97,7 +100,7 @@ fn crds_stay_small_and_their_names_do_not_collide() {
         names.extend(spec.short_names.into_iter().flatten());
     }
     let count = names.len();
-    assert_eq!(count, 6, "{names:?}");
+    assert_eq!(count, 9, "{names:?}");
     names.sort();
     names.dedup();
     assert_eq!(names.len(), count, "{names:?}");
@@ -146,6 +149,22 @@ fn rust_and_the_schema_have_the_same_defaults() {
         let mut stored = given.clone();
         defaulted(&schema, &mut stored);
         let read: RemediationPolicySpec = serde_json::from_value(given).unwrap();
+        assert_eq!(read, serde_json::from_value(stored.clone()).unwrap());
+        assert_eq!(serde_json::to_value(read).unwrap(), stored);
+    }
+}
+
+#[test]
+fn rust_and_the_schema_have_the_same_defaults_of_an_alert_source() {
+    let schema = spec_schema("AlertSource");
+    let alertmanager = json!({ "urls": ["http://am:9093"], "receiver": "node-condition-k8s" });
+    for given in [
+        json!({ "alertmanager": alertmanager, "access": {}, "deadmanAlert": "Watchdog" }),
+        json!({ "prometheus": { "urls": ["http://p:9090"] } }),
+    ] {
+        let mut stored = given.clone();
+        defaulted(&schema, &mut stored);
+        let read: AlertSourceSpec = serde_json::from_value(given).unwrap();
         assert_eq!(read, serde_json::from_value(stored.clone()).unwrap());
         assert_eq!(serde_json::to_value(read).unwrap(), stored);
     }

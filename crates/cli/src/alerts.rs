@@ -159,7 +159,7 @@ fn of_node(name: &str, expression: &Expression, alerts: &[Shown], prefix: &str) 
         });
     }
     let seen = firing.iter().map(|alert| (alert, jiff::Timestamp::UNIX_EPOCH));
-    let (wanted, _) = conditions::wanted(seen);
+    let wants = conditions::wanted(seen);
     let condition = |(kind, wanted): (&&str, &conditions::Wanted<'_>)| ConditionView {
         condition_type: (*kind).to_owned(),
         message: wanted.alert.message.clone(),
@@ -168,7 +168,7 @@ fn of_node(name: &str, expression: &Expression, alerts: &[Shown], prefix: &str) 
         name: name.to_owned(),
         short_name: expression::short_name(name).to_owned(),
         alerts: tests,
-        conditions: wanted.iter().map(condition).collect(),
+        conditions: wants.conditions.iter().map(condition).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod connect;
 mod demo;
 mod doors;
 mod explain;
+mod fetch;
 mod http;
 mod logs;
 mod operator;

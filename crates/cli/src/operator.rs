@@ -12,7 +12,7 @@ use rerail_operator::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{CommandError, connect, http, logs, watchdog::ThreadWatchdog};
+use crate::{CommandError, connect, fetch::HttpFetch, http, logs, watchdog::ThreadWatchdog};
 
 /// What kured runs by default: into the host's init with `nsenter`, then systemd.
 const REBOOT_COMMAND: &str =
@@ -83,6 +83,7 @@ pub async fn run(arguments: OperatorArguments, layer: &impl Around) -> Result<()
         boot_clock: Arc::new(SystemBootClock),
         watchdog: Box::new(ThreadWatchdog::start().map_err(CommandError::Watchdog)?),
         identity,
+        fetch: Arc::new(HttpFetch::default()),
         settings: Settings {
             pod_name: arguments.pod_name,
             node_name: arguments.node_name,

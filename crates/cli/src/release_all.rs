@@ -8,7 +8,7 @@ use rerail_core::lease::Times;
 use rerail_operator::{
     check,
     client::Clients,
-    deps::{Clock, Deps, Settings, SteadyClock, SystemBootClock},
+    deps::{Clock, Deps, NoFetch, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     release::{self, Left},
 };
@@ -57,6 +57,7 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
         boot_clock: Arc::new(SystemBootClock),
         watchdog: Box::new(ThreadWatchdog::start().map_err(CommandError::Watchdog)?),
         identity,
+        fetch: Arc::new(NoFetch),
         settings,
         metrics,
     });

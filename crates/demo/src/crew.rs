@@ -11,7 +11,7 @@ use kube::client::Body;
 use rerail_operator::{
     StartError,
     client::Clients,
-    deps::{BootClock, Clock, Deps, NoWatchdog, Settings},
+    deps::{BootClock, Clock, Deps, NoFetch, NoWatchdog, Settings},
     record::metrics::Metrics,
 };
 use rerail_sim::{
@@ -127,6 +127,7 @@ fn deps(server: &Server, name: &str, metrics: Metrics) -> Arc<Deps> {
         boot_clock: Arc::new(SinceBoot(Instant::now())),
         watchdog: Box::new(NoWatchdog),
         identity: format!("{name}_1"),
+        fetch: Arc::new(NoFetch),
         settings: Settings { pod_name: name.to_owned(), ..Settings::outside_a_cluster() },
         metrics,
     })

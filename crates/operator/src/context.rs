@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use rerail_api::{
-    NodeRemediation, RemediationPolicy,
+    AlertSource, NodeRemediation, RemediationPolicy,
     convert::{
         pause,
         status::{self, Note},
@@ -21,6 +21,7 @@ use rerail_api::{
 use rerail_core::{facts::Pauses, invariants::Violation, mutant, run::Run};
 
 use crate::{
+    alerts::Pushes,
     check::InCommon,
     client::Clients,
     deps::Deps,
@@ -67,6 +68,10 @@ pub struct Shared {
     pub runs: Objects<NodeRemediation>,
     /// The policies.
     pub policies: Objects<RemediationPolicy>,
+    /// The alert sources.
+    pub alert_sources: Objects<AlertSource>,
+    /// Who asks for alert sources to be polled now.
+    pub pushes: Pushes,
     /// The kill switch.
     pub pause: Objects<ConfigMap>,
     /// The configuration of the whole cluster.

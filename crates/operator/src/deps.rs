@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+pub use rerail_alerts::fetch::{Fetch, NoFetch};
 use rerail_core::lease::Times;
 
 use crate::record::metrics::Metrics;
@@ -115,6 +116,8 @@ pub struct Deps {
     pub watchdog: Box<dyn Watchdog>,
     /// Identity of this process, unique per start. Each term adds a number (protocol R6).
     pub identity: String,
+    /// How servers other than the API server are reached.
+    pub fetch: Arc<dyn Fetch>,
     /// Settings.
     pub settings: Settings,
     /// Counters.

@@ -6,6 +6,7 @@
 //! | [`observe`] | watches, folded into small indexes; wakes whoever needs to know |
 //! | [`plan`] | one loop: who is next, and the admission of that one |
 //! | [`drive`] | one driver for each open run: look, decide, check, act, record |
+//! | [`alerts`] | firing alerts become conditions of nodes |
 //! | [`sweep`] | what runs that are gone have left behind |
 //! | [`check`] | the last look: fresh reads before anything is done |
 //! | [`act`] | every effect on the cluster, one file each |
@@ -20,6 +21,7 @@
 //! told to stop.
 
 pub mod act;
+pub mod alerts;
 pub mod check;
 pub mod client;
 pub mod context;

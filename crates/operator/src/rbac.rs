@@ -134,6 +134,19 @@ const RULES: &[Rule] = &[
         &["update"],
         "Writes each step and intent before it acts.",
     ),
+    Rule::operator(names::GROUP, &["alertsources"], READ, "Reads whose alerts it is to follow."),
+    Rule::operator(
+        names::GROUP,
+        &["alertsources/status"],
+        &["patch"],
+        "Reports which servers answer, and what they show.",
+    ),
+    Rule::operator(
+        "",
+        &["nodes/status"],
+        &["patch"],
+        "Writes conditions from alerts, and no others.",
+    ),
     Rule::operator(
         "events.k8s.io",
         &["events"],
@@ -148,6 +161,13 @@ const RULES: &[Rule] = &[
     Rule::operator("", &["configmaps"], &["list", "watch"], "Keeps the limits of the cluster.")
         .within(names::SYSTEM_NAMESPACE)
         .named(&[names::CONFIG_CONFIG_MAP]),
+    Rule::operator(
+        "",
+        &["secrets"],
+        &["get"],
+        "Reads by name the credentials of servers that show alerts; a Secret says which AlertSources may use it.",
+    )
+    .within(names::SYSTEM_NAMESPACE),
     Rule::operator(
         "coordination.k8s.io",
         &["leases"],
@@ -179,9 +199,9 @@ const RULES: &[Rule] = &[
     .held_by(Holder::Node),
     Rule::operator(
         names::GROUP,
-        &["remediationpolicies", "noderemediations"],
+        &["remediationpolicies", "noderemediations", "alertsources"],
         READ,
-        "Lets everyone who may view the cluster see policies and runs.",
+        "Lets everyone who may view the cluster see policies, runs and alert sources.",
     )
     .held_by(Holder::Viewer),
     Rule::operator("", &["nodes"], READ, "`rerail plan` and `explain` plan on what nodes report.")
@@ -344,11 +364,14 @@ mod tests {
     }
 
     #[test]
-    fn no_rule_has_a_wildcard_reads_secrets_or_lacks_a_reason() {
+    fn no_rule_has_a_wildcard_reads_secrets_of_others_or_lacks_a_reason() {
         for rule in rules() {
             let words = rule.resources.iter().chain(rule.verbs).chain([&rule.group]);
             assert!(words.clone().all(|word| !word.contains('*')), "{rule:?}");
-            assert!(!rule.resources.contains(&"secrets"), "{rule:?}");
+            let by_name_and_ours = rule.verbs == ["get"]
+                && rule.scope == Scope::Namespace(names::SYSTEM_NAMESPACE)
+                && rule.holder == Holder::Operator;
+            assert!(!rule.resources.contains(&"secrets") || by_name_and_ours, "{rule:?}");
             assert!(rule.reason.ends_with('.'), "{rule:?}");
         }
     }

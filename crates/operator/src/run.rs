@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{Api, ResourceExt, core::DynamicObject, runtime::watcher};
-use rerail_api::{Node, NodeRemediation, RemediationPolicy, convert, names};
+use rerail_api::{AlertSource, Node, NodeRemediation, RemediationPolicy, convert, names};
 use rerail_core::{lease::Lost, step::Step};
 use tokio::{
     sync::{oneshot, watch},
@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     act,
+    alerts::{self, Pushes},
     check::InCommon,
     client::{CallError, Clients},
     context::{Context, Shared, Suspects},
@@ -93,6 +94,8 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         nodes: Nodes::default(),
         runs: Objects::default(),
         policies: Objects::default(),
+        alert_sources: Objects::default(),
+        pushes: Pushes::default(),
         pause: Objects::default(),
         config: Config::default(),
         meltdown: Watched::default(),
@@ -239,11 +242,23 @@ fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
             configured(&shared, event);
         },
     ));
+    spawn_alert_sources(context, watches);
     let shared = context.clone();
     let leases: Api<Lease> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
     let lease = only(names::LEASE);
     watches.spawn(follow(leases, lease, "the Lease".into(), move |event| {
         shared.seat.event(event, shared.deps.boot_clock.since_boot());
+    }));
+}
+
+/// The watch of the alert sources.
+fn spawn_alert_sources(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
+    let (client, shared) = (context.clients.read.clone(), context.clone());
+    let sources = Api::all_with(client, &objects::resource::<AlertSource>());
+    let (config, what) = (watcher::Config::default(), "AlertSources".into());
+    watches.spawn(follow(sources, config, what, move |event| {
+        shared.alert_sources.event(event);
+        shared.wakers.alerts.notify_one();
     }));
 }
 
@@ -310,8 +325,9 @@ fn configured(context: &Shared, event: watcher::Event<DynamicObject>) {
 async fn plan_and_drive(context: Arc<Context>, stopping: watch::Receiver<bool>) {
     let planner = Planner::new(context.clone()).run(stopping.clone());
     let sweeper = sweep::run(context.clone(), stopping.clone());
+    let alerts = alerts::run(context.clone(), stopping.clone());
     let drivers = supervise(context, stopping);
-    tokio::join!(planner, sweeper, drivers);
+    tokio::join!(planner, sweeper, alerts, drivers);
 }
 
 async fn synced(context: &Shared, mut stopping: watch::Receiver<bool>) -> bool {

@@ -41,6 +41,7 @@ fn example(file: &Path) -> Result<Case, Error> {
     let plural = match first.get("kind").and_then(Value::as_str) {
         Some("NodeRemediation") => "noderemediations",
         Some("RemediationPolicy") => "remediationpolicies",
+        Some("AlertSource") => "alertsources",
         _ => return Err(Error::script(&name, "no object of ours")),
     };
     let path = format!("/apis/rerail.dev/v1alpha1/{plural}");

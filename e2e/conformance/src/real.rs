@@ -45,7 +45,7 @@ impl Real {
         let plane = made.await.map_err(|error| Error::Client(error.to_string()))??;
         let client = client(&plane.admin_kubeconfig()).await?;
         let real = Self { client, plane };
-        for resource in ["noderemediations", "remediationpolicies"] {
+        for resource in ["noderemediations", "remediationpolicies", "alertsources"] {
             real.wait_for(&format!("/apis/rerail.dev/v1alpha1/{resource}")).await?;
         }
         Ok(real)

@@ -12,7 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rerail_operator::{
     client::Clients,
-    deps::{BootClock, Clock, Deps, Settings, Watchdog},
+    deps::{BootClock, Clock, Deps, NoFetch, Settings, Watchdog},
     lead::own_pod,
     record::metrics::Metrics,
     release,
@@ -259,6 +259,7 @@ impl Operators {
             boot_clock,
             watchdog: Box::new(Fed(watchdog.clone())),
             identity: own_pod::identity(name, process.number(), start),
+            fetch: Arc::new(NoFetch),
             settings: Settings::outside_a_cluster(),
             metrics: Metrics::default(),
         };

@@ -26,6 +26,9 @@ pub enum Error {
     /// An operator that can be told to die.
     #[error("the operator that dies: {0}")]
     Mortal(String),
+    /// Programs that come from packages.
+    #[error("{0}")]
+    Packages(String),
     /// A file of the checkout.
     #[error("cannot read {0}: {1}")]
     File(String, std::io::Error),

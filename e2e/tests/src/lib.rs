@@ -11,6 +11,7 @@ mod judge;
 pub mod kill;
 mod kubeconfig;
 mod lease;
+pub mod monitoring;
 mod operator;
 mod settings;
 mod terms;

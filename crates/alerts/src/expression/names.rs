@@ -8,7 +8,7 @@ use cel::{
     common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators},
 };
 
-use super::{FULL_NAME, LABELS, SHORT_NAME};
+use super::{ExpressionError, FULL_NAME, LABELS, SHORT_NAME};
 
 /// CEL's functions that are of use on labels and names. Times have none: an alert is matched by what it
 /// says, not by when.
@@ -36,54 +36,88 @@ const FUNCTIONS: [&str; 21] = [
     "of",
 ];
 
-/// A name in the expression that is neither a variable nor a function.
-pub(super) fn unknown(expression: &IdedExpr) -> Option<String> {
-    let mut scope = vec![LABELS, FULL_NAME, SHORT_NAME];
-    first_unknown(expression, &mut scope)
+/// How deep an expression may be nested: evaluation goes as deep, and a thread's stack has an end.
+const DEPTH_LIMIT: usize = 100;
+
+/// Refuses what speaks of unknown things, or is more than is evaluated for every alert and node.
+pub(super) fn check(expression: &IdedExpr) -> Result<(), ExpressionError> {
+    let mut walk = Walk { scope: vec![LABELS, FULL_NAME, SHORT_NAME], depth: 0, loops: 0 };
+    walk.expression(expression)
 }
 
-fn first_unknown<'e>(expression: &'e IdedExpr, scope: &mut Vec<&'e str>) -> Option<String> {
-    match &expression.expr {
-        Expr::Ident(name) => {
-            let known = scope.contains(&name.as_str()) || name.starts_with('@');
-            (!known).then(|| name.clone())
+/// Where in an expression one is.
+struct Walk<'e> {
+    /// Variables that are known here.
+    scope: Vec<&'e str>,
+    depth: usize,
+    /// Macros that go over a list or a map, around here.
+    loops: usize,
+}
+
+impl<'e> Walk<'e> {
+    fn expression(&mut self, expression: &'e IdedExpr) -> Result<(), ExpressionError> {
+        if self.depth >= DEPTH_LIMIT {
+            return Err(ExpressionError::Size("it is nested more than 100 deep"));
         }
-        Expr::Call(call) => unknown_in_call(call, scope),
-        Expr::Comprehension(all) => {
-            let outside = first_unknown(&all.iter_range, scope)
-                .or_else(|| first_unknown(&all.accu_init, scope));
-            let depth = scope.len();
-            scope.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
-            scope.extend(all.iter_var2.as_deref());
-            let parts = [&all.loop_cond, &all.loop_step, &all.result];
-            let inside = parts.into_iter().find_map(|part| first_unknown(part, scope));
-            scope.truncate(depth);
-            outside.or(inside)
-        }
-        Expr::List(list) => list.elements.iter().find_map(|part| first_unknown(part, scope)),
-        Expr::Map(map) => map.entries.iter().find_map(|entry| match &entry.expr {
-            EntryExpr::MapEntry(entry) => {
-                first_unknown(&entry.key, scope).or_else(|| first_unknown(&entry.value, scope))
+        self.depth += 1;
+        self.parts(&expression.expr)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn each(
+        &mut self,
+        parts: impl IntoIterator<Item = &'e IdedExpr>,
+    ) -> Result<(), ExpressionError> {
+        parts.into_iter().try_for_each(|part| self.expression(part))
+    }
+
+    fn parts(&mut self, expression: &'e Expr) -> Result<(), ExpressionError> {
+        match expression {
+            Expr::Ident(name) => {
+                let known = self.scope.contains(&name.as_str()) || name.starts_with('@');
+                if known { Ok(()) } else { Err(ExpressionError::Unknown(name.clone())) }
             }
-            EntryExpr::StructField(field) => first_unknown(&field.value, scope),
-        }),
-        Expr::Select(select) => first_unknown(&select.operand, scope),
-        Expr::Struct(of_type) => Some(of_type.type_name.clone()),
-        Expr::Literal(_) | Expr::Unspecified => None,
+            Expr::Call(call) => self.call(call),
+            Expr::Comprehension(all) => {
+                if self.loops > 0 {
+                    return Err(ExpressionError::Size(
+                        "it has one macro such as `exists` in another",
+                    ));
+                }
+                self.each([&all.iter_range, &all.accu_init])?;
+                let depth = self.scope.len();
+                self.scope.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
+                self.scope.extend(all.iter_var2.as_deref());
+                self.loops += 1;
+                self.each([&all.loop_cond, &all.loop_step, &all.result])?;
+                self.loops -= 1;
+                self.scope.truncate(depth);
+                Ok(())
+            }
+            Expr::List(list) => self.each(&list.elements),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => self.each([&entry.key, &entry.value]),
+                EntryExpr::StructField(field) => self.expression(&field.value),
+            }),
+            Expr::Select(select) => self.expression(&select.operand),
+            Expr::Struct(of_type) => Err(ExpressionError::Unknown(of_type.type_name.clone())),
+            Expr::Unspecified => Err(ExpressionError::Syntax("a part of it is empty".to_owned())),
+            Expr::Literal(_) => Ok(()),
+        }
     }
-}
 
-fn unknown_in_call<'e>(call: &'e CallExpr, scope: &mut Vec<&'e str>) -> Option<String> {
-    let name = call.func_name.as_str();
-    // Operators have names that nobody can write: `_&&_`, `!_`, `@in`.
-    let identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-    if identifier && !FUNCTIONS.contains(&name) {
-        return Some(name.to_owned());
+    fn call(&mut self, call: &'e CallExpr) -> Result<(), ExpressionError> {
+        let name = call.func_name.as_str();
+        // Operators have names that nobody can write: `_&&_`, `!_`, `@in`.
+        let identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+        if identifier && !FUNCTIONS.contains(&name) {
+            return Err(ExpressionError::Unknown(name.to_owned()));
+        }
+        // `optional.of(x)` reads as a call upon a variable of that name.
+        let target = call.target.as_deref().filter(|target| !is_ident(target, "optional"));
+        self.each(target.into_iter().chain(&call.args))
     }
-    // `optional.of(x)` reads as a call upon a variable of that name.
-    let target = call.target.as_deref().filter(|target| !is_ident(target, "optional"));
-    let all = target.into_iter().chain(&call.args);
-    all.into_iter().find_map(|part| first_unknown(part, scope))
 }
 
 /// The labels of which one must be equal to a node's name, long or short, for the expression to be true.

@@ -76,14 +76,28 @@ fn what_is_no_expression_says_where_and_what_is_not_known_says_what() {
 fn deep_expressions_are_refused_or_work_and_do_not_break_the_process() {
     // As deep as the longest expression that a source may have can be.
     let half = 2000;
+    for shape in ["1+", "1==", "labels.a.", "labels['a']", "true||", "true&&", "!", "-"] {
+        let long = format!("{}true", shape.repeat(4090 / shape.len()));
+        if let Ok(expression) = Expression::parse(&long) {
+            let _ = expression.verdict(&labels(&[("a", "b")]), "n1");
+        }
+    }
     for (open, close) in [("(", ")"), ("[", "]"), ("!", ""), ("-", ""), ("{1:", "}"), ("a(", ")")] {
         let deep = format!("{}true{}", open.repeat(half), close.repeat(half));
         if let Ok(expression) = Expression::parse(&deep) {
             let _ = expression.verdict(&labels(&[]), "n1");
         }
     }
-    let long = vec!["labels.node == FullName"; 300].join(" || ");
+    let long = vec!["labels.node == FullName"; 150].join(" || ");
     assert_eq!(verdict(&long, &[("node", "n1")], "n1"), Verdict::Match);
+}
+
+#[test]
+fn what_would_take_long_for_each_alert_and_node_is_refused() {
+    let size = |text: &str| matches!(Expression::parse(text), Err(ExpressionError::Size(_)));
+    assert!(size("labels.exists(a, labels.exists(b, labels[a] == labels[b]))"));
+    assert!(size(&format!("'{}' == FullName", "x".repeat(5000))));
+    assert!(!size("labels.exists(a, labels[a] == FullName) && labels.all(b, labels[b] != '')"));
 }
 
 #[test]

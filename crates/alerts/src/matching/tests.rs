@@ -11,12 +11,17 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn matcher(expression: &str, nodes: &[&str]) -> Matcher {
     let mut matcher = Matcher::new(Expression::parse(expression).unwrap());
-    matcher.set_names(NodeNames::new(nodes.iter().copied()));
+    matcher.set_names(NodeNames::new(nodes.iter().copied())).finish(&mut matcher);
     matcher
 }
 
+fn matched(matcher: &mut Matcher, labels: &BTreeMap<String, String>) -> Matched {
+    matcher.trial([labels].into_iter()).finish(matcher);
+    matcher.nodes_of(labels)
+}
+
 fn nodes_of(matcher: &mut Matcher, pairs: &[(&str, &str)]) -> Vec<String> {
-    matcher.nodes_of(&labels(pairs)).nodes.iter().map(|name| name.to_string()).collect()
+    matched(matcher, &labels(pairs)).nodes.iter().map(|name| name.to_string()).collect()
 }
 
 #[test]
@@ -34,11 +39,14 @@ fn an_expression_that_needs_every_node_remembers_until_the_nodes_change() {
     let mut found = matcher(PORT, &["n1", "n2.a"]);
     assert_eq!(nodes_of(&mut found, &[("instance", "n2:9100")]), ["n2.a"]);
     assert_eq!(found.tried.len(), 1);
-    found.set_names(NodeNames::new(["n1", "n2.a"]));
-    assert_eq!(found.tried.len(), 1);
-    found.set_names(NodeNames::new(["n1", "n2.a", "n2.b"]));
+    // Only what is new is tried.
+    let trial = found.set_names(NodeNames::new(["n1", "n2.a", "n2.b"]));
+    assert_eq!(trial.nodes, ["n2.b".into()]);
+    trial.finish(&mut found);
     assert_eq!(nodes_of(&mut found, &[("instance", "n2:9100")]), ["n2.a", "n2.b"]);
-    let failed = found.nodes_of(&labels(&[("alertname", "Watchdog")]));
+    found.set_names(NodeNames::new(["n1", "n2.b"])).finish(&mut found);
+    assert_eq!(nodes_of(&mut found, &[("instance", "n2:9100")]), ["n2.b"]);
+    let failed = matched(&mut found, &labels(&[("alertname", "Watchdog")]));
     assert_eq!(failed.failed.as_deref(), Some("the alert has no label `instance`"));
     found.keep_tried(|labels| labels.contains_key("instance"));
     assert_eq!(found.tried.len(), 1);
@@ -95,7 +103,7 @@ proptest! {
             .into_iter()
             .filter(|node| parsed.verdict(&labels, node) == Verdict::Match)
             .collect();
-        let found = matcher(&expression, &nodes).nodes_of(&labels).nodes;
+        let found = matched(&mut matcher(&expression, &nodes), &labels).nodes;
         let found: Vec<&str> = found.iter().map(|name| &**name).collect();
         prop_assert_eq!(found, expected, "{} on {:?}", expression, labels);
     }

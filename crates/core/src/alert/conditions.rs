@@ -3,7 +3,7 @@
 //! Unknown starts no run and is no recovery: that is the trigger's business ([`crate::trigger`]), and
 //! here it is said whenever it is so (hazard H09).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
@@ -22,6 +22,9 @@ pub const UNAVAILABLE: &str = "AlertsUnavailable";
 pub const FIRING_KEPT: usize = 64;
 /// Conditions of one node that are kept: of more, those go first that have not been firing the longest.
 pub const KEPT: usize = 128;
+
+/// New words for a condition that fires on are written at most so often.
+const NEW_WORDS: SignedDuration = SignedDuration::from_mins(1);
 
 /// The status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +105,18 @@ pub struct Rules<'a> {
 
 impl Rules<'_> {
     /// True when a report that says the same as the one before is worth a write.
-    fn is_due(&self, before: Option<Timestamp>, after: Timestamp, now: Timestamp) -> bool {
+    fn is_due(
+        &self,
+        before: Option<Timestamp>,
+        after: Timestamp,
+        new_words: bool,
+        now: Timestamp,
+    ) -> bool {
         let Some(before) = before else { return true };
+        let every =
+            if new_words { self.heartbeat_every.min(NEW_WORDS) } else { self.heartbeat_every };
         let since_boot = self.booted_at.is_some_and(|boot| before < boot && boot <= after);
-        since_boot || add(before, self.heartbeat_every) <= now || is_ahead(before, now)
+        since_boot || add(before, every) <= now || is_ahead(before, now)
     }
 }
 
@@ -115,11 +126,18 @@ fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time > add(now, SignedDuration::from_mins(1))
 }
 
+/// What the alerts of one node ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wants<'a> {
+    /// Conditions by type.
+    pub conditions: BTreeMap<&'a str, Wanted<'a>>,
+    /// Types whose alerts fire, and for which there is no room. Nothing is said of them.
+    pub left_out: BTreeSet<&'a str>,
+}
+
 /// What the alerts of one node ask for: one condition per name, the lowest number wins, and of equals the
-/// one whose labels come first. Where there are too many, the most urgent stay; how many did not is told.
-pub fn wanted<'a>(
-    firing: impl IntoIterator<Item = (&'a Alert, Timestamp)>,
-) -> (BTreeMap<&'a str, Wanted<'a>>, usize) {
+/// one whose labels come first. Where there are too many, there is room for the most urgent.
+pub fn wanted<'a>(firing: impl IntoIterator<Item = (&'a Alert, Timestamp)>) -> Wants<'a> {
     let mut all: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
     for (alert, seen_at) in firing {
         let wanted = all.entry(&alert.condition_type).or_insert(Wanted { alert, seen_at });
@@ -128,16 +146,17 @@ pub fn wanted<'a>(
         }
         wanted.seen_at = wanted.seen_at.max(seen_at);
     }
-    let left_out = all.len().saturating_sub(FIRING_KEPT);
-    if left_out > 0 {
+    let mut left_out = BTreeSet::new();
+    if all.len() > FIRING_KEPT {
         let mut by_urgency: Vec<_> =
             all.iter().map(|(kind, w)| (w.alert.priority, *kind)).collect();
         by_urgency.sort_unstable();
         for (_, kind) in by_urgency.split_off(FIRING_KEPT) {
             all.remove(kind);
+            left_out.insert(kind);
         }
     }
-    (all, left_out)
+    Wants { conditions: all, left_out }
 }
 
 /// A condition that an alert asks for.
@@ -152,24 +171,36 @@ pub struct Wanted<'a> {
 /// What has to be written of one node's conditions, by type; empty when everything is as it should be.
 /// When anything is written, what has a newer heartbeat is written with it, so that a node costs one
 /// write per [`Rules::heartbeat_every`] however many alerts it has.
+///
+/// A condition that bears our prefix and another one's reason is another one's, and stays as it is.
 pub fn changes<'a>(
     reported: impl IntoIterator<Item = Reported<'a>>,
-    wanted: &BTreeMap<&'a str, Wanted<'a>>,
+    wants: &Wants<'a>,
     absence: Absence,
     rules: Rules<'_>,
     now: Timestamp,
 ) -> BTreeMap<&'a str, Change> {
-    let mut ours: BTreeMap<&str, Reported<'_>> = BTreeMap::new();
+    let (mut ours, mut foreign) = (BTreeMap::new(), BTreeSet::new());
     for condition in reported.into_iter().filter(|c| c.condition_type.starts_with(rules.prefix)) {
-        ours.entry(condition.condition_type).or_insert(condition);
+        if is_ours(condition.condition_type, condition.reason, rules.prefix) {
+            ours.entry(condition.condition_type).or_insert(condition);
+        } else {
+            foreign.insert(condition.condition_type);
+        }
     }
+    let free = |kind: &&&'a str| !foreign.contains(**kind);
+    let wanted = &wants.conditions;
     let mut changes = BTreeMap::new();
     let (mut due, mut heartbeats) = (false, Vec::new());
-    for (kind, before) in &ours {
+    for (kind, before) in ours.iter().filter(|(kind, _)| free(kind)) {
+        if wants.left_out.contains(kind) {
+            continue;
+        }
         match next(before, wanted.get(kind), absence, rules, now) {
             Next::Stays => {}
             Next::Heartbeat(condition) => {
-                due |= rules.is_due(before.heartbeat, condition.heartbeat, now);
+                let new_words = before.message != cut_message(&condition.message);
+                due |= rules.is_due(before.heartbeat, condition.heartbeat, new_words, now);
                 heartbeats.push((*kind, condition));
             }
             Next::Change(change) => {
@@ -177,17 +208,25 @@ pub fn changes<'a>(
             }
         }
     }
-    for (kind, wanted) in wanted.iter().filter(|(kind, _)| !ours.contains_key(*kind)) {
+    let new = wanted.iter().filter(|(kind, _)| !ours.contains_key(*kind) && free(kind));
+    for (kind, wanted) in new {
         let at = whole_seconds(wanted.seen_at);
         changes.insert(*kind, Change::Set(firing(wanted, at)));
     }
-    remove_excess(&ours, wanted, &mut changes);
+    remove_excess(&ours, wants, &mut changes);
     if due || !changes.is_empty() {
         for (kind, condition) in heartbeats {
             changes.entry(kind).or_insert(Change::Set(condition));
         }
     }
     changes
+}
+
+/// True for a condition that alerts are written to. Whose type merely begins so, such as one of
+/// node-problem-detector, has a reason of its
+/// own; without any it was written by hand.
+pub fn is_ours(condition_type: &str, reason: &str, prefix: &str) -> bool {
+    condition_type.starts_with(prefix) && ["", FIRING, NOT_FIRING, UNAVAILABLE].contains(&reason)
 }
 
 /// What becomes of one condition that is there.
@@ -226,10 +265,14 @@ fn next(
         }
         after.transition = since;
     }
-    let same = same_status
-        && before.transition.is_some()
-        && before.reason == after.reason
-        && before.message == cut_message(&after.message);
+    // Who puts a measured value into a summary has a new one at every evaluation: the words of a condition
+    // that fires as urgently as before are no news.
+    let same_words = match wanted {
+        Some(wanted) => before.message.starts_with(&format!("[P{}]", wanted.alert.priority)),
+        None => before.message == after.message,
+    };
+    let same =
+        same_status && before.transition.is_some() && before.reason == after.reason && same_words;
     match (same, before.heartbeat) {
         (false, _) => Next::Change(Change::Set(after)),
         (true, Some(last)) if last >= after.heartbeat && !is_ahead(last, now) => Next::Stays,
@@ -249,14 +292,17 @@ fn quiet(status: Status, reason: &'static str, message: &str, at: Timestamp) -> 
 /// not make a node grow without end (SAFE-16).
 fn remove_excess<'a>(
     ours: &BTreeMap<&'a str, Reported<'a>>,
-    wanted: &BTreeMap<&'a str, Wanted<'a>>,
+    wants: &Wants<'a>,
     changes: &mut BTreeMap<&'a str, Change>,
 ) {
     let removed = changes.values().filter(|change| **change == Change::Remove).count();
+    let wanted = &wants.conditions;
     let new = wanted.keys().filter(|kind| !ours.contains_key(*kind)).count();
     let excess = (ours.len() + new).saturating_sub(removed + KEPT);
     let removable = ours.iter().filter(|(kind, _)| {
-        !wanted.contains_key(*kind) && changes.get(*kind) != Some(&Change::Remove)
+        !wanted.contains_key(*kind)
+            && !wants.left_out.contains(*kind)
+            && changes.get(*kind) != Some(&Change::Remove)
     });
     let mut oldest: Vec<_> =
         removable.map(|(kind, c)| (c.status != "False", c.transition, *kind)).collect();

@@ -6,11 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::trigger::add;
 
-/// How long a server that has just begun is not believed when it shows no alert. Alertmanager keeps none
-/// over a restart, and Prometheus sends every firing alert anew a minute after the last time, at its
-/// next evaluation (`--rules.alert.resend-delay` and `evaluation_interval`, a minute each by default).
-pub const WARM_UP: SignedDuration = SignedDuration::from_mins(3);
-
 /// One answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<A> {
@@ -20,14 +15,17 @@ pub struct Answer<A> {
     pub alerts: Vec<A>,
     /// True when the deadman alert is among them, or none is wanted.
     pub sees: bool,
-    /// For how long the server has been up; `None` when it does not say.
-    pub up_for: Option<SignedDuration>,
+    /// True unless the server has begun only just now, and knows of nothing yet. Alertmanager keeps no
+    /// alerts over a restart, and Prometheus sends every firing alert anew a minute after the last time, at
+    /// its next evaluation (`--rules.alert.resend-delay` and `evaluation_interval`, a minute each by
+    /// default).
+    pub warm: bool,
 }
 
 impl<A> Answer<A> {
     /// True when an alert that is not in this answer does not fire.
-    fn tells_absence(&self) -> bool {
-        self.sees && self.up_for.is_none_or(|up| up >= WARM_UP)
+    pub fn tells_absence(&self) -> bool {
+        self.sees && self.warm
     }
 }
 
@@ -64,6 +62,12 @@ impl<A> Server<A> {
         self.failing = true;
     }
 
+    /// True when it answers and sees, and has only just begun.
+    fn warms_up(&self) -> bool {
+        let last = self.last.as_ref().filter(|_| !self.failing);
+        last.is_some_and(|answer| answer.sees && !answer.tells_absence())
+    }
+
     /// True when its last try was good and its silence meant something.
     fn tells_absence_now(&self) -> bool {
         !self.failing && self.last.as_ref().is_some_and(Answer::tells_absence)
@@ -79,6 +83,8 @@ pub type Replicas<A> = Vec<Server<A>>;
 pub struct Patience {
     /// What was said holds for so long.
     pub stale_after: SignedDuration,
+    /// While a server warms up, it holds for so much longer.
+    pub warm_up: SignedDuration,
     /// Since when the servers have been asked: until then nothing was said.
     pub since: Timestamp,
 }
@@ -143,8 +149,12 @@ fn of_group<A>(replicas: &[Server<A>], patience: Patience, now: Timestamp) -> Ab
     if let Some(at) = told_at.filter(|at| fresh(*at)) {
         return Absence::NotFiring { at };
     }
+    // While one warms up, everything is on its way back, and will be told soon.
+    let warm_up =
+        if replicas.iter().any(Server::warms_up) { patience.warm_up } else { SignedDuration::ZERO };
     let last = replicas.iter().filter_map(|server| server.absence_at).max();
-    if fresh(last.unwrap_or(patience.since)) { Absence::Held } else { Absence::Unknown }
+    let until = add(add(last.unwrap_or(patience.since), patience.stale_after), warm_up);
+    if until >= now { Absence::Held } else { Absence::Unknown }
 }
 
 #[cfg(test)]
@@ -158,7 +168,7 @@ mod tests {
     }
 
     fn answer(second: i64, alerts: &[&'static str]) -> Answer<&'static str> {
-        Answer { at: at(second), alerts: alerts.to_vec(), sees: true, up_for: None }
+        Answer { at: at(second), alerts: alerts.to_vec(), sees: true, warm: true }
     }
 
     /// A server that gave these answers; `None` is one that failed.
@@ -176,8 +186,11 @@ mod tests {
     }
 
     fn seen(groups: &[Replicas<&'static str>], now: i64) -> (Vec<(&'static str, i64)>, Absence) {
-        let patience =
-            Patience { stale_after: SignedDuration::from_secs(STALE_AFTER), since: at(0) };
+        let patience = Patience {
+            stale_after: SignedDuration::from_secs(STALE_AFTER),
+            warm_up: SignedDuration::from_secs(STALE_AFTER),
+            since: at(0),
+        };
         let view = view(groups, patience, at(now));
         let firing = view.firing.iter().map(|(alert, time)| (**alert, time.as_second()));
         (firing.collect(), view.absence)
@@ -242,13 +255,12 @@ mod tests {
 
     #[test]
     fn a_server_that_has_just_begun_proves_no_absence() {
-        let up_for = |seconds| Answer {
-            up_for: Some(SignedDuration::from_secs(seconds)),
-            ..answer(200, &[])
-        };
-        let old = server([Some(answer(150, &["a"])), Some(up_for(20))]);
+        let cold = || Answer { warm: false, ..answer(200, &[]) };
+        let old = server([Some(answer(150, &["a"])), Some(cold())]);
         assert_eq!(seen(&[vec![old]], 200), (vec![], Absence::Held));
-        let warm = server([Some(up_for(WARM_UP.as_secs()))]);
-        assert_eq!(seen(&[vec![warm]], 200), (vec![], Absence::NotFiring { at: at(200) }));
+        // It has been away and warms up: nothing that it showed before becomes Unknown meanwhile.
+        let away = server([Some(answer(10, &["a"])), None, Some(cold())]);
+        assert_eq!(seen(&[vec![away.clone()]], 10 + 360), (vec![], Absence::Held));
+        assert_eq!(seen(&[vec![away]], 10 + 361), (vec![], Absence::Unknown));
     }
 }

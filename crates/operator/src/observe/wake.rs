@@ -14,6 +14,8 @@ pub struct Wakers {
     pub planner: Notify,
     /// Rung when a run appeared or changed, so that drivers are started.
     pub supervisor: Notify,
+    /// Rung when an alert source appeared or changed.
+    pub alerts: Notify,
     /// Rung when there may be a node whose run is gone.
     pub sweeper: Notify,
     drivers: Mutex<BTreeMap<String, Driver>>,

@@ -1,5 +1,7 @@
 //! The metrics, in OpenMetrics. No label holds the name of a node: their number is bounded.
 
+mod alerts;
+
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
@@ -77,6 +79,7 @@ struct Inner {
     swept: Counter,
     clock_skew: Gauge,
     limits: Limits,
+    alerts: alerts::Alerts,
     leader: Gauge,
     epoch: Gauge,
     renewals_failed: Counter,
@@ -195,6 +198,7 @@ impl Default for Metrics {
         );
         let clock_skew = clock_skew(&mut registry);
         let limits = Limits::register(&mut registry);
+        let alerts = alerts::Alerts::register(&mut registry);
         let (leader, epoch, renewals_failed) = leadership(&mut registry);
         Metrics(Arc::new(Inner {
             registry,
@@ -210,6 +214,7 @@ impl Default for Metrics {
             swept,
             clock_skew,
             limits,
+            alerts,
             leader,
             epoch,
             renewals_failed,
@@ -253,6 +258,7 @@ impl Metrics {
         metrics.waiting("example", "BudgetExhausted");
         metrics.run_error("Draining");
         metrics.malformed("RemediationPolicy");
+        metrics.alerts_example();
         metrics.violated(Invariant::Intent);
         metrics
     }

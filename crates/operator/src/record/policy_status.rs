@@ -35,8 +35,9 @@ use crate::{
         objects::{self, Entry, Malformed},
     },
     plan::good,
+    record::conditions::Before,
 };
-use conditions::{Before, breaker_open, budget_exhausted, configured, paused, spec_conditions};
+use conditions::{breaker_open, budget_exhausted, configured, paused, spec_conditions};
 use limits::Outlook;
 
 /// How many nodes a status names.

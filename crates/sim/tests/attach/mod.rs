@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::Client;
 use rerail_operator::{
     client::{Clients, Fence, ServerClock},
-    deps::{BootClock, Clock, Deps, NoWatchdog, Settings},
+    deps::{BootClock, Clock, Deps, NoFetch, NoWatchdog, Settings},
     observe::recency::Recency,
     record::metrics::Metrics,
 };
@@ -47,6 +47,7 @@ pub fn deps(server: &Server) -> Arc<Deps> {
         boot_clock: Arc::new(SinceStart(Instant::now())),
         watchdog: Box::new(NoWatchdog),
         identity: "sim_1".into(),
+        fetch: Arc::new(NoFetch),
         settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-api", Ours::Only(&["rerail-core"])),
     ("rerail-agent", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-alerts", Ours::Only(&["rerail-core"])),
-    ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api"])),
+    ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api", "rerail-alerts"])),
     ("rerail-sim", Ours::Only(&["rerail-core", "rerail-api"])),
     ("rerail-demo", Ours::Only(&["rerail-core", "rerail-api", "rerail-operator", "rerail-sim"])),
     ("rerail-simpin", Ours::Only(&[])),

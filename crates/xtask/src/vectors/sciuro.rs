@@ -84,7 +84,8 @@ impl MatchCase {
             Ok(expression) => {
                 let says = expression.verdict(&self.labels, &self.node);
                 let mut matcher = Matcher::new(expression);
-                matcher.set_names(NodeNames::new([self.node.as_str()]));
+                matcher.set_names(NodeNames::new([self.node.as_str()])).finish(&mut matcher);
+                matcher.trial([&self.labels].into_iter()).finish(&mut matcher);
                 let found = !matcher.nodes_of(&self.labels).nodes.is_empty();
                 if found != (says == Says::Match) {
                     return Err(format!("alone it says {says:?}, among all nodes {found}"));
@@ -198,7 +199,7 @@ impl ConditionCase {
             read(alert.labels.clone(), summary.map(String::as_str), &self.prefix).0
         };
         let alerts: Vec<Alert> = alerts.iter().filter_map(read).collect();
-        let (wanted, _) = wanted(alerts.iter().map(|alert| (alert, self.now)));
+        let wants = wanted(alerts.iter().map(|alert| (alert, self.now)));
         let existing = self.existing.clone().unwrap_or_default();
         let reported = existing.iter().map(|c| Reported {
             condition_type: &c.kind,
@@ -220,7 +221,7 @@ impl ConditionCase {
             booted_at: None,
         };
         let mut result = existing.clone();
-        for (kind, change) in changes(reported, &wanted, absence, rules, self.now) {
+        for (kind, change) in changes(reported, &wants, absence, rules, self.now) {
             result.retain(|c| c.kind != kind);
             if let Change::Set(c) = change {
                 result.push(Condition {

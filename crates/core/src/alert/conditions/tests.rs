@@ -59,7 +59,7 @@ fn after(
     rules: Rules<'_>,
     now: i64,
 ) -> (Vec<Stored>, usize) {
-    let (wanted, _) = wanted(firing.iter().map(|(alert, second)| (alert, at(*second))));
+    let wants = wanted(firing.iter().map(|(alert, second)| (alert, at(*second))));
     let reported = node.iter().map(|c| Reported {
         condition_type: &c.kind,
         status: &c.status,
@@ -68,7 +68,7 @@ fn after(
         heartbeat: c.heartbeat.map(at),
         transition: c.transition.map(at),
     });
-    let changes = changes(reported, &wanted, absence, rules, at(now));
+    let changes = changes(reported, &wants, absence, rules, at(now));
     let mut result: Vec<Stored> = node.to_vec();
     for (kind, change) in &changes {
         result.retain(|c| c.kind != *kind);
@@ -176,15 +176,20 @@ fn of_one_name_the_most_urgent_counts_and_of_too_many_names_the_most_urgent() {
         (alert("Hot", "5", "second", "sdb"), at(10)),
         (alert("Hot", "5", "first", "sda"), at(5)),
     ];
-    let (one, left_out) = wanted(alerts.iter().map(|(alert, time)| (alert, *time)));
-    assert_eq!(one["AlertManager_Hot"].alert.message, "[P5] first");
-    assert_eq!((one["AlertManager_Hot"].seen_at, left_out), (at(10), 0));
+    let one = wanted(alerts.iter().map(|(alert, time)| (alert, *time)));
+    assert_eq!(one.conditions["AlertManager_Hot"].alert.message, "[P5] first");
+    assert_eq!(one.conditions["AlertManager_Hot"].seen_at, at(10));
     let many: Vec<_> = (0..FIRING_KEPT + 10)
         .map(|n| alert(&format!("A{n:03}"), &(1000 - n).to_string(), "s", ""))
         .collect();
-    let (kept, left_out) = wanted(many.iter().map(|alert| (alert, at(0))));
-    assert_eq!((kept.len(), left_out), (FIRING_KEPT, 10));
-    assert!(!kept.contains_key("AlertManager_A009") && kept.contains_key("AlertManager_A010"));
+    let wants = wanted(many.iter().map(|alert| (alert, at(0))));
+    assert_eq!((wants.conditions.len(), wants.left_out.len()), (FIRING_KEPT, 10));
+    assert!(wants.left_out.contains("AlertManager_A009"));
+    // What fires and has no room is not said to have ended.
+    let node = [stored("A009", "True", "[P991] s", -600, -600)];
+    let firing: Vec<_> = many.into_iter().map(|alert| (alert, 0)).collect();
+    let (result, _) = after(&node, &firing, quiet_at(0), rules(), 0);
+    assert!(result.contains(&node[0]), "{result:?}");
 }
 
 #[test]
@@ -199,6 +204,30 @@ fn alerts_with_ever_new_names_do_not_make_a_node_grow() {
         assert_eq!(node.iter().filter(|c| c.status == "True").count(), 50);
     }
     assert!(node.iter().any(|c| c.kind.starts_with("AlertManager_R8")), "the youngest stay");
+}
+
+/// A measured value in the summary changes all the time, and is worth no write each time; another
+/// priority is.
+#[test]
+fn new_words_are_written_once_a_minute_and_a_new_priority_at_once() {
+    let node = [stored("Hot", "True", "[P6] 151", 0, 0)];
+    let firing = |priority, value, second| [(alert("Hot", priority, value, "sda"), second)];
+    assert_eq!(after(&node, &firing("6", "152", 59), quiet_at(59), rules(), 59).1, 0);
+    let (written, _) = after(&node, &firing("6", "153", 60), quiet_at(60), rules(), 60);
+    assert_eq!(written, [stored("Hot", "True", "[P6] 153", 60, 0)]);
+    let (written, _) = after(&node, &firing("60", "152", 1), quiet_at(1), rules(), 1);
+    assert_eq!(written, [stored("Hot", "True", "[P60] 152", 1, 0)]);
+}
+
+/// A prefix that another writer's types begin with, too.
+#[test]
+fn a_condition_of_another_writer_stays_as_it_is_whatever_the_prefix() {
+    let theirs = Stored { reason: "AUFSUmountHung".into(), ..stored("Hot", "True", "hung", 0, 0) };
+    for firing in [vec![], vec![(alert("Hot", "6", "s", "sda"), 600)]] {
+        for absence in [quiet_at(600), Absence::Unknown] {
+            assert_eq!(after(std::slice::from_ref(&theirs), &firing, absence, rules(), 600).1, 0);
+        }
+    }
 }
 
 fn any_alert() -> impl Strategy<Value = (Alert, i64)> {
@@ -251,9 +280,16 @@ proptest! {
         node in proptest::collection::vec(any_stored(), 0..5),
         absence in any_absence(),
     ) {
+        // One of each type, as the API keeps them.
+        let mut node = node;
+        node.sort_by(|a, b| a.kind.cmp(&b.kind));
+        node.dedup_by(|a, b| a.kind == b.kind);
         let others = |nodes: Vec<Stored>| -> Vec<(String, String, String)> {
             let others = nodes.into_iter().filter(|c| c.kind != more.0.condition_type);
-            let mut others: Vec<_> = others.map(|c| (c.kind, c.status, c.message)).collect();
+            // New words may be written earlier, together with what changes.
+            let urgency = |message: &str| message.split(' ').next().unwrap_or_default().to_owned();
+            let mut others: Vec<_> =
+                others.map(|c| (c.kind, c.status, urgency(&c.message))).collect();
             others.sort();
             others
         };

@@ -14,7 +14,7 @@ use tower::{BoxError, layer::util::Identity, service_fn};
 use super::*;
 use crate::{
     client::Clients,
-    deps::{Deps, NoWatchdog, Settings, SteadyClock, SystemBootClock},
+    deps::{Deps, NoFetch, NoWatchdog, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     run::begin,
 };
@@ -25,6 +25,7 @@ fn deps() -> Arc<Deps> {
         boot_clock: Arc::new(SystemBootClock),
         watchdog: Box::new(NoWatchdog),
         identity: "operator-1-1".into(),
+        fetch: Arc::new(NoFetch),
         settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })

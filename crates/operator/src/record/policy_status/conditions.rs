@@ -1,40 +1,11 @@
 //! The conditions of a policy.
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rerail_api::limits::BudgetStatus;
 use rerail_core::plan::World;
 
 use super::limits::Stopped;
-use crate::observe::config::Problem;
-
-/// What the new conditions are made from.
-#[derive(Clone, Copy)]
-pub(super) struct Before<'a> {
-    /// The conditions that were there.
-    pub conditions: &'a [Condition],
-    /// The generation that the new ones speak of.
-    pub generation: i64,
-    /// Now.
-    pub now: Timestamp,
-}
-
-impl Before<'_> {
-    fn condition(self, name: &str, value: bool, reason: &str, message: &str) -> Condition {
-        let value = if value { "True" } else { "False" };
-        let mut known = self.conditions.iter();
-        let same = known.find(|condition| condition.type_ == name && condition.status == value);
-        Condition {
-            type_: name.to_owned(),
-            status: value.to_owned(),
-            reason: reason.to_owned(),
-            message: message.chars().take(1000).collect(),
-            last_transition_time: same
-                .map_or(Time(self.now), |same| same.last_transition_time.clone()),
-            observed_generation: Some(self.generation),
-        }
-    }
-}
+use crate::{observe::config::Problem, record::conditions::Before};
 
 /// Ready, Reconciling and Stalled speak of the spec only, so that GitOps waits stay green while
 /// machines are repaired.
@@ -97,6 +68,8 @@ pub(super) fn configured(from: Before<'_>, problem: Option<&Problem>) -> Conditi
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn said(condition: Condition) -> (String, String, String) {

@@ -1,0 +1,261 @@
+//! ALERTS: firing alerts become conditions of nodes (goals 1 to 8). Which alert belongs to which node is
+//! an expression (`rerail_alerts`); what has to be written is decided in `rerail_core::alert`. Here are
+//! the questions, the writes, and what is said about both.
+//!
+//! A condition is a report, and no act on a machine: it is written without a last look. That a report
+//! which cannot be trusted starts nothing is the business of triggers (SAFE-5): what a source cannot tell
+//! is Unknown here, or grows stale there.
+//!
+//! | module | does |
+//! |---|---|
+//! | `source` | an AlertSource, checked |
+//! | `runner` | asks the servers of one source, and writes what follows |
+//! | `pace` | when whom to ask next |
+//! | `placed` | alerts with the nodes that they belong to |
+//! | `write` | conditions of nodes |
+//! | `access` | credentials from Secrets |
+//! | `report` | the status of a source, Events, metrics |
+
+mod access;
+mod pace;
+mod placed;
+mod report;
+mod runner;
+mod source;
+mod write;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::ResourceExt;
+use rerail_api::AlertSource;
+use tokio::{
+    sync::{Notify, watch},
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+use crate::{client::CALL_DEADLINE, context::Context, observe::objects::Entry};
+use source::{Source, SourceError};
+
+/// Who asks for a source to be polled now.
+#[derive(Default)]
+pub struct Pushes(Mutex<BTreeMap<String, Arc<Notify>>>);
+
+impl Pushes {
+    /// Has a source polled now. False if nobody polls it here.
+    pub fn push(&self, source: &str) -> bool {
+        let bell = self.lock().get(source).cloned();
+        bell.inspect(|bell| bell.notify_one()).is_some()
+    }
+
+    fn register(&self, source: &str) -> Arc<Notify> {
+        let bell = Arc::new(Notify::new());
+        self.lock().insert(source.to_owned(), bell.clone());
+        bell
+    }
+
+    fn forget(&self, source: &str) {
+        self.lock().remove(source);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pause before a source whose polling broke down is polled anew (hazard H39).
+const AFTER_A_BREAKDOWN: Duration = Duration::from_secs(5);
+
+/// What did not succeed is tried again after so long.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// A source that is polled.
+struct Polled {
+    source: Arc<Source>,
+    task: AbortHandle,
+    /// When it is begun anew, if it broke down.
+    again: Option<Instant>,
+}
+
+/// What is polled, and what was.
+struct Polling {
+    context: Arc<Context>,
+    tasks: JoinSet<()>,
+    polled: BTreeMap<String, Polled>,
+    checked: source::Checked,
+    refused: BTreeMap<String, String>,
+    /// Prefixes of sources that are gone.
+    leaving: BTreeMap<String, Leaving>,
+}
+
+/// When the conditions of a source that is gone are taken off: at once, and once more later, since a write
+/// that was under way may have landed after the first time.
+struct Leaving {
+    at: Instant,
+    last: bool,
+}
+
+impl Drop for Polling {
+    /// Who does not lead any more says nothing of what fires.
+    fn drop(&mut self) {
+        for (name, polled) in &self.polled {
+            self.context.pushes.forget(name);
+            self.context.deps.metrics.forget_alert_source(name, &polled.source.servers);
+        }
+    }
+}
+
+/// Keeps a runner for every source that can be worked with, until told to stop.
+pub(crate) async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
+    let mut polling = Polling {
+        context: context.clone(),
+        tasks: JoinSet::new(),
+        polled: BTreeMap::new(),
+        checked: source::Checked::default(),
+        refused: BTreeMap::new(),
+        leaving: BTreeMap::new(),
+    };
+    while !*stopping.borrow() {
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => return,
+            () = polling.attend() => {}
+        }
+        let next = polling.next();
+        tokio::select! {
+            biased;
+            _ = stopping.changed() => return,
+            Some(_) = polling.tasks.join_next() => {}
+            () = context.wakers.alerts.notified() => {}
+            () = tokio::time::sleep_until(next) => {}
+        }
+    }
+}
+
+impl Polling {
+    /// When there is something to do by itself.
+    fn next(&self) -> Instant {
+        let again = self.polled.values().filter_map(|polled| polled.again);
+        let times = again.chain(self.leaving.values().map(|leaving| leaving.at));
+        let idle = Instant::now() + AT_LEAST_EVERY;
+        times.fold(idle, Instant::min)
+    }
+
+    /// Brings the runners in line with the sources that are there.
+    async fn attend(&mut self) {
+        if !self.context.alert_sources.synced() {
+            return;
+        }
+        let entries = self.context.alert_sources.snapshot();
+        let wanted = self.checked.all(&entries);
+        self.end(&wanted).await;
+        self.leave(&wanted).await;
+        self.refused.retain(|name, _| matches!(wanted.get(name), Some(Err(_))));
+        for (name, source) in wanted {
+            match source {
+                Ok(source) => self.poll(&name, source),
+                Err(error) => self.refuse(&entries, &name, &error).await,
+            }
+        }
+    }
+
+    /// Ends the runners of sources that are gone or have changed.
+    async fn end(&mut self, wanted: &BTreeMap<String, Result<Arc<Source>, SourceError>>) {
+        let changed = |name: &String, polled: &Polled| match wanted.get(name) {
+            Some(Ok(source)) => *source != polled.source,
+            _ => true,
+        };
+        let gone: Vec<String> = self
+            .polled
+            .iter()
+            .filter(|(name, polled)| changed(name, polled))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            let Some(ended) = self.polled.remove(&name) else { continue };
+            ended.task.abort();
+            // What it does must not come after what is done below.
+            while !ended.task.is_finished() && self.tasks.join_next().await.is_some() {}
+            self.context.pushes.forget(&name);
+            self.context.deps.metrics.forget_alert_source(&name, &ended.source.servers);
+            // One that cannot be worked with is still there: what it said grows stale.
+            if !matches!(wanted.get(&name), Some(Err(_))) {
+                let leaving = Leaving { at: Instant::now(), last: false };
+                self.leaving.insert(ended.source.prefix.clone(), leaving);
+            }
+        }
+    }
+
+    /// Takes the conditions of sources that are gone off, twice.
+    async fn leave(&mut self, wanted: &BTreeMap<String, Result<Arc<Source>, SourceError>>) {
+        let now = Instant::now();
+        for (prefix, leaving) in std::mem::take(&mut self.leaving) {
+            let taken = wanted.values().flatten().any(|source| source.prefix.starts_with(&prefix));
+            if taken {
+                continue;
+            }
+            if leaving.at > now {
+                self.leaving.insert(prefix, leaving);
+                continue;
+            }
+            write::forget(&self.context, &prefix).await;
+            if !leaving.last {
+                // Longer than a write that was under way can take.
+                let at = now + CALL_DEADLINE + Duration::from_secs(1);
+                self.leaving.insert(prefix, Leaving { at, last: true });
+            }
+        }
+    }
+
+    /// Polls a source, if that is not done already.
+    fn poll(&mut self, name: &str, source: Arc<Source>) {
+        let now = Instant::now();
+        if let Some(polled) = self.polled.get_mut(name) {
+            if !polled.task.is_finished() {
+                return;
+            }
+            let again = *polled.again.get_or_insert_with(|| {
+                tracing::error!(
+                    source = name,
+                    "its polling broke down; it is begun anew after a pause"
+                );
+                now + AFTER_A_BREAKDOWN
+            });
+            if again > now {
+                return;
+            }
+        }
+        tracing::info!(source = name, servers = source.servers.len(), "polling alerts");
+        let bell = self.context.pushes.register(name);
+        let runner = runner::Runner::new(self.context.clone(), source.clone(), bell);
+        let task = self.tasks.spawn(runner.run());
+        self.polled.insert(name.to_owned(), Polled { source, task, again: None });
+    }
+
+    /// Says of a source that it cannot be worked with, once.
+    async fn refuse(&mut self, entries: &[Entry<AlertSource>], name: &str, error: &SourceError) {
+        let words = error.to_string();
+        if self.refused.get(name) == Some(&words) {
+            return;
+        }
+        let object = entries.iter().find_map(|entry| match entry {
+            Entry::Good(object) if object.name_any() == name => Some(object),
+            _ => None,
+        });
+        let said = match object {
+            Some(object) => report::stalled(&self.context, object, error).await,
+            None => {
+                self.context.deps.metrics.malformed("AlertSource");
+                true
+            }
+        };
+        if said {
+            tracing::error!(source = name, error = words, "this AlertSource is not worked with");
+            self.refused.insert(name.to_owned(), words);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Conditions of nodes, as strategic merge patches of their status that hold only our entries: the API
+//! server merges them by type, so that no report that a kubelet writes in between is undone (SCI-1).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use rerail_api::{Node, names};
+use rerail_core::{
+    alert::conditions::{Change, is_ours},
+    facts::{ConditionFact, NodeFacts},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    client::{CallError, call},
+    context::Context,
+};
+
+/// Nodes that are written at the same time.
+const AT_ONCE: usize = 32;
+
+/// For how long writes are begun that were decided together: what is older may be wrong by now, and is
+/// decided anew.
+const DECIDED_FOR: Duration = Duration::from_secs(5);
+
+/// After so many failures the rest is left for later.
+const FAILURES: usize = 32;
+
+/// What has to be written of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Its name.
+    pub node: String,
+    /// Its UID: what belongs to a node does not belong to the next one of its name.
+    pub uid: String,
+    /// The conditions.
+    pub changes: BTreeMap<String, Change>,
+}
+
+impl Write {
+    /// The patch.
+    fn body(&self) -> Value {
+        let entry = |(kind, change): (&String, &Change)| match change {
+            Change::Set(condition) => json!({
+                "type": kind,
+                "status": condition.status.as_str(),
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastHeartbeatTime": condition.heartbeat.to_string(),
+                "lastTransitionTime": condition.transition.to_string(),
+            }),
+            Change::Remove => json!({ "type": kind, "$patch": "delete" }),
+        };
+        let conditions: Vec<_> = self.changes.iter().map(entry).collect();
+        json!({ "metadata": { "uid": self.uid }, "status": { "conditions": conditions } })
+    }
+}
+
+/// What came of several writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Nodes that were written.
+    pub nodes: usize,
+    /// Nodes that were not: those are seen to differ at the next look.
+    pub failed: usize,
+    /// Nodes that were not tried.
+    pub left: usize,
+}
+
+/// Writes as many as there is time for.
+pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
+    let api: Api<Node> = Api::all(context.clients.act.clone());
+    let params =
+        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..Default::default() };
+    let (until, mut written) = (Instant::now() + DECIDED_FOR, Written::default());
+    let mut waiting = writes.into_iter();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let goes_on = written.failed < FAILURES && Instant::now() < until;
+        while goes_on
+            && under_way.len() < AT_ONCE
+            && let Some(write) = waiting.next()
+        {
+            under_way.push(one(&api, &params, write));
+        }
+        let Some((answer, write)) = under_way.next().await else { break };
+        match answer {
+            Ok(node) => {
+                written.nodes += 1;
+                context.nodes.fold(&node, context.now(), &context.wakers);
+                context.deps.metrics.conditions_written(&write.changes);
+            }
+            // It is gone, or another one has its name now.
+            Err(error) if error.is_not_found() || error.is_conflict() => {}
+            Err(error) => {
+                written.failed += 1;
+                if written.failed == 1 {
+                    tracing::warn!(%error, "conditions were not written; they are looked at again");
+                }
+            }
+        }
+    }
+    written.left = waiting.count();
+    written
+}
+
+async fn one(
+    api: &Api<Node>,
+    params: &PatchParams,
+    write: Write,
+) -> (Result<Node, CallError>, Write) {
+    let what = || format!("write conditions of node {}", write.node);
+    let body = Patch::Strategic(write.body());
+    (call(what, api.patch_status(&write.node, params, &body)).await, write)
+}
+
+/// Takes the conditions of a source that is gone off every node: nobody says anything of them any more.
+/// Where this fails they grow stale, and count as Unknown from then on.
+pub async fn forget(context: &Context, prefix: &str) {
+    let of_node = |facts: &NodeFacts| -> BTreeMap<String, Change> {
+        let ours = |fact: &&ConditionFact| is_ours(fact.condition_type(), &fact.reason, prefix);
+        let types = facts.conditions.values().filter(ours);
+        types.map(|fact| (fact.condition_type().to_owned(), Change::Remove)).collect()
+    };
+    let nodes = context.nodes.snapshot();
+    let all = nodes.iter().map(|(name, facts)| Write {
+        node: name.clone(),
+        uid: facts.uid.clone(),
+        changes: of_node(facts),
+    });
+    let writes: Vec<_> = all.filter(|write| !write.changes.is_empty()).collect();
+    if !writes.is_empty() {
+        tracing::info!(prefix, nodes = writes.len(), "taking the conditions of an AlertSource off");
+        write(context, writes).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rerail_core::alert::conditions::{Condition, Status};
+
+    use super::*;
+
+    #[test]
+    fn a_patch_holds_only_what_changes_and_names_the_node_that_it_is_for() {
+        let time = "2026-03-02T12:00:00Z".parse().unwrap();
+        let set = Change::Set(Condition {
+            status: Status::True,
+            reason: "AlertIsFiring",
+            message: "[P6] s".into(),
+            heartbeat: time,
+            transition: time,
+        });
+        let changes = [("A_Hot".to_owned(), set), ("A_Old".to_owned(), Change::Remove)].into();
+        let write = Write { node: "n1".into(), uid: "u1".into(), changes };
+        assert_eq!(
+            write.body(),
+            json!({ "metadata": { "uid": "u1" }, "status": { "conditions": [
+                { "type": "A_Hot", "status": "True", "reason": "AlertIsFiring", "message": "[P6] s",
+                  "lastHeartbeatTime": "2026-03-02T12:00:00Z", "lastTransitionTime": "2026-03-02T12:00:00Z" },
+                { "type": "A_Old", "$patch": "delete" },
+            ] } })
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! From a metric to an uncordoned node: a rule of the article in a real Prometheus, a real Alertmanager,
+//! the node's condition, the run, and the end of the alert.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+use rerail_api::AlertSource;
+use rerail_core::step::Step;
+use rerail_e2e::{
+    ClusterOptions, PATIENCE,
+    monitoring::{Machine, Monitoring, MonitoringOptions, alertmanager},
+    wait_for,
+};
+
+use crate::shared::{SHORT, Stage, alone, said};
+
+/// An AlertSource of all Alertmanagers, at the pace of a test.
+async fn source(stage: &Stage, monitoring: &Monitoring, rest: &str) {
+    let urls = monitoring.alertmanagers.join(", ");
+    let yaml = format!(
+        "apiVersion: rerail.dev/v1alpha1
+kind: AlertSource
+metadata: {{name: main}}
+spec:
+  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
+  deadmanAlert: Watchdog
+  pollInterval: 1s
+{rest}"
+    );
+    stage.cluster().apply(&yaml).await.unwrap();
+}
+
+/// The condition of a node from an alert: status, reason, message.
+async fn condition(stage: &Stage, node: &str, name: &str) -> Option<(String, String, String)> {
+    let kind = format!("AlertManager_{name}");
+    let status = stage.node(node).await.status.unwrap();
+    let found = status.conditions?.into_iter().find(|condition| condition.type_ == kind)?;
+    Some((found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default()))
+}
+
+async fn wait_for_condition(stage: &Stage, node: &str, name: &str, status: &str) {
+    wait_for(&format!("{name} of {node} to be {status}"), PATIENCE, || async {
+        match condition(stage, node, name).await {
+            Some((is, ..)) if is == status => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn a_rule_of_the_article_reboots_a_node_and_its_end_gives_it_back() {
+    alone("alerts", 2, ClusterOptions::default(), |stage| async move {
+        let options = MonitoringOptions::default();
+        let monitoring = Monitoring::start(&stage.cluster().plane, options).await.unwrap();
+        let [sick, healthy] = [stage.nodes[0].clone(), stage.nodes[1].clone()];
+        monitoring.page.set(&sick, Machine { interfaces: 149, ..Machine::default() });
+        monitoring.page.set(&healthy, Machine::default());
+        source(&stage, &monitoring, "  warmUp: 0s").await;
+        let trigger = "{condition: {type: 'AlertManager_*'}, clearFor: 2s}";
+        stage.policy_on("Enforce", trigger, SHORT).await;
+        monitoring.page.change(&sick, |machine| machine.interfaces = 150);
+        let run = stage.run_in(&sick, Step::Rebooting).await;
+        let cause = run.spec.cause.unwrap();
+        assert_eq!(cause.condition_type, "AlertManager_CalicoTooManyInterfacesEarly");
+        assert_eq!(
+            condition(&stage, &sick, "CalicoTooManyInterfacesEarly").await.unwrap(),
+            (
+                "True".into(),
+                "AlertIsFiring".into(),
+                format!("[P6] Kubernetes node {sick} has too many Calico interfaces")
+            )
+        );
+        // Its interfaces are gone with the boot.
+        monitoring.page.change(&sick, |machine| machine.interfaces = 3);
+        let run = stage.run_in(&sick, Step::Succeeded).await;
+        assert_eq!(said(&run).0, "Healed");
+        assert!(!stage.is_cordoned(&sick).await);
+        wait_for_condition(&stage, &sick, "CalicoTooManyInterfacesEarly", "False").await;
+        assert_eq!(condition(&stage, &healthy, "CalicoTooManyInterfacesEarly").await, None);
+        stage.finish().await;
+    });
+}
+
+/// Everything that was ever seen of a condition, in order, each change once.
+fn changes(stage: &Stage, node: &str, kind: &str) -> Arc<Mutex<Vec<String>>> {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (api, kind, record) = (stage.nodes_api(), kind.to_owned(), seen.clone());
+    let config = watcher::Config::default().fields(&format!("metadata.name={node}"));
+    tokio::spawn(async move {
+        let events = watcher(api, config).applied_objects().default_backoff();
+        futures::pin_mut!(events);
+        while let Some(event) = events.next().await {
+            let Ok(node) = event else { continue };
+            let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+            let found = conditions.into_iter().find(|condition| condition.type_ == kind);
+            let says = found.map_or("absent".to_owned(), |c| {
+                format!("{} {}", c.status, c.message.unwrap_or_default())
+            });
+            let mut record = record.lock().unwrap();
+            if record.last() != Some(&says) {
+                record.push(says);
+            }
+        }
+    });
+    seen
+}
+
+/// SCI-3, SCI-5: an Alertmanager that begins anew knows of no alerts, and says so as if all were well.
+#[test]
+fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
+    alone("silence", 1, ClusterOptions::default(), |stage| async move {
+        let plane = &stage.cluster().plane;
+        let options = MonitoringOptions::default();
+        let monitoring = Monitoring::start(plane, options).await.unwrap();
+        let node = stage.nodes[0].clone();
+        monitoring.page.set(&node, Machine { interfaces: 200, ..Machine::default() });
+        source(&stage, &monitoring, "").await;
+        impatient(&stage, &monitoring).await;
+        let name = "CalicoTooManyInterfacesEarly";
+        wait_for_condition(&stage, &node, name, "True").await;
+        let patient = changes(&stage, &node, &format!("AlertManager_{name}"));
+        let impatient = changes(&stage, &node, &format!("Impatient_{name}"));
+        plane.kill_component(&alertmanager(0)).unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        plane.start_component(&alertmanager(0)).unwrap();
+        let message = format!("[P6] Kubernetes node {node} has too many Calico interfaces");
+        let firing = format!("True {message}");
+        let unknown = format!("Unknown {message}");
+        wait_for("the impatient source to know again", PATIENCE, || async {
+            let seen = impatient.lock().unwrap().clone();
+            if seen == [&*firing, &*unknown, &*firing] { Ok(()) } else { Err(format!("{seen:?}")) }
+        })
+        .await
+        .unwrap();
+        assert_eq!(*patient.lock().unwrap(), [firing]);
+        let source = stage.source("main").await;
+        assert!(source.contains("it has begun only just now"), "{source}");
+        stage.finish().await;
+    });
+}
+
+/// A second source of the same Alertmanagers, which does not wait for long.
+async fn impatient(stage: &Stage, monitoring: &Monitoring) {
+    let urls = monitoring.alertmanagers.join(", ");
+    let yaml = format!(
+        "apiVersion: rerail.dev/v1alpha1
+kind: AlertSource
+metadata: {{name: impatient}}
+spec:
+  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
+  conditionPrefix: Impatient_
+  pollInterval: 1s
+  staleAfter: 5s"
+    );
+    stage.cluster().apply(&yaml).await.unwrap();
+}
+
+impl Stage {
+    fn nodes_api(&self) -> Api<Node> {
+        Api::all(self.cluster().client.clone())
+    }
+
+    /// What the operator says of a source, as JSON.
+    async fn source(&self, name: &str) -> String {
+        let api: Api<AlertSource> = Api::all(self.cluster().client.clone());
+        serde_json::to_string(&api.get(name).await.unwrap().status).unwrap()
+    }
+}

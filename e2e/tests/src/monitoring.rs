@@ -1,0 +1,189 @@
+//! A real Prometheus and real Alertmanagers beside a control plane, with the rules and the route of
+//! `examples/monitoring/`, and a page of metrics that plays node exporter and kube-state-metrics.
+
+mod packages;
+mod page;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rerail_controlplane::{Component, ControlPlane};
+
+use crate::{Error, operator::free_port, wait_for};
+pub use packages::Programs;
+pub use page::{Machine, Page};
+
+/// How long a server may take to begin.
+const STARTS: Duration = Duration::from_secs(60);
+
+/// What there shall be.
+#[derive(Debug, Clone)]
+pub struct MonitoringOptions {
+    /// So many Alertmanagers, replicas of each other.
+    pub alertmanagers: usize,
+    /// More rules, beside the examples: the groups of a rule file, as YAML.
+    pub rules: Option<String>,
+    /// Where the receiver `node-condition-k8s` sends its webhook: address, and a bearer token.
+    pub webhook: Option<(String, String)>,
+}
+
+impl Default for MonitoringOptions {
+    fn default() -> Self {
+        MonitoringOptions { alertmanagers: 1, rules: None, webhook: None }
+    }
+}
+
+/// A running Prometheus with its Alertmanagers. They end with the control plane.
+#[derive(Debug)]
+pub struct Monitoring {
+    /// Addresses of the Alertmanagers.
+    pub alertmanagers: Vec<String>,
+    /// Address of the Prometheus.
+    pub prometheus: String,
+    /// What it scrapes.
+    pub page: Arc<Page>,
+    /// `amtool`, `promtool`.
+    pub programs: Programs,
+}
+
+/// Name of the process and log of an Alertmanager.
+pub fn alertmanager(number: usize) -> String {
+    format!("alertmanager-{number}")
+}
+
+/// Name of the process and log of the Prometheus.
+pub const PROMETHEUS: &str = "prometheus";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/monitoring")
+}
+
+impl Monitoring {
+    /// Starts everything, and waits until Prometheus has told every Alertmanager of the deadman alert.
+    ///
+    /// # Errors
+    /// If the packages cannot be had, or a server does not begin.
+    pub async fn start(plane: &ControlPlane, options: MonitoringOptions) -> Result<Self, Error> {
+        let programs = tokio::task::spawn_blocking(Programs::get).await;
+        let programs = programs.map_err(|error| Error::Packages(error.to_string()))??;
+        let page = Page::serve().await?;
+        let dir = plane.dir().join("monitoring");
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| Error::File(dir.display().to_string(), error))?;
+        let config = write(&dir, "alertmanager.yaml", &route(options.webhook.as_ref())?)?;
+        let mut alertmanagers = Vec::new();
+        for number in 0..options.alertmanagers {
+            let address = address()?;
+            let name = alertmanager(number);
+            run(
+                plane,
+                &name,
+                programs.run_alertmanager(vec![
+                    format!("--config.file={}", config.display()),
+                    format!("--storage.path={}", dir.join(&name).display()),
+                    format!("--web.listen-address={address}"),
+                    // Replicas that know nothing of each other: silences are not what is tested.
+                    "--cluster.listen-address=".into(),
+                ]),
+            )?;
+            alertmanagers.push(format!("http://{address}"));
+        }
+        let prometheus = address()?;
+        let rules =
+            write(&dir, "more-rules.yaml", options.rules.as_deref().unwrap_or("groups: []"))?;
+        let config = scrape(&page.address, &alertmanagers, &rules);
+        let config = write(&dir, "prometheus.yaml", &config)?;
+        run(
+            plane,
+            PROMETHEUS,
+            vec![
+                programs.prometheus().display().to_string(),
+                format!("--config.file={}", config.display()),
+                format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
+                format!("--web.listen-address={prometheus}"),
+                "--rules.alert.resend-delay=1s".into(),
+            ],
+        )?;
+        let prometheus = format!("http://{prometheus}");
+        let monitoring = Monitoring { alertmanagers, prometheus, page, programs };
+        for alertmanager in &monitoring.alertmanagers {
+            wait_for("the deadman alert in each Alertmanager", STARTS, || async {
+                let alerts = get(&format!("{alertmanager}/api/v2/alerts")).await?;
+                if alerts.contains("Watchdog") { Ok(()) } else { Err(alerts) }
+            })
+            .await?;
+        }
+        Ok(monitoring)
+    }
+}
+
+fn run(plane: &ControlPlane, name: &str, argv: Vec<String>) -> Result<(), Error> {
+    let component = Component { name: name.to_owned(), argv, env: Vec::new(), guest: true };
+    Ok(plane.run(&component)?)
+}
+
+fn address() -> Result<String, Error> {
+    let port = free_port().map_err(|error| Error::File("a free port".into(), error))?;
+    Ok(format!("127.0.0.1:{port}"))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
+    let path = dir.join(name);
+    std::fs::write(&path, text).map_err(|error| Error::File(path.display().to_string(), error))?;
+    Ok(path)
+}
+
+/// The route of the example, at the pace of a test, with its webhook.
+fn route(webhook: Option<&(String, String)>) -> Result<String, Error> {
+    let path = examples().join("alertmanager.yaml");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Error::File(path.display().to_string(), error))?;
+    let pace = "  group_wait: 0s\n  group_interval: 1s\n  group_by: ['...']\n";
+    let text = text.replace("  group_by: [alertname]\n", pace);
+    let Some((url, token)) = webhook else { return Ok(text) };
+    let receiver = format!(
+        "- name: node-condition-k8s\n  webhook_configs:\n  - url: {url}\n    max_alerts: 0\n    \
+         http_config: {{ authorization: {{ credentials: {token} }} }}\n"
+    );
+    Ok(text.replace("- name: node-condition-k8s\n", &receiver))
+}
+
+fn scrape(page: &str, alertmanagers: &[String], rules: &Path) -> String {
+    let targets: Vec<_> =
+        alertmanagers.iter().map(|url| url.trim_start_matches("http://")).collect();
+    format!(
+        "global: {{ scrape_interval: 500ms, evaluation_interval: 500ms }}
+rule_files: [{example}, {rules}]
+alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [{targets}] }}] }}] }}
+scrape_configs:
+- {{ job_name: machines, honor_labels: true, static_configs: [{{ targets: ['{page}'] }}] }}
+",
+        example = examples().join("rules.yaml").display(),
+        rules = rules.display(),
+        targets = targets.iter().map(|t| format!("'{t}'")).collect::<Vec<_>>().join(", "),
+    )
+}
+
+/// What an address on loopback answers.
+///
+/// # Errors
+/// What went wrong, in words, or the answer if it is not 200.
+pub async fn get(url: &str) -> Result<String, String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let rest = url.trim_start_matches("http://");
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let text = |error: std::io::Error| error.to_string();
+    let mut stream = tokio::net::TcpStream::connect(host).await.map_err(text)?;
+    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(text)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.map_err(text)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.contains(" 200 ") => Ok(body.to_owned()),
+        _ => Err(answer),
+    }
+}
