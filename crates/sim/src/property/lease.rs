@@ -46,6 +46,8 @@ pub(super) struct LeaseTruth {
     pub writer: Option<Arc<str>>,
     /// When its holder took it.
     pub taken: Option<Timestamp>,
+    /// True when its holder has changed slots in it.
+    pub repaired: bool,
 }
 
 impl LeaseTruth {
@@ -90,7 +92,9 @@ impl Court {
         } else {
             self.released(seen, &slots);
         }
+        let changes = !self.lease.slots.keys().eq(slots.keys());
         self.slots_given(seen, &holder, slots);
+        self.lease.repaired = !acquires && (changes || self.lease.repaired);
         if acquires {
             self.lease.taken = Some(seen.at);
         }
@@ -131,6 +135,7 @@ impl Court {
             renewed: self.lease.renewed,
             writer: None,
             taken: None,
+            repaired: false,
         };
     }
 
@@ -251,9 +256,11 @@ impl Court {
             let Some(run) = self.runs.get(&uid) else { continue };
             let (name, pending) = (run.name.clone(), run.step() == Some(Step::Pending));
             // A recovery gives a slot to each run that it could not adopt, as if it were under way
-            // (protocol R5, SAFE-17): an older term may still move it. That begins nothing.
+            // (protocol R5, SAFE-17): an older term may still move it. That begins nothing. The write may
+            // have landed all the same, and its answer be lost; a recovery is the first in its term to
+            // change slots.
             let leader = &run.status.leader;
-            let foreign = !leader.is_empty() && leader != holder;
+            let foreign = !leader.is_empty() && (leader != holder || !self.lease.repaired);
             if pending && !foreign {
                 self.start(&uid, seen.at);
                 for (property, message) in wrong {

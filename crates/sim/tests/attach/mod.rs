@@ -48,6 +48,7 @@ pub fn deps(server: &Server) -> Arc<Deps> {
         watchdog: Box::new(NoWatchdog),
         identity: "sim_1".into(),
         fetch: Arc::new(NoFetch),
+        pushes: Arc::default(),
         settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })
