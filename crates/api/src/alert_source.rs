@@ -52,6 +52,10 @@ pub struct AlertSourceSpec {
     /// How the servers are spoken to. Default: without credentials, trusting public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessSpec>,
+    /// Who may have the servers asked at once. Default: nobody. Example:
+    /// `{bearerTokenSecretName: alertmanager-webhook}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushSpec>,
     /// Which alert belongs to which node, in CEL: `labels` are the alert's labels, `FullName` is the node's
     /// name, `ShortName` the part of it before the first dot. Default: the label `node` is either name.
     /// Example: `labels["instance"] == FullName + ":9100"`.
@@ -157,6 +161,16 @@ pub struct AccessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "secret_name")]
     pub client_certificate_secret_name: Option<String>,
+}
+
+/// Who may have the servers asked now, by a webhook to `/v1/alertsources/NAME` of the operator's alerts port.
+/// What is sent does nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushSpec {
+    /// Secret with the key `token`, which the webhook has to bear. Example: `alertmanager-webhook`.
+    #[schemars(schema_with = "secret_name")]
+    pub bearer_token_secret_name: String,
 }
 
 /// What the operator says of a source.

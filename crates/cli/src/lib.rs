@@ -15,6 +15,7 @@ mod outlook;
 mod plan;
 mod release_all;
 mod watchdog;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -107,6 +108,8 @@ enum CommandError {
     Client(#[from] Box<kube::Error>),
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("the certificate of the alerts port cannot be used: {0}")]
+    Certificate(String),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
     #[error(

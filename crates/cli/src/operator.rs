@@ -6,13 +6,16 @@ use clap::Args;
 use rerail_api::duration::{DurationError, GoDuration};
 use rerail_core::lease::Times;
 use rerail_operator::{
+    alerts::Pushes,
     client::{Around, Clients},
     deps::{Deps, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{CommandError, connect, fetch::HttpFetch, http, logs, watchdog::ThreadWatchdog};
+use crate::{
+    CommandError, connect, fetch::HttpFetch, http, logs, watchdog::ThreadWatchdog, webhook,
+};
 
 /// What kured runs by default: into the host's init with `nsenter`, then systemd.
 const REBOOT_COMMAND: &str =
@@ -39,7 +42,42 @@ pub struct OperatorArguments {
     #[arg(long, env = "RERAIL_REBOOT_COMMAND", default_value = REBOOT_COMMAND)]
     reboot_command: String,
     #[command(flatten)]
+    alerts: AlertsArguments,
+    #[command(flatten)]
     election: ElectionArguments,
+}
+
+/// The port to which Alertmanager sends webhooks.
+#[derive(Debug, Args)]
+pub struct AlertsArguments {
+    /// Where webhooks are taken that have an AlertSource polled at once, at /v1/alertsources/NAME.
+    /// Default: nowhere.
+    #[arg(long, env = "RERAIL_ALERTS_LISTEN", value_name = "ADDRESS")]
+    alerts_listen: Option<SocketAddr>,
+    /// Certificate chain of that port, in PEM; read anew when it changes. Default: no TLS.
+    #[arg(
+        long,
+        env = "RERAIL_ALERTS_TLS_CERT_FILE",
+        requires = "alerts_tls_key_file",
+        value_name = "FILE"
+    )]
+    alerts_tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate, in PEM.
+    #[arg(
+        long,
+        env = "RERAIL_ALERTS_TLS_KEY_FILE",
+        requires = "alerts_tls_cert_file",
+        value_name = "FILE"
+    )]
+    alerts_tls_key_file: Option<PathBuf>,
+}
+
+impl AlertsArguments {
+    fn files(&self) -> Option<webhook::Files> {
+        let (certificate, key) = (&self.alerts_tls_cert_file, &self.alerts_tls_key_file);
+        let (certificate, key) = certificate.clone().zip(key.clone())?;
+        Some(webhook::Files { certificate, key })
+    }
 }
 
 /// The times of leader election, spelt as kube-controller-manager spells them.
@@ -73,7 +111,7 @@ pub async fn run(arguments: OperatorArguments, layer: &impl Around) -> Result<()
     logs::start();
     let config = connect::config(arguments.kubeconfig.as_deref()).await?;
     let election = arguments.election.times()?;
-    let metrics = Metrics::default();
+    let (metrics, pushes) = (Metrics::default(), Arc::<Pushes>::default());
     let clients = Clients::with_layer(config, &metrics, layer).map_err(Box::new)?;
     let clock = SteadyClock::start();
     let host = if arguments.pod_name.is_empty() { "rerail-operator" } else { &arguments.pod_name };
@@ -84,6 +122,7 @@ pub async fn run(arguments: OperatorArguments, layer: &impl Around) -> Result<()
         watchdog: Box::new(ThreadWatchdog::start().map_err(CommandError::Watchdog)?),
         identity,
         fetch: Arc::new(HttpFetch::default()),
+        pushes: pushes.clone(),
         settings: Settings {
             pod_name: arguments.pod_name,
             node_name: arguments.node_name,
@@ -98,6 +137,9 @@ pub async fn run(arguments: OperatorArguments, layer: &impl Around) -> Result<()
         metrics,
     });
     http::serve(arguments.listen, deps.clone()).await?;
+    if let Some(address) = arguments.alerts.alerts_listen {
+        webhook::serve(address, arguments.alerts.files(), pushes).await?;
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::Signals)?;
     let shutdown = async move {

@@ -58,6 +58,7 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
         watchdog: Box::new(ThreadWatchdog::start().map_err(CommandError::Watchdog)?),
         identity,
         fetch: Arc::new(NoFetch),
+        pushes: Arc::default(),
         settings,
         metrics,
     });

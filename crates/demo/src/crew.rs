@@ -128,6 +128,7 @@ fn deps(server: &Server, name: &str, metrics: Metrics) -> Arc<Deps> {
         watchdog: Box::new(NoWatchdog),
         identity: format!("{name}_1"),
         fetch: Arc::new(NoFetch),
+        pushes: Arc::default(),
         settings: Settings { pod_name: name.to_owned(), ..Settings::outside_a_cluster() },
         metrics,
     })

@@ -14,58 +14,31 @@
 //! | `placed` | alerts with the nodes that they belong to |
 //! | `write` | conditions of nodes |
 //! | `access` | credentials from Secrets |
+//! | [`Pushes`] | who asks for a poll now |
 //! | `report` | the status of a source, Events, metrics |
 
 mod access;
 mod pace;
 mod placed;
+mod pushes;
 mod report;
 mod runner;
 mod source;
 mod write;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use rerail_api::AlertSource;
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
 
 use crate::{client::CALL_DEADLINE, context::Context, observe::objects::Entry};
+pub use pushes::{Answer, Pushes};
 use source::{Source, SourceError};
-
-/// Who asks for a source to be polled now.
-#[derive(Default)]
-pub struct Pushes(Mutex<BTreeMap<String, Arc<Notify>>>);
-
-impl Pushes {
-    /// Has a source polled now. False if nobody polls it here.
-    pub fn push(&self, source: &str) -> bool {
-        let bell = self.lock().get(source).cloned();
-        bell.inspect(|bell| bell.notify_one()).is_some()
-    }
-
-    fn register(&self, source: &str) -> Arc<Notify> {
-        let bell = Arc::new(Notify::new());
-        self.lock().insert(source.to_owned(), bell.clone());
-        bell
-    }
-
-    fn forget(&self, source: &str) {
-        self.lock().remove(source);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Pause before a source whose polling broke down is polled anew (hazard H39).
 const AFTER_A_BREAKDOWN: Duration = Duration::from_secs(5);
@@ -103,7 +76,7 @@ impl Drop for Polling {
     /// Who does not lead any more says nothing of what fires.
     fn drop(&mut self) {
         for (name, polled) in &self.polled {
-            self.context.pushes.forget(name);
+            self.context.deps.pushes.forget(name);
             self.context.deps.metrics.forget_alert_source(name, &polled.source.servers);
         }
     }
@@ -180,7 +153,7 @@ impl Polling {
             ended.task.abort();
             // What it does must not come after what is done below.
             while !ended.task.is_finished() && self.tasks.join_next().await.is_some() {}
-            self.context.pushes.forget(&name);
+            self.context.deps.pushes.forget(&name);
             self.context.deps.metrics.forget_alert_source(&name, &ended.source.servers);
             // One that cannot be worked with is still there: what it said grows stale.
             if !matches!(wanted.get(&name), Some(Err(_))) {
@@ -230,7 +203,7 @@ impl Polling {
             }
         }
         tracing::info!(source = name, servers = source.servers.len(), "polling alerts");
-        let bell = self.context.pushes.register(name);
+        let bell = self.context.deps.pushes.register(name);
         let runner = runner::Runner::new(self.context.clone(), source.clone(), bell);
         let task = self.tasks.spawn(runner.run());
         self.polled.insert(name.to_owned(), Polled { source, task, again: None });

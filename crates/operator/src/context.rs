@@ -21,7 +21,6 @@ use rerail_api::{
 use rerail_core::{facts::Pauses, invariants::Violation, mutant, run::Run};
 
 use crate::{
-    alerts::Pushes,
     check::InCommon,
     client::Clients,
     deps::Deps,
@@ -70,8 +69,6 @@ pub struct Shared {
     pub policies: Objects<RemediationPolicy>,
     /// The alert sources.
     pub alert_sources: Objects<AlertSource>,
-    /// Who asks for alert sources to be polled now.
-    pub pushes: Pushes,
     /// The kill switch.
     pub pause: Objects<ConfigMap>,
     /// The configuration of the whole cluster.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 pub use rerail_alerts::fetch::{Fetch, NoFetch};
 use rerail_core::lease::Times;
 
-use crate::record::metrics::Metrics;
+use crate::{alerts::Pushes, record::metrics::Metrics};
 
 /// The operator's clock.
 pub trait Clock: Send + Sync {
@@ -118,6 +118,8 @@ pub struct Deps {
     pub identity: String,
     /// How servers other than the API server are reached.
     pub fetch: Arc<dyn Fetch>,
+    /// Who asks for alert sources to be polled now.
+    pub pushes: Arc<Pushes>,
     /// Settings.
     pub settings: Settings,
     /// Counters.

@@ -12,8 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    act,
-    alerts::{self, Pushes},
+    act, alerts,
     check::InCommon,
     client::{CallError, Clients},
     context::{Context, Shared, Suspects},
@@ -95,7 +94,6 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
         runs: Objects::default(),
         policies: Objects::default(),
         alert_sources: Objects::default(),
-        pushes: Pushes::default(),
         pause: Objects::default(),
         config: Config::default(),
         meltdown: Watched::default(),

@@ -260,6 +260,7 @@ impl Operators {
             watchdog: Box::new(Fed(watchdog.clone())),
             identity: own_pod::identity(name, process.number(), start),
             fetch: Arc::new(NoFetch),
+            pushes: Arc::default(),
             settings: Settings::outside_a_cluster(),
             metrics: Metrics::default(),
         };

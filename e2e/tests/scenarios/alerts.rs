@@ -2,6 +2,8 @@
 //! the node's condition, the run, and the end of the alert.
 
 use std::{
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,15 +17,20 @@ use kube::{
 use rerail_api::AlertSource;
 use rerail_core::step::Step;
 use rerail_e2e::{
-    ClusterOptions, PATIENCE,
-    monitoring::{Machine, Monitoring, MonitoringOptions, alertmanager},
+    Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, free_port,
+    monitoring::{Machine, Monitoring, MonitoringOptions, Programs, alertmanager},
     wait_for,
 };
+use rerail_fleet::Pool;
 
-use crate::shared::{SHORT, Stage, alone, said};
+use crate::shared::{SHORT, Shared, Stage, alone, by_itself, said};
 
 /// An AlertSource of all Alertmanagers, at the pace of a test.
 async fn source(stage: &Stage, monitoring: &Monitoring, rest: &str) {
+    source_every(stage, monitoring, "1s", rest).await;
+}
+
+async fn source_every(stage: &Stage, monitoring: &Monitoring, interval: &str, rest: &str) {
     let urls = monitoring.alertmanagers.join(", ");
     let yaml = format!(
         "apiVersion: rerail.dev/v1alpha1
@@ -32,7 +39,7 @@ metadata: {{name: main}}
 spec:
   alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
   deadmanAlert: Watchdog
-  pollInterval: 1s
+  pollInterval: {interval}
 {rest}"
     );
     stage.cluster().apply(&yaml).await.unwrap();
@@ -91,6 +98,30 @@ fn a_rule_of_the_article_reboots_a_node_and_its_end_gives_it_back() {
     });
 }
 
+/// What `examples/monitoring/` says of itself, by the tools of those who wrote the servers.
+#[test]
+fn the_rules_and_the_route_of_the_examples_are_good() {
+    let programs = Programs::get().unwrap();
+    let run = |program: PathBuf, arguments: &[&str]| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/monitoring");
+        let output = Command::new(program).args(arguments).current_dir(folder).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {words} {:?}", output.stderr);
+        words
+    };
+    run(programs.promtool(), &["check", "rules", "rules.yaml"]);
+    run(programs.promtool(), &["test", "rules", "rules_test.yaml"]);
+    run(programs.amtool(), &["check-config", "alertmanager.yaml"]);
+    let route = |notify: &str| {
+        let label = format!("notify={notify}");
+        let file = "--config.file=alertmanager.yaml";
+        run(programs.amtool(), &["config", "routes", "test", file, &label]).trim().to_owned()
+    };
+    assert_eq!(route("node-condition-k8s"), "node-condition-k8s");
+    assert_eq!(route("chat-sre-core node-condition-k8s"), "node-condition-k8s");
+    assert_eq!(route("not-node-condition-k8s"), "people");
+}
+
 /// Everything that was ever seen of a condition, in order, each change once.
 fn changes(stage: &Stage, node: &str, kind: &str) -> Arc<Mutex<Vec<String>>> {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -145,6 +176,62 @@ fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
         assert_eq!(*patient.lock().unwrap(), [firing]);
         let source = stage.source("main").await;
         assert!(source.contains("it has begun only just now"), "{source}");
+        stage.finish().await;
+    });
+}
+
+/// Alertmanager's own webhook, with a token from a Secret: a source that is polled once a minute knows at
+/// once, of the beginning and of the end.
+#[test]
+fn a_push_has_the_alertmanager_asked_at_once() {
+    by_itself(async {
+        let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
+        let port = free_port().unwrap();
+        let arguments = vec![format!("--alerts-listen=127.0.0.1:{port}")];
+        let options = OperatorOptions { arguments, ..OperatorOptions::default() };
+        let operator = Operator::start(&cluster.plane, options).await.unwrap();
+        let token = "a-token-of-the-webhook";
+        let webhook = Some((format!("http://127.0.0.1:{port}/v1/alertsources/main"), token.into()));
+        let options = MonitoringOptions { webhook, ..MonitoringOptions::default() };
+        let monitoring = Monitoring::start(&cluster.plane, options).await.unwrap();
+        let nodes = cluster.add_pool(&Pool::new("pushed", 1, 1)).await.unwrap();
+        let stage = Stage { shared: Arc::new(Shared { cluster, operator }), pool: "pushed", nodes };
+        let node = stage.nodes[0].clone();
+        monitoring.page.set(&node, Machine::default());
+        let pushed = "  warmUp: 0s\n  push: {bearerTokenSecretName: hook}";
+        source(&stage, &monitoring, pushed).await;
+        wait_for("a push to be refused without the Secret", PATIENCE, || async {
+            let said = stage.source("main").await;
+            if said.contains("there is no Secret hook") { Ok(()) } else { Err(said) }
+        })
+        .await
+        .unwrap();
+        let kubectl = |arguments: &[&str]| {
+            let namespace = ["--namespace", "rerail-system"];
+            stage.cluster().plane.run_kubectl(&[namespace.as_slice(), arguments].concat()).unwrap();
+        };
+        kubectl(&["create", "secret", "generic", "hook", &format!("--from-literal=token={token}")]);
+        kubectl(&["annotate", "secret", "hook", "rerail.dev/alert-sources=main"]);
+        stage.cluster().plane.run_kubectl(&["delete", "asrc", "main"]).unwrap();
+        source_every(&stage, &monitoring, "1m", pushed).await;
+        wait_for("the source to be ready", PATIENCE, || async {
+            let said = stage.source("main").await;
+            if said.contains("Answering") && !said.contains("nobody can push") {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .await
+        .unwrap();
+        let name = "CalicoTooManyInterfacesEarly";
+        for (interfaces, status) in [(200, "True"), (3, "False"), (200, "True")] {
+            monitoring.page.change(&node, |machine| machine.interfaces = interfaces);
+            let asked = tokio::time::Instant::now();
+            wait_for_condition(&stage, &node, name, status).await;
+            let took = asked.elapsed();
+            assert!(took < Duration::from_secs(30), "{status} after {took:?}, by a poll");
+        }
         stage.finish().await;
     });
 }

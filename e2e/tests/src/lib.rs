@@ -25,6 +25,6 @@ pub use error::Error;
 pub use judge::{Verdict, judge};
 pub use kubeconfig::{config, with_token_file};
 pub use lease::{LEASE, LEDGER};
-pub use operator::{Operator, OperatorOptions, Requests};
+pub use operator::{Operator, OperatorOptions, Requests, free_port};
 pub use terms::{Term, Terms, stale_effects};
 pub use wait::{PATIENCE, wait_for};

@@ -222,7 +222,7 @@ fn kubeconfig(plane: &ControlPlane, options: &OperatorOptions) -> Result<PathBuf
 
 /// A port that is free now, and that nobody is given who asks the system for any: those are higher. The
 /// operator opens it a moment later, and again when it is started anew.
-pub(crate) fn free_port() -> std::io::Result<u16> {
+pub fn free_port() -> std::io::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const PORTS: Range<u32> = 20_000..32_000;
     let begin = std::process::id().wrapping_mul(61);

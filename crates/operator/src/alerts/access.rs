@@ -102,6 +102,42 @@ impl Kept {
     }
 }
 
+/// The token that pushes of a source have to bear, as it was read last.
+#[derive(Default)]
+pub struct PushToken {
+    read: Option<Instant>,
+    /// Why nobody may push, though the source says who may; empty if all is well.
+    pub error: String,
+}
+
+impl PushToken {
+    /// Reads it anew when it is not fresh, and has it known. While the API server is away the old one holds.
+    pub async fn refresh(&mut self, context: &Context, source: &str, secret_name: &str) {
+        let now = Instant::now();
+        if self.read.is_some_and(|read| now.duration_since(read) < FRESH) {
+            return;
+        }
+        self.read = Some(now);
+        let token = match secret(context, source, secret_name).await {
+            Ok(found) => text(&found, secret_name, "token"),
+            Err(error) => Err(error),
+        };
+        match token {
+            Ok(token) => {
+                context.deps.pushes.set_token(source, Some(&token));
+                self.error.clear();
+            }
+            Err(AccessError::Call(error)) => {
+                tracing::warn!(source, %error, "the token of pushes was not read anew");
+            }
+            Err(error) => {
+                context.deps.pushes.set_token(source, None);
+                self.error = error.to_string();
+            }
+        }
+    }
+}
+
 async fn read(context: &Context, source: &str, wanted: &Secrets) -> Result<Access, AccessError> {
     let mut access = Access::default();
     if let Some(name) = &wanted.basic_auth {

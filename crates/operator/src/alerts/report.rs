@@ -44,6 +44,8 @@ pub struct Counts {
 #[derive(Default)]
 pub struct Report {
     said: Option<(AlertSourceStatus, Timestamp)>,
+    /// Why nobody may push; empty if all is well.
+    pub push_error: String,
 }
 
 impl Report {
@@ -67,7 +69,11 @@ impl Report {
         let now = context.now();
         let (ready, reason, message) = standing(&servers, absence);
         let from = Before { conditions: &before.conditions, generation: source.generation, now };
-        let (flaws, flawed) = flaws(groups, heard, counts);
+        let (mut flaws, flawed) = flaws(groups, heard, counts);
+        if !self.push_error.is_empty() {
+            flaws.insert(0, format!("nobody can push: {}", self.push_error));
+            flaws.truncate(FLAWS_KEPT);
+        }
         let status = AlertSourceStatus {
             observed_generation: source.generation,
             conditions: vec![

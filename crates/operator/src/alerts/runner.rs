@@ -19,7 +19,7 @@ use rerail_core::{
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
-    access::Kept,
+    access::{Kept, PushToken},
     pace::Pace,
     placed::{Placed, Places},
     report::{Counts, Report},
@@ -56,6 +56,7 @@ pub struct Runner {
     paces: Vec<Pace>,
     heard: Vec<Heard>,
     access: Kept,
+    push: PushToken,
     since: Timestamp,
     boots: Boots,
     rest: Rest,
@@ -83,6 +84,7 @@ impl Runner {
             paces: vec![Pace::new(interval); count],
             heard: vec![Heard::default(); count],
             access: Kept::default(),
+            push: PushToken::default(),
             boots: Boots::default(),
             rest: Rest::default(),
             report: Report::default(),
@@ -139,6 +141,9 @@ impl Runner {
             .collect();
         if due.is_empty() {
             return;
+        }
+        if let Some(secret) = &self.source.push {
+            self.push.refresh(&self.context, &self.source.name, secret).await;
         }
         let access = self.access.get(&self.context, &self.source.name, &self.source.access).await;
         for index in due {
@@ -222,6 +227,7 @@ impl Runner {
             self.rest.after(written, &self.source.name);
         }
         let (context, source) = (&self.context, &self.source);
+        self.report.push_error.clone_from(&self.push.error);
         self.report.settled(context, source, &self.groups, &self.heard, absence, counts).await;
     }
 

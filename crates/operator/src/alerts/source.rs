@@ -94,6 +94,8 @@ pub struct Source {
     pub deadman_alert: Option<String>,
     /// Names of Secrets.
     pub access: Secrets,
+    /// Name of the Secret whose token a push has to bear; without one nobody may push.
+    pub push: Option<String>,
 }
 
 /// Names of Secrets.
@@ -165,6 +167,7 @@ impl Source {
             heartbeat_interval: spec.heartbeat_interval.value(),
             deadman_alert: spec.deadman_alert.clone(),
             access: spec.access.as_ref().map(Secrets::from).unwrap_or_default(),
+            push: spec.push.as_ref().map(|push| push.bearer_token_secret_name.clone()),
         })
     }
 }

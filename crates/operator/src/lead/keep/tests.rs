@@ -26,6 +26,7 @@ fn deps() -> Arc<Deps> {
         watchdog: Box::new(NoWatchdog),
         identity: "operator-1-1".into(),
         fetch: Arc::new(NoFetch),
+        pushes: Arc::default(),
         settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
     })
