@@ -134,7 +134,12 @@ const RULES: &[Rule] = &[
         &["update"],
         "Writes each step and intent before it acts.",
     ),
-    Rule::operator(names::GROUP, &["alertsources"], READ, "Reads whose alerts it is to follow."),
+    Rule::operator(
+        names::GROUP,
+        &["alertsources"],
+        &["list", "watch"],
+        "Reads whose alerts it is to follow.",
+    ),
     Rule::operator(
         names::GROUP,
         &["alertsources/status"],

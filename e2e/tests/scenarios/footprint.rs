@@ -27,6 +27,9 @@ use crate::{
 const UNUSED: &[(&str, &str, &str)] = &[
     ("get", "pods", "the last look at a reboot Pod that is withdrawn (drain and nodes scenarios)"),
     ("delete", "noderemediations", "a Pending run whose node is no candidate any more"),
+    ("patch", "nodes/status", "conditions from alerts (alerts scenarios)"),
+    ("patch", "alertsources/status", "what servers show (alerts scenarios)"),
+    ("get", "secrets", "credentials of an AlertSource (alerts scenarios)"),
     ("patch", "events", "an Event that comes again within minutes is counted up"),
 ];
 
@@ -62,6 +65,7 @@ fn a_healthy_run_of_a_node_with_five_pods_costs_little_and_needs_no_other_rights
             ("nodes", "", ""),
             ("noderemediations", "", ""),
             ("remediationpolicies", "", ""),
+            ("alertsources", "", ""),
             ("configmaps", names::SYSTEM_NAMESPACE, "metadata.name=rerail-pause"),
             ("configmaps", names::SYSTEM_NAMESPACE, "metadata.name=rerail-config"),
             ("leases", names::SYSTEM_NAMESPACE, "metadata.name=rerail-operator"),
