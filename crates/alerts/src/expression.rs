@@ -26,9 +26,8 @@ pub const FULL_NAME: &str = "FullName";
 /// The variable of a node's name before the first dot.
 pub const SHORT_NAME: &str = "ShortName";
 
-/// What Sciuro's manifest uses: the label `node` is the node's name, long or short.
-pub const DEFAULT: &str =
-    r#""node" in labels && (labels["node"] == FullName || labels["node"] == ShortName)"#;
+/// The expression of a source that has none of its own.
+pub use rerail_core::alert::DEFAULT_EXPRESSION as DEFAULT;
 
 /// Regular expressions that are kept compiled. One that is made of a node's name is another for every
 /// node; all alerts are tried on one node before the next.
@@ -71,6 +70,7 @@ pub fn short_name(full_name: &str) -> &str {
 
 /// An expression, compiled once.
 pub struct Expression {
+    text: String,
     program: Program,
     /// Where the expression can only be true if one of these labels is the node's name, long or short:
     /// these labels. Nodes are then found by name, and not tried one after the other.
@@ -83,6 +83,15 @@ impl fmt::Debug for Expression {
         f.debug_struct("Expression").field("name_labels", &self.name_labels).finish_non_exhaustive()
     }
 }
+
+/// By what was written.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Expression {}
 
 impl Expression {
     /// Compiles an expression.
@@ -102,7 +111,7 @@ impl Expression {
             compiled.map_err(|error| ExpressionError::Syntax(one_line(&error.to_string())))?;
         names::check(program.expression())?;
         let name_labels = names::name_labels(program.expression());
-        Ok(Expression { program, name_labels, functions: functions() })
+        Ok(Expression { text: text.to_owned(), program, name_labels, functions: functions() })
     }
 
     /// The labels of which one must be the node's name for the expression to be true; `None`: it can be

@@ -60,7 +60,7 @@ pub struct Matched {
 /// Finds the nodes of alerts.
 #[derive(Debug)]
 pub struct Matcher {
-    expression: Expression,
+    expression: Arc<Expression>,
     names: NodeNames,
     /// What is known of labels that were tried on every node.
     tried: BTreeMap<BTreeMap<String, String>, Matched>,
@@ -68,13 +68,22 @@ pub struct Matcher {
 
 impl Matcher {
     /// With an expression, and no nodes yet.
-    pub fn new(expression: Expression) -> Self {
-        Matcher { expression, names: NodeNames::default(), tried: BTreeMap::new() }
+    pub fn new(expression: impl Into<Arc<Expression>>) -> Self {
+        Matcher {
+            expression: expression.into(),
+            names: NodeNames::default(),
+            tried: BTreeMap::new(),
+        }
     }
 
     /// The nodes that are known.
     pub fn names(&self) -> &NodeNames {
         &self.names
+    }
+
+    /// True if labels were tried on every node, and what came of it is kept.
+    pub fn remembers(&self) -> bool {
+        !self.tried.is_empty()
     }
 
     /// Forgets labels that no alert has any more.
@@ -129,7 +138,11 @@ impl Matcher {
 impl Matched {
     fn note(&mut self, name: &Arc<str>, verdict: Verdict) {
         match verdict {
-            Verdict::Match => self.nodes.push(name.clone()),
+            Verdict::Match => {
+                if let Err(place) = self.nodes.binary_search(name) {
+                    self.nodes.insert(place, name.clone());
+                }
+            }
             Verdict::NoMatch => {}
             Verdict::Failed(why) => self.failed = Some(why),
         }
@@ -154,7 +167,6 @@ impl Trial {
         for labels in &self.labels {
             if let Some(matched) = tried.get_mut(labels) {
                 matched.note(&node, expression.verdict(labels, &node));
-                matched.nodes.sort_unstable();
             }
         }
         true

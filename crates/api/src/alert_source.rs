@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use rerail_core::alert::{DEFAULT_EXPRESSION, DEFAULT_PREFIX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,12 +85,12 @@ pub struct AlertSourceSpec {
     pub poll_interval: GoDuration,
     /// What a server has said holds for so long when it does not answer; then conditions become Unknown,
     /// which starts nothing and is no recovery. Default: 3m. Example: `5m`.
-    #[serde(default = "default_stale_after")]
+    #[serde(default = "three_minutes")]
     pub stale_after: GoDuration,
     /// How long a server that has just begun is not believed when it shows no alert: Alertmanager knows of
     /// none until Prometheus has sent it, which is every `--rules.alert.resend-delay` and the next evaluation
     /// after it. Default: 3m. Example: `5m`.
-    #[serde(default = "default_stale_after")]
+    #[serde(default = "three_minutes")]
     pub warm_up: GoDuration,
     /// How often a condition that says the same is written anew. Must be shorter than the `staleAfter` of
     /// the triggers that read it. Default: 5m. Example: `2m`.
@@ -272,11 +273,10 @@ macro_rules! defaults {
 
 defaults! {
     yes -> bool = true;
-    default_expression -> String =
-        r#""node" in labels && (labels["node"] == FullName || labels["node"] == ShortName)"#.into();
-    default_prefix -> String = "AlertManager_".into();
+    default_expression -> String = DEFAULT_EXPRESSION.into();
+    default_prefix -> String = DEFAULT_PREFIX.into();
     default_linger -> GoDuration = GoDuration::of("96h");
     default_poll_interval -> GoDuration = GoDuration::of("5s");
-    default_stale_after -> GoDuration = GoDuration::of("3m");
+    three_minutes -> GoDuration = GoDuration::of("3m");
     default_heartbeat_interval -> GoDuration = GoDuration::of("5m");
 }

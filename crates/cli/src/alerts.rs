@@ -40,7 +40,7 @@ pub struct TestArguments {
     #[arg(long = "node", value_name = "NAME", required = true)]
     nodes: Vec<String>,
     /// What the types of the conditions begin with.
-    #[arg(long, default_value = "AlertManager_")]
+    #[arg(long, default_value = alert::DEFAULT_PREFIX)]
     prefix: String,
     /// For people, or for programs.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

@@ -26,7 +26,15 @@ pub const SUMMARY_ANNOTATION: &str = "summary";
 /// urgent.
 pub const DEFAULT_PRIORITY: i64 = 9;
 
-/// The longest type of a condition that is written: the longest that a policy can name.
+/// Which alert belongs to which node, in CEL, where nobody says otherwise: the label `node` is the node's
+/// name, long or short. Sciuro's manifest has the same.
+pub const DEFAULT_EXPRESSION: &str =
+    r#""node" in labels && (labels["node"] == FullName || labels["node"] == ShortName)"#;
+
+/// What types of conditions from alerts begin with, where nobody says otherwise. Sciuro's, too.
+pub const DEFAULT_PREFIX: &str = "AlertManager_";
+
+/// The longest type of a condition that is read or written: the longest that a policy can name.
 pub const TYPE_LIMIT: usize = 316;
 
 /// Labels of one alert that are looked at. Prometheus refuses rules with more than some dozens.

@@ -3,6 +3,7 @@
 use std::{fmt::Write, sync::Arc};
 
 use jiff::Timestamp;
+use rerail_core::alert::TYPE_LIMIT;
 use rerail_core::facts::{
     ConditionFact, Conditions, Evidence, Labels, NodeFacts, OUT_OF_SERVICE_TAINT, Ready,
     cut_message,
@@ -30,11 +31,6 @@ pub(crate) const CLAIMING_ANNOTATIONS: [&str; 1] = ["weave.works/kured-reboot-in
 
 /// How many conditions of a node are looked at; nodes seen in production have up to 40.
 const CONDITIONS_KEPT: usize = 256;
-
-/// The longest type of a condition that is looked at: the longest that a policy can name, and that a
-/// run has a place for. A kubelet can write any text about itself; one that no status could hold
-/// would keep its node, and all that wait behind it, from being admitted (SAFE-17).
-const TYPE_LIMIT: usize = 316;
 
 /// The longest boot ID that is believed; the kernel's have 36 characters.
 const BOOT_ID_LIMIT: usize = 64;
@@ -65,6 +61,8 @@ pub fn facts(node: &Node, look: Look<'_>, texts: &mut dyn FnMut(&str) -> Arc<str
     let conditions: Conditions = node
         .conditions
         .iter()
+        // A kubelet can write any text about itself; a type that no status of a run could hold would keep its
+        // node, and all that wait behind it, from being admitted (SAFE-17).
         .filter(|condition| condition.condition_type.len() <= TYPE_LIMIT)
         .take(CONDITIONS_KEPT)
         .map(|condition| fact(condition, earlier, &look, texts))

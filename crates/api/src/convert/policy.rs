@@ -4,6 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use rerail_core::{
+    alert::DEFAULT_PREFIX,
     drain::filter::{DrainOptions, EmptyDir, Unmanaged},
     facts::ATTEMPTS_KEPT,
     policy as core,
@@ -148,7 +149,7 @@ const ALERT_CLEAR_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(2)
 
 fn trigger(spec: &TriggerSpec) -> core::Trigger {
     let condition = &spec.condition;
-    let from_alerts = condition.condition_type.starts_with("AlertManager_");
+    let from_alerts = condition.condition_type.starts_with(DEFAULT_PREFIX);
     let default_clear_for = if from_alerts { ALERT_CLEAR_FOR } else { jiff::SignedDuration::ZERO };
     core::Trigger {
         condition_type: core::TypePattern::parse(&condition.condition_type),

@@ -7,14 +7,12 @@ use jiff::Timestamp;
 use json_patch::{
     AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, TestOperation,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::{Api, Client, ResourceExt, api::Patch};
 use rerail_api::{Node, names};
 use rerail_core::mutant;
 use serde_json::{Value, json};
 
+use super::patch_params;
 use crate::client::{CallError, call};
 
 /// Why a node was not written.
@@ -130,8 +128,7 @@ async fn patch(
     what: &str,
 ) -> Result<Node, NodeWriteError> {
     let name = node.name_any();
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = patch_params();
     let nodes: Api<Node> = Api::all(client.clone());
     let patch = Patch::Json::<()>(JsonPatch(operations));
     let request = nodes.patch(&name, &params, &patch);

@@ -5,12 +5,13 @@
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PostParams, Preconditions},
 };
 use rerail_api::{NodeRemediation, names, remediation::NodeRemediationStatus};
 use rerail_core::mutant;
 use serde_json::json;
 
+use super::patch_params;
 use crate::client::{CallError, call};
 
 fn runs(client: &Client) -> Api<NodeRemediation> {
@@ -67,8 +68,7 @@ pub async fn set_finalizer(
     // With the resourceVersion a merge patch is a compare-and-swap, too: other finalizers are kept.
     let patch = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers,
         "annotations": { names::CLEANUP_NOTE: note } } });
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = patch_params();
     let patch = Patch::Merge(patch);
     let what = || format!("write the finalizers of NodeRemediation {name}");
     call(what, runs(client).patch(&name, &params, &patch)).await
@@ -84,8 +84,7 @@ pub async fn touch(
     let note = cleanup_note(&name, &object.spec.node_name, now);
     let patch = json!({ "metadata": { "resourceVersion": object.resource_version(),
         "annotations": { names::CLEANUP_NOTE: note } } });
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = patch_params();
     let what = || format!("write the annotations of NodeRemediation {name}");
     call(what, runs(client).patch(&name, &params, &Patch::Merge(patch))).await
 }
@@ -121,8 +120,7 @@ async fn set_spec(
     name: &str,
     spec: serde_json::Value,
 ) -> Result<NodeRemediation, CallError> {
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = patch_params();
     let patch = Patch::Merge(json!({ "spec": spec }));
     let what = || format!("write the spec of NodeRemediation {name}");
     call(what, runs(client).patch(name, &params, &patch)).await

@@ -43,7 +43,7 @@ pub struct Places {
 
 impl Places {
     /// By an expression.
-    pub fn new(expression: Expression, prefix: String, deadman: Option<String>) -> Self {
+    pub fn new(expression: Arc<Expression>, prefix: String, deadman: Option<String>) -> Self {
         Places { matcher: Matcher::new(expression), prefix, deadman }
     }
 
@@ -96,6 +96,9 @@ impl Places {
 
     /// Forgets what nobody shows any more.
     pub fn tidy(&mut self, groups: &[Vec<Server<Placed>>]) {
+        if !self.matcher.remembers() {
+            return;
+        }
         let shown: std::collections::BTreeSet<_> = groups
             .iter()
             .flatten()

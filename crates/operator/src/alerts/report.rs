@@ -3,17 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{
-    Api, Resource,
-    api::{Patch, PatchParams},
-    runtime::events::EventType,
-};
+use kube::{Api, Resource, api::Patch, runtime::events::EventType};
 use rerail_api::{
     AlertSource,
     alert_source::{
         AlertCounts, AlertServerState, AlertServerStatus, AlertSourceStatus, FLAWS_KEPT,
     },
-    names,
 };
 use rerail_core::alert::source::{Absence, Server};
 use serde_json::json;
@@ -23,7 +18,7 @@ use super::{
     runner::Heard,
     source::{Source, SourceError},
 };
-use crate::{client::call, context::Context, record::conditions::Before};
+use crate::{act::patch_params, client::call, context::Context, record::conditions::Before};
 
 /// How much there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -247,8 +242,7 @@ pub async fn stalled(context: &Context, object: &AlertSource, error: &SourceErro
 
 async fn write(context: &Context, name: &str, status: &AlertSourceStatus) -> bool {
     let api: Api<AlertSource> = Api::all(context.clients.act.clone());
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..Default::default() };
+    let params = patch_params();
     let patch = Patch::Merge(json!({ "status": status }));
     let what = || format!("write the status of AlertSource {name}");
     match call(what, api.patch_status(name, &params, &patch)).await {

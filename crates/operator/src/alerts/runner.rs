@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use rerail_alerts::{
-    ask::{Answered, AskError, ask},
-    expression::Expression,
-};
+use rerail_alerts::ask::{Answered, AskError, ask};
 use rerail_core::{
     alert::{
         Alert, Flaw,
@@ -50,7 +47,7 @@ pub struct Runner {
     context: Arc<Context>,
     source: Arc<Source>,
     bell: Arc<Notify>,
-    places: Option<Places>,
+    places: Places,
     /// Replicas together, others each alone.
     groups: Vec<Vec<Server<Placed>>>,
     paces: Vec<Pace>,
@@ -73,10 +70,8 @@ impl Runner {
             false => (0..count).map(|_| vec![server()]).collect(),
         };
         let interval = source.poll_interval.unsigned_abs();
-        // Known to be good since the source was checked.
-        let places = Expression::parse(&source.expression).ok().map(|expression| {
-            Places::new(expression, source.prefix.clone(), source.deadman_alert.clone())
-        });
+        let (expression, prefix) = (source.expression.clone(), source.prefix.clone());
+        let places = Places::new(expression, prefix, source.deadman_alert.clone());
         Runner {
             since: context.now(),
             places,
@@ -200,8 +195,7 @@ impl Runner {
             }
         };
         let warm = answered.up_for.is_none_or(|up| up >= self.source.warm_up);
-        let Some(places) = &mut self.places else { return };
-        let intake = places.intake(answered).await;
+        let intake = self.places.intake(answered).await;
         self.heard[index] =
             Heard { error: String::new(), flaws: intake.flaws, unreadable: intake.unreadable };
         self.asked(index, at, true);
@@ -212,9 +206,8 @@ impl Runner {
     /// Writes what has to be written by what is known now, and says how the source stands.
     async fn settle(&mut self) {
         let nodes = self.context.nodes.snapshot();
-        let Some(places) = &mut self.places else { return };
-        places.set_nodes(nodes.keys().map(String::as_str), &mut self.groups).await;
-        places.tidy(&self.groups);
+        self.places.set_nodes(nodes.keys().map(String::as_str), &mut self.groups).await;
+        self.places.tidy(&self.groups);
         let now = self.context.now();
         let (stale_after, warm_up) = (self.source.stale_after, self.source.warm_up);
         let patience = Patience { stale_after, warm_up, since: self.since };

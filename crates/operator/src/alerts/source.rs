@@ -76,8 +76,8 @@ pub struct Source {
     pub question: Question,
     /// Addresses of its servers.
     pub servers: Vec<String>,
-    /// The expression, known to be good.
-    pub expression: String,
+    /// The expression, compiled.
+    pub expression: Arc<Expression>,
     /// What the types of its conditions begin with.
     pub prefix: String,
     /// How long conditions stay after their alert.
@@ -146,7 +146,7 @@ impl Source {
         if servers.is_empty() {
             return Err(SourceError::NoServer);
         }
-        Expression::parse(&spec.expression)?;
+        let expression = Arc::new(Expression::parse(&spec.expression)?);
         let prefix = &spec.condition_prefix;
         if let Some(other) = OTHERS.into_iter().find(|other| other.starts_with(prefix.as_str())) {
             return Err(SourceError::Prefix(prefix.clone(), other));
@@ -157,7 +157,7 @@ impl Source {
             generation: object.metadata.generation.unwrap_or_default(),
             question,
             servers,
-            expression: spec.expression.clone(),
+            expression,
             prefix: prefix.clone(),
             linger: spec.linger.value(),
             // The schema refuses less; stored before, it would poll without a pause.

@@ -8,7 +8,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use rerail_api::{Node, names};
+use rerail_api::Node;
 use rerail_core::{
     alert::conditions::{Change, is_ours},
     facts::{ConditionFact, NodeFacts},
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
+    act::patch_params,
     client::{CallError, call},
     context::Context,
 };
@@ -64,8 +65,6 @@ impl Write {
 /// What came of several writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Nodes that were written.
-    pub nodes: usize,
     /// Nodes that were not: those are seen to differ at the next look.
     pub failed: usize,
     /// Nodes that were not tried.
@@ -75,8 +74,7 @@ pub struct Written {
 /// Writes as many as there is time for.
 pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
     let api: Api<Node> = Api::all(context.clients.act.clone());
-    let params =
-        PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..Default::default() };
+    let params = patch_params();
     let (until, mut written) = (Instant::now() + DECIDED_FOR, Written::default());
     let mut waiting = writes.into_iter();
     let mut under_way = FuturesUnordered::new();
@@ -91,7 +89,6 @@ pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
         let Some((answer, write)) = under_way.next().await else { break };
         match answer {
             Ok(node) => {
-                written.nodes += 1;
                 context.nodes.fold(&node, context.now(), &context.wakers);
                 context.deps.metrics.conditions_written(&write.changes);
             }

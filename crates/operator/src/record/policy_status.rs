@@ -8,15 +8,10 @@ mod limits;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-    core::DynamicObject,
-};
+use kube::{Api, ResourceExt, api::Patch, core::DynamicObject};
 use rerail_api::{
     RemediationPolicy,
     convert::policy::{self, PolicyError},
-    names,
     policy::{Counts, RemediationPolicyStatus, WaitingNode},
 };
 use rerail_core::{
@@ -28,6 +23,7 @@ use rerail_core::{
 use serde_json::json;
 
 use crate::{
+    act::patch_params,
     client::{CallError, call},
     context::Context,
     observe::{
@@ -167,7 +163,7 @@ async fn put(
     let api: Api<RemediationPolicy> = Api::all(context.clients.act.clone());
     match call(
         || format!("write the status of RemediationPolicy {name}"),
-        api.patch_status(&name, &params(), &Patch::Merge(patch)),
+        api.patch_status(&name, &patch_params(), &Patch::Merge(patch)),
     )
     .await
     {
@@ -188,10 +184,6 @@ fn failed(name: &str, error: &CallError) -> Result<(), NotYet> {
         tracing::warn!(policy = name, %error, "the status was not written; trying again");
     }
     Err(NotYet)
-}
-
-fn params() -> PatchParams {
-    PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
 /// A policy that cannot be read is Stalled, with the reason on record; the others go on (SAFE-17).
@@ -225,7 +217,7 @@ async fn unreadable(
     let patch = Patch::Merge(patch);
     let written = call(
         || format!("write the status of RemediationPolicy {name}"),
-        api.patch_status(&name, &params(), &patch),
+        api.patch_status(&name, &patch_params(), &patch),
     )
     .await;
     // Told once, even if the status cannot be written: the schema may refuse the whole object.
