@@ -25,21 +25,20 @@ use rerail_fleet::Pool;
 
 use crate::shared::{SHORT, Shared, Stage, alone, by_itself, said};
 
-/// An AlertSource of all Alertmanagers, at the pace of a test.
+/// The AlertSource `main` of all Alertmanagers, with a deadman alert, at the pace of a test.
 async fn source(stage: &Stage, monitoring: &Monitoring, rest: &str) {
-    source_every(stage, monitoring, "1s", rest).await;
+    let rest = format!("  pollInterval: 1s\n{rest}");
+    source_named("main", stage, monitoring, &format!("  deadmanAlert: Watchdog\n{rest}")).await;
 }
 
-async fn source_every(stage: &Stage, monitoring: &Monitoring, interval: &str, rest: &str) {
+async fn source_named(name: &str, stage: &Stage, monitoring: &Monitoring, rest: &str) {
     let urls = monitoring.alertmanagers.join(", ");
     let yaml = format!(
         "apiVersion: rerail.dev/v1alpha1
 kind: AlertSource
-metadata: {{name: main}}
+metadata: {{name: {name}}}
 spec:
   alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
-  deadmanAlert: Watchdog
-  pollInterval: {interval}
 {rest}"
     );
     stage.cluster().apply(&yaml).await.unwrap();
@@ -156,7 +155,9 @@ fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
         let node = stage.nodes[0].clone();
         monitoring.page.set(&node, Machine { interfaces: 200, ..Machine::default() });
         source(&stage, &monitoring, "").await;
-        impatient(&stage, &monitoring).await;
+        // A second one of the same Alertmanager, which does not wait for long.
+        let rest = "  conditionPrefix: Impatient_\n  pollInterval: 1s\n  staleAfter: 5s";
+        source_named("impatient", &stage, &monitoring, rest).await;
         let name = "CalicoTooManyInterfacesEarly";
         wait_for_condition(&stage, &node, name, "True").await;
         let patient = changes(&stage, &node, &format!("AlertManager_{name}"));
@@ -213,7 +214,8 @@ fn a_push_has_the_alertmanager_asked_at_once() {
         kubectl(&["create", "secret", "generic", "hook", &format!("--from-literal=token={token}")]);
         kubectl(&["annotate", "secret", "hook", "rerail.dev/alert-sources=main"]);
         stage.cluster().plane.run_kubectl(&["delete", "asrc", "main"]).unwrap();
-        source_every(&stage, &monitoring, "1m", pushed).await;
+        let rare = format!("  deadmanAlert: Watchdog\n  pollInterval: 1m\n{pushed}");
+        source_named("main", &stage, &monitoring, &rare).await;
         wait_for("the source to be ready", PATIENCE, || async {
             let said = stage.source("main").await;
             if said.contains("Answering") && !said.contains("nobody can push") {
@@ -234,22 +236,6 @@ fn a_push_has_the_alertmanager_asked_at_once() {
         }
         stage.finish().await;
     });
-}
-
-/// A second source of the same Alertmanagers, which does not wait for long.
-async fn impatient(stage: &Stage, monitoring: &Monitoring) {
-    let urls = monitoring.alertmanagers.join(", ");
-    let yaml = format!(
-        "apiVersion: rerail.dev/v1alpha1
-kind: AlertSource
-metadata: {{name: impatient}}
-spec:
-  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
-  conditionPrefix: Impatient_
-  pollInterval: 1s
-  staleAfter: 5s"
-    );
-    stage.cluster().apply(&yaml).await.unwrap();
 }
 
 impl Stage {

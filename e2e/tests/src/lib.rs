@@ -7,6 +7,7 @@ mod cargo;
 mod cluster;
 mod election;
 mod error;
+mod get;
 mod judge;
 pub mod kill;
 mod kubeconfig;

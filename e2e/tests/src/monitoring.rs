@@ -12,7 +12,7 @@ use std::{
 
 use rerail_controlplane::{Component, ControlPlane};
 
-use crate::{Error, operator::free_port, wait_for};
+use crate::{Error, get::get, operator::free_port, wait_for};
 pub use packages::Programs;
 pub use page::{Machine, Page};
 
@@ -111,7 +111,8 @@ impl Monitoring {
         let monitoring = Monitoring { alertmanagers, prometheus, page, programs };
         for alertmanager in &monitoring.alertmanagers {
             wait_for("the deadman alert in each Alertmanager", STARTS, || async {
-                let alerts = get(&format!("{alertmanager}/api/v2/alerts")).await?;
+                let host = alertmanager.trim_start_matches("http://");
+                let alerts = get(host, "/api/v2/alerts").await?;
                 if alerts.contains("Watchdog") { Ok(()) } else { Err(alerts) }
             })
             .await?;
@@ -165,25 +166,4 @@ scrape_configs:
         rules = rules.display(),
         targets = targets.iter().map(|t| format!("'{t}'")).collect::<Vec<_>>().join(", "),
     )
-}
-
-/// What an address on loopback answers.
-///
-/// # Errors
-/// What went wrong, in words, or the answer if it is not 200.
-pub async fn get(url: &str) -> Result<String, String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let rest = url.trim_start_matches("http://");
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = tokio::net::TcpStream::connect(host).await.map_err(text)?;
-    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(text)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.map_err(text)?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.contains(" 200 ") => Ok(body.to_owned()),
-        _ => Err(answer),
-    }
 }

@@ -11,9 +11,8 @@ use std::{
 
 use rerail_api::names;
 use rerail_controlplane::{Component, ControlPlane};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Election, Error, kubeconfig::through, program, wait_for};
+use crate::{Election, Error, get::get, kubeconfig::through, program, wait_for};
 
 /// How an operator is started.
 #[derive(Debug, Clone)]
@@ -178,16 +177,7 @@ impl Operator {
 
     /// One of its pages, such as `/metrics`; `Err` with what was answered instead of 200.
     pub async fn get(&self, path: &str) -> Result<String, String> {
-        let text = |error: std::io::Error| error.to_string();
-        let mut stream =
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.map_err(text)?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(text)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.map_err(text)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        if head.starts_with("HTTP/1.1 200") { Ok(body.to_owned()) } else { Err(answer) }
+        get(&format!("127.0.0.1:{}", self.port), path).await
     }
 
     /// Requests to the API server so far.
