@@ -39,6 +39,11 @@ pub enum AnswerError {
     /// It is not what the API answers.
     #[error("the answer is not understood: {0}; is this the address of an {1}?")]
     Shape(serde_json::Error, &'static str),
+    /// A file holds none of the shapes that are known.
+    #[error(
+        "these are no alerts as Alertmanager, Prometheus or a webhook gives them, and no list of objects with `labels`: {0}"
+    )]
+    File(serde_json::Error),
     /// Prometheus says that it could not answer.
     #[error("the server could not answer: {0}")]
     Refused(String),
@@ -191,7 +196,11 @@ pub fn webhook(body: &[u8]) -> Result<Answer, AnswerError> {
 /// If it is none of these.
 pub fn any(body: &[u8]) -> Result<Answer, AnswerError> {
     // The first that fits; the error is that of the most common one.
-    prometheus(body).or_else(|_| webhook(body)).or_else(|_| alertmanager(body))
+    let found = prometheus(body).or_else(|_| webhook(body)).or_else(|_| alertmanager(body));
+    found.map_err(|error| match error {
+        AnswerError::Shape(error, _) => AnswerError::File(error),
+        other => other,
+    })
 }
 
 #[cfg(test)]
@@ -276,6 +285,6 @@ mod tests {
         for body in [list, pushed, asked] {
             assert_eq!(names(&any(body.to_string().as_bytes()).unwrap()), ["A"]);
         }
-        assert!(any(b"{}").is_err());
+        assert!(any(b"{}").unwrap_err().to_string().starts_with("these are no alerts"));
     }
 }

@@ -1,6 +1,10 @@
 //! `rerail alerts test`.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use rerail_alerts::{
@@ -52,10 +56,15 @@ pub struct TestArguments {
 pub enum AlertsError {
     #[error("--expression: {0}")]
     Expression(#[from] ExpressionError),
-    #[error("--alerts: {} cannot be read: {source}", path.display())]
+    #[error("--alerts: {} cannot be read: {source}", named(path))]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("--alerts: {}: {source}", path.display())]
+    #[error("--alerts: {}: {source}", named(path))]
     Answer { path: PathBuf, source: AnswerError },
+}
+
+/// A file as it is told of.
+fn named(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 /// What a test shows.
