@@ -46,7 +46,11 @@ pub const CONFIG_CONFIG_MAP: &str = "rerail-config";
 pub const CONFIG_KEY: &str = "config.yaml";
 /// The operator's Lease, in [`SYSTEM_NAMESPACE`]: who leads, and the ledger of held slots.
 pub const LEASE: &str = "rerail-operator";
-/// Annotation of that Lease: the ledger, see [`crate::convert::ledger`].
+/// The Lease of `rerail alerts`, in [`SYSTEM_NAMESPACE`].
+pub const ALERTS_LEASE: &str = "rerail-alerts";
+/// ServiceAccount of `rerail alerts`, in [`SYSTEM_NAMESPACE`].
+pub const ALERTS_SERVICE_ACCOUNT: &str = "rerail-alerts";
+/// Annotation of a Lease that is led by: the ledger, see [`crate::convert::ledger`].
 pub const LEDGER: &str = "rerail.dev/ledger";
 
 /// Label of every Pod that the operator makes.

@@ -55,7 +55,7 @@ pub async fn run(command: AgentCommand) -> Result<ExitCode, CommandError> {
 }
 
 async fn reboot(arguments: RebootArguments) -> Result<ExitCode, CommandError> {
-    logs::start();
+    logs::start("info");
     let expected = Expected {
         run_name: arguments.run,
         run_uid: arguments.run_uid,

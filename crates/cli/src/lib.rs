@@ -13,11 +13,12 @@ mod logs;
 mod operator;
 mod outlook;
 mod plan;
+mod process;
 mod release_all;
 mod watchdog;
 mod webhook;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use rerail_operator::client::Around;
@@ -43,9 +44,9 @@ enum Command {
     /// Show why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
-    /// What alerts make of nodes.
-    #[command(subcommand)]
-    Alerts(alerts::AlertsCommand),
+    /// Make alerts conditions of nodes, without the rest of the operator: for clusters that have no
+    /// other. With Sciuro's environment in place of Sciuro.
+    Alerts(alerts::AlertsArguments),
     /// Try a held run again: cordon, drain and every remedy, as new attempts.
     Retry(doors::DoorArguments),
     /// End a run: give its node back as it is, as soon as that is safe.
@@ -75,7 +76,7 @@ pub async fn main() -> ExitCode {
 /// The same, with one more layer around the operator's connections to the API server. Programs of
 /// the tests use it, so that what they disturb is otherwise the operator that users run.
 pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result = match Arguments::parse_from(command_line()).command {
         Command::Demo(arguments) => demo::run(arguments).await.map(|good| match good {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
@@ -85,7 +86,9 @@ pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
         }
         Command::Plan(arguments) => plan::run(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => explain::run(command).await.map(|()| ExitCode::SUCCESS),
-        Command::Alerts(command) => alerts::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Alerts(arguments) => {
+            alerts::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Retry(arguments) => doors::retry(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Release(arguments) => doors::release(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::ReleaseAll(arguments) => release_all::run(arguments).await,
@@ -95,6 +98,16 @@ pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
         anstream::eprintln!("\u{1b}[31merror\u{1b}[0m: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// The command line. A Deployment of Sciuro has none, and goes on with its environment alone.
+fn command_line() -> Vec<OsString> {
+    let mut given: Vec<_> = std::env::args_os().collect();
+    if given.len() <= 1 && alerts::stands_in_for_sciuro() {
+        given.resize(1, "rerail".into());
+        given.push("alerts".into());
+    }
+    given
 }
 
 /// Why a command failed.
@@ -176,7 +189,11 @@ enum CommandError {
     #[error(transparent)]
     Preview(#[from] outlook::preview::PreviewError),
     #[error(transparent)]
-    Alerts(#[from] alerts::AlertsError),
+    AlertsTest(#[from] alerts::test::AlertsError),
+    #[error(transparent)]
+    Sciuro(#[from] alerts::SciuroError),
+    #[error("the configuration of Sciuro cannot be worked with: {0}")]
+    Source(#[from] rerail_operator::alerts::SourceError),
     #[error("the answer could not be written: {0}")]
     Output(std::io::Error),
     #[error(transparent)]

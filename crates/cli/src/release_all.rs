@@ -8,7 +8,7 @@ use rerail_core::lease::Times;
 use rerail_operator::{
     check,
     client::Clients,
-    deps::{Clock, Deps, NoFetch, Settings, SteadyClock, SystemBootClock},
+    deps::{Clock, Deps, LeaseName, NoFetch, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     release::{self, Left},
 };
@@ -44,6 +44,7 @@ pub async fn run(arguments: ReleaseAllArguments) -> Result<ExitCode, CommandErro
         return Err(CommandError::Paused(pause.text.clone()));
     }
     let settings = Settings {
+        lease: LeaseName::default(),
         pod_name: String::new(),
         node_name: String::new(),
         election: Times::default(),

@@ -8,6 +8,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `alone` | the same without the rest of the operator |
 //! | `source` | an AlertSource, checked |
 //! | `runner` | asks the servers of one source, and writes what follows |
 //! | `pace` | when whom to ask next |
@@ -18,6 +19,7 @@
 //! | `report` | the status of a source, Events, metrics |
 
 mod access;
+mod alone;
 mod pace;
 mod placed;
 mod pushes;
@@ -37,8 +39,9 @@ use tokio::{
 };
 
 use crate::{client::CALL_DEADLINE, context::Context, observe::objects::Entry};
+pub use alone::{Sources, run_alone};
 pub use pushes::{Answer, Pushes};
-use source::{Source, SourceError};
+pub use source::{Source, SourceError};
 
 /// Pause before a source whose polling broke down is polled anew (hazard H39).
 const AFTER_A_BREAKDOWN: Duration = Duration::from_secs(5);
@@ -57,6 +60,7 @@ struct Polled {
 /// What is polled, and what was.
 struct Polling {
     context: Arc<Context>,
+    origin: Origin,
     tasks: JoinSet<()>,
     polled: BTreeMap<String, Polled>,
     checked: source::Checked,
@@ -82,10 +86,24 @@ impl Drop for Polling {
     }
 }
 
+/// Where sources come from.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    /// From AlertSources of the cluster.
+    Objects,
+    /// This one, and no other.
+    Given(Arc<Source>),
+}
+
 /// Keeps a runner for every source that can be worked with, until told to stop.
-pub(crate) async fn run(context: Arc<Context>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    context: Arc<Context>,
+    origin: Origin,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut polling = Polling {
         context: context.clone(),
+        origin,
         tasks: JoinSet::new(),
         polled: BTreeMap::new(),
         checked: source::Checked::default(),
@@ -120,11 +138,12 @@ impl Polling {
 
     /// Brings the runners in line with the sources that are there.
     async fn attend(&mut self) {
-        if !self.context.alert_sources.synced() {
-            return;
-        }
         let entries = self.context.alert_sources.snapshot();
-        let wanted = self.checked.all(&entries);
+        let wanted = match &self.origin {
+            Origin::Given(source) => [(source.name.clone(), Ok(source.clone()))].into(),
+            Origin::Objects if self.context.alert_sources.synced() => self.checked.all(&entries),
+            Origin::Objects => return,
+        };
         self.end(&wanted).await;
         self.leave(&wanted).await;
         self.refused.retain(|name, _| matches!(wanted.get(name), Some(Err(_))));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 pub use rerail_alerts::fetch::{Fetch, NoFetch};
+use rerail_api::names;
 use rerail_core::lease::Times;
 
 use crate::{alerts::Pushes, record::metrics::Metrics};
@@ -72,6 +73,22 @@ impl Watchdog for NoWatchdog {
     fn feed(&self, _: Option<Duration>) {}
 }
 
+/// The Lease that is held by whoever leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Default for LeaseName {
+    /// The operator's.
+    fn default() -> Self {
+        LeaseName { namespace: names::SYSTEM_NAMESPACE.to_owned(), name: names::LEASE.to_owned() }
+    }
+}
+
 /// How this operator does things, from its command line.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -85,6 +102,8 @@ pub struct Settings {
     pub reboot_command: Vec<String>,
     /// The times of leader election.
     pub election: Times,
+    /// The Lease that is held while this process leads.
+    pub lease: LeaseName,
 }
 
 impl Settings {
@@ -96,12 +115,13 @@ impl Settings {
             node_image: "rerail".to_owned(),
             reboot_command: vec!["reboot".to_owned()],
             election: Times::default(),
+            lease: LeaseName::default(),
         }
     }
 
     /// The operator's Pod as `namespace/name`.
     pub fn own_pod(&self) -> Option<String> {
-        let namespace = rerail_api::names::SYSTEM_NAMESPACE;
+        let namespace = names::SYSTEM_NAMESPACE;
         (!self.pod_name.is_empty()).then(|| format!("{namespace}/{}", self.pod_name))
     }
 }

@@ -29,7 +29,6 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
-use rerail_api::names;
 use rerail_core::{
     ledger::{Change, Ledger, Slot},
     mutant,
@@ -40,11 +39,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     check,
     client::{CallError, Clients, Together},
+    deps::LeaseName,
 };
 
-/// The Leases of the operator's namespace.
-fn leases(client: &Client) -> Api<Lease> {
-    Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE)
+/// The Leases of the namespace in which ours is.
+fn leases(client: &Client, lease: &LeaseName) -> Api<Lease> {
+    Api::namespaced(client.clone(), &lease.namespace)
 }
 
 /// Why the ledger was not written, or the right to act not confirmed.
@@ -85,6 +85,7 @@ enum Order {
 #[derive(Clone)]
 pub struct Handle {
     clients: Clients,
+    lease: LeaseName,
     identity: Arc<str>,
     shared: Arc<Acknowledged>,
     orders: mpsc::Sender<Order>,
@@ -229,11 +230,12 @@ impl Handle {
     /// The last look at the Lease: a fresh read shows it in this term's hands, and not in an older
     /// state than was acknowledged (SAFE-2, protocol R7).
     pub async fn confirm(&self) -> Result<(), LeadError> {
-        let (read, identity) = (leases(&self.clients.read), self.identity.clone());
+        let (read, name) = (leases(&self.clients.read, &self.lease), self.lease.name.clone());
+        let identity = self.identity.clone();
         let shared = self.shared.clone();
         let is_ours = async move {
             let acknowledged = shared.write.load(Ordering::Acquire);
-            let found = check::find(&read, "Lease", names::LEASE).await?;
+            let found = check::find(&read, "Lease", &name).await?;
             let seen = found.as_ref().map(object::seen);
             Ok(seen.is_some_and(|seen| {
                 seen.holder == *identity
@@ -270,7 +272,7 @@ pub struct Term {
 }
 
 impl Term {
-    fn new(epoch: i64, lease: Handle) -> Self {
+    pub(crate) fn new(epoch: i64, lease: Handle) -> Self {
         let identity = lease.identity.to_string();
         Term { epoch, identity, lease, in_doubt: Mutex::default() }
     }

@@ -14,6 +14,8 @@ use rerail_api::names;
 
 /// Name of the ClusterRole and its binding that the operator holds.
 const OPERATOR: &str = "rerail-operator";
+/// Name of the ClusterRole and its binding that `rerail alerts` holds.
+const ALERTS: &str = "rerail-alerts";
 /// Name of the ClusterRole and its binding that Pods on nodes hold.
 const NODE: &str = "rerail-node";
 /// Name of the ClusterRole for readers.
@@ -26,6 +28,8 @@ const READ: &[&str] = &["get", "list", "watch"];
 pub enum Holder {
     /// The operator's ServiceAccount.
     Operator,
+    /// The ServiceAccount of `rerail alerts`, where it runs alone.
+    Alerts,
     /// The ServiceAccount of the Pods that run on nodes.
     Node,
     /// Every person who may view the cluster.
@@ -188,6 +192,61 @@ const RULES: &[Rule] = &[
         "Makes that Lease where there is none; a create cannot be limited to a name.",
     )
     .within(names::SYSTEM_NAMESPACE),
+    Rule::operator("", &["nodes"], READ, "Sees which nodes there are, and their conditions.")
+        .held_by(Holder::Alerts),
+    Rule::operator(
+        "",
+        &["nodes/status"],
+        &["patch"],
+        "Writes conditions from alerts, and no others.",
+    )
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        names::GROUP,
+        &["alertsources"],
+        &["list", "watch"],
+        "Reads whose alerts it is to follow.",
+    )
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        names::GROUP,
+        &["alertsources/status"],
+        &["patch"],
+        "Reports which servers answer, and what they show.",
+    )
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        "events.k8s.io",
+        &["events"],
+        &["create", "patch"],
+        "Tells when a source answers no more, or again.",
+    )
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        "",
+        &["secrets"],
+        &["get"],
+        "Reads by name the credentials of servers that show alerts; a Secret says which AlertSources may use it.",
+    )
+    .within(names::SYSTEM_NAMESPACE)
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        "coordination.k8s.io",
+        &["leases"],
+        &["get", "update"],
+        "Writes conditions, one process at a time.",
+    )
+    .within(names::SYSTEM_NAMESPACE)
+    .named(&[names::ALERTS_LEASE])
+    .held_by(Holder::Alerts),
+    Rule::operator(
+        "coordination.k8s.io",
+        &["leases"],
+        &["create"],
+        "Makes that Lease where there is none; a create cannot be limited to a name.",
+    )
+    .within(names::SYSTEM_NAMESPACE)
+    .held_by(Holder::Alerts),
     Rule::operator(
         "",
         &["nodes"],
@@ -262,6 +321,13 @@ pub fn operator() -> Grant {
     let roles = [names::NODE_NAMESPACE, names::SYSTEM_NAMESPACE]
         .map(|namespace| role(namespace, Holder::Operator, OPERATOR, &account));
     grant(Holder::Operator, OPERATOR, account, roles.into())
+}
+
+/// What `rerail alerts` runs as, where it runs alone: it writes the status of nodes, and no node.
+pub fn alerts() -> Grant {
+    let account = account(names::SYSTEM_NAMESPACE, names::ALERTS_SERVICE_ACCOUNT);
+    let roles = vec![role(names::SYSTEM_NAMESPACE, Holder::Alerts, ALERTS, &account)];
+    grant(Holder::Alerts, ALERTS, account, roles)
 }
 
 /// What the Pods on nodes run as: they may get runs and nodes by name, list nothing, write nothing.
@@ -375,7 +441,7 @@ mod tests {
             assert!(words.clone().all(|word| !word.contains('*')), "{rule:?}");
             let by_name_and_ours = rule.verbs == ["get"]
                 && rule.scope == Scope::Namespace(names::SYSTEM_NAMESPACE)
-                && rule.holder == Holder::Operator;
+                && matches!(rule.holder, Holder::Operator | Holder::Alerts);
             assert!(!rule.resources.contains(&"secrets") || by_name_and_ours, "{rule:?}");
             assert!(rule.reason.ends_with('.'), "{rule:?}");
         }
@@ -383,13 +449,13 @@ mod tests {
 
     #[test]
     fn every_rule_reaches_exactly_one_role() {
-        let operator = operator();
         let count = |rules: &Option<Vec<PolicyRule>>| rules.as_ref().map_or(0, Vec::len);
-        let total = count(&operator.cluster_role.rules)
-            + operator.roles.iter().map(|(role, _)| count(&role.rules)).sum::<usize>()
-            + count(&node().cluster_role.rules)
-            + count(&view().rules);
-        assert_eq!(total, rules().len());
+        let of_grant = |grant: Grant| {
+            let roles = grant.roles.iter().map(|(role, _)| count(&role.rules)).sum::<usize>();
+            count(&grant.cluster_role.rules) + roles
+        };
+        let granted: usize = [operator(), alerts(), node()].map(of_grant).iter().sum();
+        assert_eq!(granted + count(&view().rules), rules().len());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     deps::Deps,
     observe::objects::Entry,
     plan,
-    run::{begin, supervise, terms, until_stopped},
+    run::{Duty, begin, supervise, until_stopped},
     sweep,
 };
 
@@ -66,6 +66,20 @@ pub async fn operator_replicas(clients: &Clients) -> Result<i32, CallError> {
     Ok(found.and_then(|found| found.spec).map_or(0, |spec| spec.replicas.unwrap_or(1)))
 }
 
+/// A term in which everything is given back, and nothing begun.
+struct Release<T> {
+    /// Hears what is left.
+    told: T,
+    /// Nothing was left.
+    released: AtomicBool,
+}
+
+impl<T: Fn(&[Left])> Duty for Release<T> {
+    async fn work(&self, context: Arc<Context>, stopping: watch::Receiver<bool>) {
+        self.released.store(work(context, stopping, &self.told).await, Ordering::Relaxed);
+    }
+}
+
 /// Gives every node back; `shutdown` ends it early. `told` hears what is left whenever that changes.
 /// Returns what is left in the end; an empty list was seen in a term of its own.
 pub async fn release_all(
@@ -75,19 +89,15 @@ pub async fn release_all(
     told: impl Fn(&[Left]),
 ) -> Result<Vec<Left>, StartError> {
     let (shared, publisher) = begin(clients, deps);
-    let (stop, stopping) = watch::channel(false);
-    let released = AtomicBool::new(false);
-    let work = terms(&shared, stopping, |context, stopping| async {
-        released.store(work(context, stopping, &told).await, Ordering::Relaxed);
-    });
-    let all = until_stopped(&shared, publisher, work, stop, shutdown);
+    let release = Release { told, released: AtomicBool::new(false) };
+    let all = until_stopped(&shared, publisher, &release, shutdown);
     tokio::select! {
         biased;
         holder = other_operator(&shared) => return Err(StartError::HeldByOther(holder)),
         done = all => done?,
     }
     let left = left(&shared);
-    match left.is_empty() && !released.load(Ordering::Relaxed) {
+    match left.is_empty() && !release.released.load(Ordering::Relaxed) {
         // Before it has led, empty caches show nothing.
         true => Err(StartError::NothingSeen),
         false => Ok(left),

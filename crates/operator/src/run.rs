@@ -1,10 +1,11 @@
 //! The operator's entry: observe, stand by, lead term after term, until told to stop.
 
+pub(crate) mod watches;
+
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
-use kube::{Api, ResourceExt, core::DynamicObject, runtime::watcher};
-use rerail_api::{AlertSource, Node, NodeRemediation, RemediationPolicy, convert, names};
+use kube::ResourceExt;
+use rerail_api::{NodeRemediation, convert};
 use rerail_core::{lease::Lost, step::Step};
 use tokio::{
     sync::{oneshot, watch},
@@ -12,7 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    act, alerts,
+    act,
+    alerts::{self, Origin},
     check::InCommon,
     client::{CallError, Clients},
     context::{Context, Shared, Suspects},
@@ -20,13 +22,11 @@ use crate::{
     drive::{Driver, turns::Turns},
     lead::{Handle, keep::Keeper, own_pod::HOLD_OFF, recover::recover, seat::Seat, stand_by},
     observe::{
-        config::{self, Config},
+        config::Config,
         nodes::Nodes,
-        objects::{self, Entry, Objects},
-        recency,
+        objects::{Entry, Objects},
         rewind::{Rewind, Rewound},
         wake::Wakers,
-        watch::{follow, follow_recent},
     },
     plan::{Planner, meltdown::Watched},
     record::events::{Events, Publisher},
@@ -35,11 +35,6 @@ use crate::{
 
 /// How long the last Events may take when the operator stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Nodes of one page of a list. A page is held whole while it is read, and the allocator keeps its
-/// memory: with kube's 500 the process was a third larger for good, and its peak by two thirds
-/// (`docs/design/013-slim-nodes.md`).
-const NODES_A_PAGE: u32 = 50;
 
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +60,49 @@ pub enum StartError {
     Rewound(#[from] Rewound),
 }
 
+/// What a process does while it leads, and what it has to see for that.
+pub(crate) trait Duty {
+    /// Begins its watches. One that ends, ends the process.
+    fn watch(&self, shared: &Arc<Shared>, watches: &mut JoinSet<()>) {
+        watches::spawn_all(shared, watches);
+    }
+
+    /// True when enough has been seen to lead.
+    fn has_seen_enough(&self, shared: &Shared) -> bool {
+        watches::synced(shared)
+    }
+
+    /// Begins a term that holds the Lease, before anything is done in it.
+    fn begin(
+        &self,
+        shared: Arc<Shared>,
+        lease: Handle,
+        epoch: i64,
+    ) -> impl Future<Output = Arc<Context>> {
+        recover(shared, lease, epoch)
+    }
+
+    /// The work of a term. It ends when it is told to stop, or when it is done.
+    fn work(
+        &self,
+        context: Arc<Context>,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()>;
+}
+
+/// The operator's: who is next, and every open run.
+struct Operator;
+
+impl Duty for Operator {
+    async fn work(&self, context: Arc<Context>, stopping: watch::Receiver<bool>) {
+        let planner = Planner::new(context.clone()).run(stopping.clone());
+        let sweeper = sweep::run(context.clone(), stopping.clone());
+        let alerts = alerts::run(context.clone(), Origin::Objects, stopping.clone());
+        let drivers = supervise(context, stopping);
+        tokio::join!(planner, sweeper, alerts, drivers);
+    }
+}
+
 /// Runs the operator until `shutdown` resolves: then nothing new is begun, calls under way finish,
 /// everything that was done is on record, and the Lease is released.
 pub async fn run(
@@ -73,9 +111,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let (shared, publisher) = begin(clients, deps);
-    let (stop, stopping) = watch::channel(false);
-    let work = terms(&shared, stopping, plan_and_drive);
-    until_stopped(&shared, publisher, work, stop, shutdown).await
+    until_stopped(&shared, publisher, &Operator, shutdown).await
 }
 
 /// What lasts as long as the process. From here on it writes only while it leads.
@@ -106,17 +142,18 @@ pub(crate) fn begin(clients: Clients, deps: Arc<Deps>) -> (Arc<Shared>, Publishe
     (shared, publisher)
 }
 
-/// Watches and works until the work is done or `shutdown` resolves; the work then gets the time to
+/// Watches and does its duty until that is done or `shutdown` resolves; the work then gets the time to
 /// finish what is under way.
 pub(crate) async fn until_stopped(
     shared: &Arc<Shared>,
     publisher: Publisher,
-    work: impl Future<Output = ()>,
-    stop: watch::Sender<bool>,
+    duty: &impl Duty,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    let (stop, stopping) = watch::channel(false);
+    let work = terms(shared, stopping, duty);
     let mut watches = JoinSet::new();
-    spawn_watches(shared, &mut watches);
+    duty.watch(shared, &mut watches);
     let (all_told, told) = oneshot::channel();
     let mut telling = JoinSet::new();
     telling.spawn(publisher.run(async { drop(told.await) }));
@@ -148,12 +185,8 @@ pub(crate) async fn until_stopped(
 /// One term after the other: stands by until the Lease is free, leads until it is lost, and stands by
 /// again, in the same process: an API server that is away must not make operators crash in a loop.
 /// Ends when told to stop, or when the work of a term is done.
-pub(crate) async fn terms<W: Future<Output = ()>>(
-    shared: &Arc<Shared>,
-    stopping: watch::Receiver<bool>,
-    mut work: impl FnMut(Arc<Context>, watch::Receiver<bool>) -> W,
-) {
-    if !synced(shared, stopping.clone()).await {
+async fn terms(shared: &Arc<Shared>, stopping: watch::Receiver<bool>, duty: &impl Duty) {
+    if !seen_enough(shared, stopping.clone(), duty).await {
         return;
     }
     shared.deps.metrics.set_ready();
@@ -161,7 +194,7 @@ pub(crate) async fn terms<W: Future<Output = ()>>(
     let mut not_before = Duration::ZERO;
     while let Some((keeper, handle)) = stand_by::acquire(shared, stopping.clone(), not_before).await
     {
-        let Some(lost) = term(shared, keeper, handle, stopping.clone(), &mut work).await else {
+        let Some(lost) = term(shared, keeper, handle, stopping.clone(), duty).await else {
             return;
         };
         tracing::warn!(%lost, "this operator does not lead any more; it stands by");
@@ -172,12 +205,12 @@ pub(crate) async fn terms<W: Future<Output = ()>>(
 }
 
 /// Leads for one term. `None`: the work is done, and the Lease released.
-async fn term<W: Future<Output = ()>>(
+async fn term(
     shared: &Arc<Shared>,
     keeper: Keeper,
     handle: Handle,
     stopping: watch::Receiver<bool>,
-    work: &mut impl FnMut(Arc<Context>, watch::Receiver<bool>) -> W,
+    duty: &impl Duty,
 ) -> Option<Lost> {
     let epoch = keeper.epoch();
     tracing::info!(epoch, "this operator leads");
@@ -187,10 +220,10 @@ async fn term<W: Future<Output = ()>>(
     let mut begun = None;
     let lost = {
         let at_work = async {
-            let context = recover(shared.clone(), handle.clone(), epoch).await;
+            let context = duty.begin(shared.clone(), handle.clone(), epoch).await;
             shared.deps.metrics.leads(context.term.epoch);
             begun = Some(Arc::downgrade(&context));
-            work(context, stopping).await;
+            duty.work(context, stopping).await;
         };
         tokio::select! {
             biased;
@@ -215,136 +248,19 @@ async fn term<W: Future<Output = ()>>(
     lost
 }
 
-fn spawn_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
-    spawn_recent_watches(context, watches);
-    let client = context.clients.read.clone();
-    let all = watcher::Config::default;
-    let shared = context.clone();
-    let resource = objects::resource::<ConfigMap>();
-    let config_maps: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), names::SYSTEM_NAMESPACE, &resource);
-    let only = |name| all().fields(&format!("metadata.name={name}"));
-    let (maps, pause) = (config_maps.clone(), only(names::PAUSE_CONFIG_MAP));
-    watches.spawn(follow(maps, pause, "the ConfigMap rerail-pause".into(), move |event| {
-        shared.pause.event(event);
-        shared.wakers.all();
-        shared.wakers.planner.notify_one();
-    }));
-    let shared = context.clone();
-    let config = only(config::NAME);
-    watches.spawn(follow(
-        config_maps,
-        config,
-        "the ConfigMap rerail-config".into(),
-        move |event| {
-            configured(&shared, event);
-        },
-    ));
-    spawn_alert_sources(context, watches);
-    let shared = context.clone();
-    let leases: Api<Lease> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
-    let lease = only(names::LEASE);
-    watches.spawn(follow(leases, lease, "the Lease".into(), move |event| {
-        shared.seat.event(event, shared.deps.boot_clock.since_boot());
-    }));
-}
-
-/// The watch of the alert sources.
-fn spawn_alert_sources(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
-    let (client, shared) = (context.clients.read.clone(), context.clone());
-    let sources = Api::all_with(client, &objects::resource::<AlertSource>());
-    let (config, what) = (watcher::Config::default(), "AlertSources".into());
-    watches.spawn(follow(sources, config, what, move |event| {
-        shared.alert_sources.event(event);
-        shared.wakers.alerts.notify_one();
-    }));
-}
-
-/// The watches of what starts are decided by.
-fn spawn_recent_watches(context: &Arc<Shared>, watches: &mut JoinSet<()>) {
-    let (client, all) = (&context.clients.read, watcher::Config::default);
-    let recency = || context.clients.recency.clone();
-    let shared = context.clone();
-    let nodes = (Api::<Node>::all(client.clone()), all().page_size(NODES_A_PAGE));
-    let handle = move |event| shared.nodes.event(event, shared.now(), &shared.wakers);
-    watches.spawn(follow_recent(recency(), recency::NODES, nodes, "nodes".into(), handle));
-    let shared = context.clone();
-    let runs = Api::all_with(client.clone(), &objects::resource::<NodeRemediation>());
-    let (runs, what) = ((runs, all()), "NodeRemediations".into());
-    let handle = move |event| runs_changed(&shared, event);
-    watches.spawn(follow_recent(recency(), recency::RUNS, runs, what, handle));
-    let shared = context.clone();
-    let policies = Api::all_with(client.clone(), &objects::resource::<RemediationPolicy>());
-    let (policies, what) = ((policies, all()), "RemediationPolicies".into());
-    let handle = move |event| {
-        shared.policies.event(event);
-        shared.wakers.all();
-        shared.wakers.planner.notify_one();
-    };
-    watches.spawn(follow_recent(recency(), recency::POLICIES, policies, what, handle));
-}
-
-/// Takes in what was seen of the runs, and wakes whom it concerns.
-fn runs_changed(shared: &Shared, event: watcher::Event<DynamicObject>) {
-    let seen = shared.runs.event(event);
-    for lost in &seen.missed {
-        sweep::vanished(shared, lost, sweep::End::Missed);
-    }
-    if let Some(lost) = &seen.deleted {
-        sweep::vanished(shared, lost, sweep::End::Seen);
-    }
-    match seen.changed {
-        Some(name) => shared.wakers.run(&name),
-        None => shared.wakers.all(),
-    }
-    shared.wakers.supervisor.notify_one();
-    shared.wakers.planner.notify_one();
-}
-
-/// Takes in what was seen of `rerail-config`, and says what is wrong with it.
-fn configured(context: &Shared, event: watcher::Event<DynamicObject>) {
-    if !context.config.event(event) {
-        return;
-    }
-    let problem = context.config.problem();
-    context.deps.metrics.configured(problem.is_none());
-    match problem {
-        Some(problem) => tracing::error!(
-            reason = problem.reason(),
-            error = problem.error,
-            "the configuration of the cluster is not in force"
-        ),
-        None => tracing::info!(config = ?context.config.current(), "configured"),
-    }
-    context.wakers.planner.notify_one();
-}
-
-/// What a term of the operator does, once everything that is open is adopted.
-async fn plan_and_drive(context: Arc<Context>, stopping: watch::Receiver<bool>) {
-    let planner = Planner::new(context.clone()).run(stopping.clone());
-    let sweeper = sweep::run(context.clone(), stopping.clone());
-    let alerts = alerts::run(context.clone(), stopping.clone());
-    let drivers = supervise(context, stopping);
-    tokio::join!(planner, sweeper, alerts, drivers);
-}
-
-async fn synced(context: &Shared, mut stopping: watch::Receiver<bool>) -> bool {
-    loop {
-        let all = context.nodes.synced()
-            && context.runs.synced()
-            && context.policies.synced()
-            && context.pause.synced()
-            && context.config.synced()
-            && context.seat.observed().is_some();
-        if all {
-            return true;
-        }
+async fn seen_enough(
+    shared: &Shared,
+    mut stopping: watch::Receiver<bool>,
+    duty: &impl Duty,
+) -> bool {
+    while !duty.has_seen_enough(shared) {
         tokio::select! {
             biased;
             _ = stopping.changed() => return false,
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
         }
     }
+    true
 }
 
 /// Keeps a driver for every open run. One that panics is started anew after a pause; no other run is

@@ -15,7 +15,7 @@ pub fn schemas() -> [(&'static str, schemars::Schema); 3] {
     [
         ("rerail plan", generator.root_schema_for::<PlanView>()),
         ("rerail explain node", generator.root_schema_for::<NodeView>()),
-        ("rerail alerts test", generator.root_schema_for::<crate::alerts::TestView>()),
+        ("rerail alerts test", generator.root_schema_for::<crate::alerts::test::TestView>()),
     ]
 }
 

@@ -54,12 +54,16 @@ impl Report {
         absence: Absence,
         counts: Counts,
     ) {
-        let Some(object) = context.alert_sources.get(&source.name) else { return };
-        let servers = servers(source, groups, heard);
         context.deps.metrics.alert_source(&source.name, counts.firing, counts.matched);
-        let before = match &self.said {
-            Some((said, _)) => said.clone(),
-            None => object.status.clone().unwrap_or_default(),
+        let object = context.alert_sources.get(&source.name);
+        if source.is_object() && object.is_none() {
+            return;
+        }
+        let servers = servers(source, groups, heard);
+        let before = match (&self.said, &object) {
+            (Some((said, _)), _) => said.clone(),
+            (None, Some(object)) => object.status.clone().unwrap_or_default(),
+            (None, None) => AlertSourceStatus::default(),
         };
         let now = context.now();
         let (ready, reason, message) = standing(&servers, absence);
@@ -88,6 +92,11 @@ impl Report {
         if !self.is_news(&status, source.heartbeat_interval, now) {
             return;
         }
+        let Some(object) = object else {
+            log(source, ready, &message, &status);
+            self.said = Some((status, now));
+            return;
+        };
         if ready_of(&before.conditions) != ready_of(&status.conditions) {
             let kind = if ready { EventType::Normal } else { EventType::Warning };
             let about = object.object_ref(&());
@@ -101,6 +110,17 @@ impl Report {
     fn is_news(&self, status: &AlertSourceStatus, every: SignedDuration, now: Timestamp) -> bool {
         let Some((said, at)) = &self.said else { return true };
         now.duration_since(*at) >= every || without_times(said) != without_times(status)
+    }
+}
+
+/// Says how a source stands that has no status.
+fn log(source: &Source, ready: bool, message: &str, status: &AlertSourceStatus) {
+    let (source, counts, flaws) = (&source.name, &status.counts, status.flaws.join("; "));
+    let (firing, matched, nodes) = (counts.firing, counts.matched, counts.nodes);
+    if ready && flaws.is_empty() {
+        tracing::info!(source, firing, matched, nodes, "{message}");
+    } else {
+        tracing::warn!(source, firing, matched, nodes, flaws, "{message}");
     }
 }
 

@@ -146,8 +146,11 @@ impl Runner {
             let asked_at = self.context.now();
             match &access {
                 Ok(access) => {
-                    let (fetch, access) = (self.context.deps.fetch.clone(), access.clone());
+                    let (fetch, mut access) = (self.context.deps.fetch.clone(), access.clone());
                     let source = self.source.clone();
+                    if let Some(login) = source.logins.get(&source.servers[index]) {
+                        access.authorization = Some(login.clone());
+                    }
                     questions.spawn(async move {
                         let url = &source.servers[index];
                         let asking = ask(&*fetch, &source.question, url, &access);

@@ -9,8 +9,12 @@ use rerail_alerts::{
     ask::Question,
     expression::{Expression, ExpressionError},
 };
-use rerail_api::{AlertSource, alert_source::AccessSpec};
+use rerail_api::{
+    AlertSource,
+    alert_source::{AccessSpec, AlertSourceSpec},
+};
 
+use super::access;
 use crate::observe::objects::Entry;
 
 /// Why a source is not worked with. Others go on.
@@ -64,11 +68,11 @@ const OTHERS: [&str; 6] = [
 ];
 
 /// A source that can be worked with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     /// Name of the object.
     pub name: String,
-    /// UID of the object.
+    /// UID of the object; empty if there is none.
     pub uid: String,
     /// Generation of its spec.
     pub generation: i64,
@@ -76,6 +80,8 @@ pub struct Source {
     pub question: Question,
     /// Addresses of its servers.
     pub servers: Vec<String>,
+    /// Headers `Authorization` by address, of a source that is no object.
+    pub logins: BTreeMap<String, String>,
     /// The expression, compiled.
     pub expression: Arc<Expression>,
     /// What the types of its conditions begin with.
@@ -128,6 +134,29 @@ impl Source {
         matches!(self.question, Question::Alertmanager { .. })
     }
 
+    /// A source that is no object of the cluster. `logins`: user and password by address of a server, for
+    /// basic authentication.
+    ///
+    /// # Errors
+    /// If it cannot be worked with.
+    pub fn given(
+        name: &str,
+        spec: AlertSourceSpec,
+        logins: &BTreeMap<String, (String, String)>,
+    ) -> Result<Self, SourceError> {
+        let mut source = Source::new(&AlertSource::new(name, spec))?;
+        let header = |(url, (user, password)): (&String, &(String, String))| {
+            (url.clone(), access::basic(user, password))
+        };
+        source.logins = logins.iter().map(header).collect();
+        Ok(source)
+    }
+
+    /// True if it is an object of the cluster, and has a status there.
+    pub fn is_object(&self) -> bool {
+        !self.uid.is_empty()
+    }
+
     fn new(object: &AlertSource) -> Result<Self, SourceError> {
         let spec = &object.spec;
         let (question, servers) = match (&spec.alertmanager, &spec.prometheus) {
@@ -157,6 +186,7 @@ impl Source {
             generation: object.metadata.generation.unwrap_or_default(),
             question,
             servers,
+            logins: BTreeMap::new(),
             expression,
             prefix: prefix.clone(),
             linger: spec.linger.value(),

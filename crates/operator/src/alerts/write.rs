@@ -89,8 +89,9 @@ pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
         let Some((answer, write)) = under_way.next().await else { break };
         match answer {
             Ok(node) => {
+                let before = context.nodes.get(&write.node);
+                context.deps.metrics.conditions_written(&write.changes, before.as_deref());
                 context.nodes.fold(&node, context.now(), &context.wakers);
-                context.deps.metrics.conditions_written(&write.changes);
             }
             // It is gone, or another one has its name now.
             Err(error) if error.is_not_found() || error.is_conflict() => {}

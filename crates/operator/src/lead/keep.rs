@@ -9,7 +9,6 @@ use std::{
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{ResourceExt, api::PostParams};
-use rerail_api::names;
 use rerail_core::{
     lease::{self, Decision, Lost, Mine, Times, Whose},
     ledger::{Change, Document},
@@ -68,6 +67,7 @@ impl Keeper {
         acknowledged.set(document.ledger(), 1);
         let handle = Handle {
             clients: shared.clients.clone(),
+            lease: shared.deps.settings.lease.clone(),
             identity: document.term.as_str().into(),
             shared: acknowledged.clone(),
             orders: sender,
@@ -241,7 +241,8 @@ impl Keeper {
         write.document.nonce.clone_from(&nonce);
         let (times, now) = (self.times(), self.shared.deps.clock.now());
         let before = Some(&self.lease);
-        let wanted = match object::written(before, &write.document, &write.holder, &times, now) {
+        let holder = (&self.shared.deps.settings.lease, write.holder.as_str());
+        let wanted = match object::written(before, &write.document, holder, &times, now) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -249,9 +250,10 @@ impl Keeper {
         let limit = self.half_of_what_is_left();
         self.mine.attempted.push(nonce.clone());
         self.sent.push((nonce.clone(), sent));
-        let api = leases(&self.shared.clients.act);
+        let lease = &self.shared.deps.settings.lease;
+        let api = leases(&self.shared.clients.act, lease);
         let post = PostParams::default();
-        let request = api.replace(names::LEASE, &post, &wanted);
+        let request = api.replace(&lease.name, &post, &wanted);
         match call_within(limit, || "write the Lease".into(), request).await {
             Ok(lease) => {
                 self.shared.rewind.compare("Lease", known, &lease);
@@ -312,8 +314,9 @@ impl Keeper {
 
     async fn read(&self) -> Result<Option<Lease>, CallError> {
         let limit = self.half_of_what_is_left();
-        let api = leases(&self.shared.clients.read);
-        match tokio::time::timeout(limit, check::find(&api, "Lease", names::LEASE)).await {
+        let lease = &self.shared.deps.settings.lease;
+        let api = leases(&self.shared.clients.read, lease);
+        match tokio::time::timeout(limit, check::find(&api, "Lease", &lease.name)).await {
             Ok(found) => found,
             Err(_) => Err(CallError::Deadline { what: "get the Lease".into(), limit }),
         }

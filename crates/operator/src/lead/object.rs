@@ -16,6 +16,8 @@ use rerail_core::{
     ledger::{Document, Meltdown, VERSION},
 };
 
+use crate::deps::LeaseName;
+
 /// What the core knows of a Lease. A ledger that cannot be read has no nonce: it is nobody's.
 pub(super) fn seen(lease: &Lease) -> Seen {
     let spec = lease.spec.clone().unwrap_or_default();
@@ -58,7 +60,7 @@ pub(super) fn taken_over(before: Option<Document>, term: &str, nonce: String) ->
 pub(super) fn written(
     before: Option<&Lease>,
     document: &Document,
-    holder: &str,
+    (name, holder): (&LeaseName, &str),
     times: &Times,
     now: Timestamp,
 ) -> Result<Lease, LedgerError> {
@@ -66,8 +68,8 @@ pub(super) fn written(
     // deleted anew (201), under an operator that knows nothing of its end.
     let mut lease = before.cloned().unwrap_or_else(|| Lease {
         metadata: ObjectMeta {
-            name: Some(names::LEASE.to_owned()),
-            namespace: Some(names::SYSTEM_NAMESPACE.to_owned()),
+            name: Some(name.name.clone()),
+            namespace: Some(name.namespace.clone()),
             ..ObjectMeta::default()
         },
         spec: None,
@@ -109,15 +111,19 @@ mod tests {
     fn a_written_lease_keeps_what_others_put_on_it_and_counts_transitions() {
         let document = taken_over(None, "a_1", "a_1/1".into());
         let (times, now) = (Times::default(), Timestamp::UNIX_EPOCH);
-        let mut lease = written(None, &document, "a_1", &times, now).unwrap();
+        let mut lease =
+            written(None, &document, (&LeaseName::default(), "a_1"), &times, now).unwrap();
         lease.metadata.labels = Some([("team".to_owned(), "infra".to_owned())].into());
         lease.metadata.uid = Some("lease-1".to_owned());
         lease.metadata.resource_version = Some("7".to_owned());
-        let again = written(Some(&lease), &document, "a_1", &times, now).unwrap();
+        let again =
+            written(Some(&lease), &document, (&LeaseName::default(), "a_1"), &times, now).unwrap();
         assert_eq!(again, lease, "a renewal by the same holder");
-        let other = written(Some(&lease), &document, "b_1", &times, now).unwrap();
+        let other =
+            written(Some(&lease), &document, (&LeaseName::default(), "b_1"), &times, now).unwrap();
         assert_eq!(other.spec.unwrap().lease_transitions, Some(2));
-        let released = written(Some(&lease), &document, "", &times, now).unwrap();
+        let released =
+            written(Some(&lease), &document, (&LeaseName::default(), ""), &times, now).unwrap();
         assert_eq!(
             (released.metadata.labels.clone(), seen(&released).holder.as_str()),
             (lease.metadata.labels, "")

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
-use rerail_api::names;
 use rerail_core::lease::{self, Decision};
 use tokio::sync::watch;
 
@@ -98,13 +97,20 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let document = document.map_err(|error| NotTaken::Frozen(error.to_string()))?;
     let identity = format!("{}_{}", deps.identity, shared.seat.next_acquisition());
     let document = object::taken_over(document, &identity, nonce(&identity, 1));
-    let wanted = object::written(before.as_ref(), &document, &identity, &times, deps.clock.now());
+    let wanted = object::written(
+        before.as_ref(),
+        &document,
+        (&deps.settings.lease, &identity),
+        &times,
+        deps.clock.now(),
+    );
     let wanted = wanted.map_err(|error| NotTaken::Frozen(error.to_string()))?;
-    let (api, post) = (leases(&shared.clients.act), PostParams::default());
+    let lease = &deps.settings.lease;
+    let (api, post) = (leases(&shared.clients.act, lease), PostParams::default());
     let (sent, known) = (deps.boot_clock.since_boot(), shared.seat.newest());
     let answer = async {
         match &before {
-            Some(_) => api.replace(names::LEASE, &post, &wanted).await,
+            Some(_) => api.replace(&lease.name, &post, &wanted).await,
             None => api.create(&post, &wanted).await,
         }
     };
@@ -132,9 +138,11 @@ async fn read_back(shared: &Shared, nonce: &str) -> Result<Option<Lease>, CallEr
 }
 
 /// Reads the Lease, and takes in what it shows.
-async fn look(shared: &Shared) -> Result<Option<Lease>, CallError> {
+pub(crate) async fn look(shared: &Shared) -> Result<Option<Lease>, CallError> {
     let known = shared.seat.newest();
-    let found = check::find(&leases(&shared.clients.read), "Lease", names::LEASE).await?;
+    let lease = &shared.deps.settings.lease;
+    let api = leases(&shared.clients.read, lease);
+    let found = check::find(&api, "Lease", &lease.name).await?;
     let now = shared.deps.boot_clock.since_boot();
     match &found {
         Some(lease) => {

@@ -1,9 +1,10 @@
 //! The metrics, in OpenMetrics. No label holds the name of a node: their number is bounded.
 
 mod alerts;
+mod sciuro;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -80,6 +81,7 @@ struct Inner {
     clock_skew: Gauge,
     limits: Limits,
     alerts: alerts::Alerts,
+    sciuro: OnceLock<sciuro::Sciuro>,
     leader: Gauge,
     epoch: Gauge,
     renewals_failed: Counter,
@@ -215,6 +217,7 @@ impl Default for Metrics {
             clock_skew,
             limits,
             alerts,
+            sciuro: OnceLock::new(),
             leader,
             epoch,
             renewals_failed,
@@ -266,7 +269,11 @@ impl Metrics {
     /// The page that `/metrics` serves, in OpenMetrics text.
     pub fn page(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
-        text::encode(&mut page, &self.0.registry)?;
+        text::encode_registry(&mut page, &self.0.registry)?;
+        if let Some(sciuro) = self.0.sciuro.get() {
+            text::encode_registry(&mut page, &sciuro.registry)?;
+        }
+        text::encode_eof(&mut page)?;
         Ok(page)
     }
 

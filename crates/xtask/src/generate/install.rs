@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Files, GenerateError, configuration, yaml};
 
-/// Name of the Deployment, and value of its selector's label.
+/// Name of the operator's Deployment, and value of its selector's label.
 const OPERATOR: &str = "rerail-operator";
+/// The same of `rerail alerts`, for clusters that want only this.
+const ALERTS: &str = "rerail-alerts";
 /// The image without its version; `config/kustomization.yaml` is where a user changes it.
 const IMAGE: &str = "rerail";
 /// Port of `/healthz`, `/readyz` and `/metrics`.
@@ -31,14 +33,20 @@ pub fn files(crds: &[String]) -> Result<Files, GenerateError> {
         "operator/flow-schema.yaml",
         "operator/deployment.yaml",
     ];
+    let parts_of_alerts = ["../../crds", "namespace.yaml", "rbac.yaml", "deployment.yaml"];
     let mut files = Files::new();
+    add(&mut files, "config/alerts/kustomization.yaml", &[kustomization(json!(parts_of_alerts))])?;
+    let namespace = namespace(names::SYSTEM_NAMESPACE, "restricted");
+    add(&mut files, "config/alerts/namespace.yaml", &[namespace])?;
+    add_texts(&mut files, "config/alerts/rbac.yaml", grant(&rbac::alerts())?);
+    add(&mut files, "config/alerts/deployment.yaml", &[alerts_deployment()])?;
     // Without an ending, so that `kubectl apply -f crds` takes it for no object of the cluster.
     add(&mut files, "crds/Kustomization", &[kustomization(json!(crds))])?;
     add(&mut files, "config/kustomization.yaml", &[kustomization(json!(parts))])?;
     add(&mut files, "config/namespaces.yaml", &namespaces)?;
     files.insert("config/operator/config.yaml".to_owned(), configuration::config_map());
     add(&mut files, "config/operator/flow-schema.yaml", &[flow_schema()])?;
-    add(&mut files, operator, &[deployment(), disruption_budget()])?;
+    add(&mut files, operator, &[operator_deployment(), disruption_budget()])?;
     add_texts(&mut files, "config/rbac/operator.yaml", grant(&rbac::operator())?);
     add_texts(&mut files, "config/rbac/node.yaml", grant(&rbac::node())?);
     add(&mut files, "config/rbac/view.yaml", &[rbac::view()])?;
@@ -92,14 +100,30 @@ fn namespace(name: &str, pod_security: &str) -> Value {
     })
 }
 
+fn operator_deployment() -> Value {
+    let env = json!([
+        from_field("POD_NAME", "metadata.name"),
+        from_field("NODE_NAME", "spec.nodeName"),
+        // Who changes the image of the container changes it here, too.
+        { "name": "RERAIL_NODE_IMAGE", "value": image() },
+    ]);
+    let container = container("operator", "operator", &env);
+    deployment(OPERATOR, names::OPERATOR_SERVICE_ACCOUNT, &container)
+}
+
+fn alerts_deployment() -> Value {
+    let env = json!([from_field("POD_NAME", "metadata.name")]);
+    deployment(ALERTS, names::ALERTS_SERVICE_ACCOUNT, &container("alerts", "alerts", &env))
+}
+
 /// Two replicas on different nodes: one leads, the other stands by.
-fn deployment() -> Value {
-    let labels = json!({ "app.kubernetes.io/name": OPERATOR });
+fn deployment(name: &str, service_account: &str, container: &Value) -> Value {
+    let labels = json!({ "app.kubernetes.io/name": name });
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": OPERATOR,
+            "name": name,
             "namespace": names::SYSTEM_NAMESPACE,
             "labels": labels,
         },
@@ -114,7 +138,7 @@ fn deployment() -> Value {
             "template": {
                 "metadata": { "labels": labels },
                 "spec": {
-                    "serviceAccountName": names::OPERATOR_SERVICE_ACCOUNT,
+                    "serviceAccountName": service_account,
                     "priorityClassName": "system-cluster-critical",
                     "terminationGracePeriodSeconds": 30,
                     "nodeSelector": { "kubernetes.io/os": "linux" },
@@ -134,7 +158,7 @@ fn deployment() -> Value {
                         "runAsGroup": 65532,
                         "seccompProfile": { "type": "RuntimeDefault" },
                     },
-                    "containers": [container()],
+                    "containers": [container],
                 },
             },
         },
@@ -192,18 +216,21 @@ fn disruption_budget() -> Value {
     })
 }
 
-fn container() -> Value {
-    let image = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
+fn image() -> String {
+    format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// A variable of the environment, from a field of the Pod.
+fn from_field(name: &str, path: &str) -> Value {
+    json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } })
+}
+
+fn container(name: &str, command: &str, env: &Value) -> Value {
     json!({
-        "name": "operator",
-        "image": image,
-        "args": ["operator"],
-        "env": [
-            { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
-            { "name": "NODE_NAME", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } },
-            // Who changes the image above changes it here, too.
-            { "name": "RERAIL_NODE_IMAGE", "value": image },
-        ],
+        "name": name,
+        "image": image(),
+        "args": [command],
+        "env": env,
         "ports": [{ "name": "http", "containerPort": PORT }],
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
@@ -232,9 +259,11 @@ mod tests {
 
     #[test]
     fn the_json_is_what_kubernetes_understands() {
-        let deployment: Deployment = serde_json::from_value(deployment()).unwrap();
-        let written = serde_json::to_value(&deployment).unwrap();
-        assert_eq!(written, super::deployment(), "a field is misspelt or misplaced");
+        for made in [operator_deployment(), alerts_deployment()] {
+            let deployment: Deployment = serde_json::from_value(made.clone()).unwrap();
+            let written = serde_json::to_value(&deployment).unwrap();
+            assert_eq!(written, made, "a field is misspelt or misplaced");
+        }
         let made = namespace("a", "restricted");
         let namespace: Namespace = serde_json::from_value(made.clone()).unwrap();
         assert_eq!(serde_json::to_value(&namespace).unwrap(), made);
@@ -242,7 +271,7 @@ mod tests {
 
     #[test]
     fn two_operators_run_restricted_on_different_nodes_and_one_of_them_may_be_evicted() {
-        let deployment = deployment();
+        let deployment = operator_deployment();
         assert_eq!(deployment["spec"]["replicas"], 2);
         assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
         let pod = &deployment["spec"]["template"];
@@ -269,6 +298,9 @@ mod tests {
             "operator/config",
             "operator/flow-schema",
             "operator/deployment",
+            "alerts/namespace",
+            "alerts/rbac",
+            "alerts/deployment",
         ] {
             assert!(files.contains_key(&format!("config/{name}.yaml")), "{name}");
         }

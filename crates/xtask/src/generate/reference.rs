@@ -67,6 +67,7 @@ pub fn permissions() -> String {
     paragraph(&mut page, "What each account may do in the cluster, and why. There are no others.");
     for (holder, title) in [
         (Holder::Operator, "Operator"),
+        (Holder::Alerts, "`rerail alerts`, where it runs without the operator"),
         (Holder::Node, "Pods on nodes"),
         (Holder::Viewer, "People with the role `view`"),
     ] {

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use jiff::Timestamp;
 use kube::client::Body;
+use rerail_api::names;
 use rerail_core::{
     ledger::{Slot, lost_run},
     run::Run,
@@ -14,7 +15,7 @@ use tower::{BoxError, layer::util::Identity, service_fn};
 use super::*;
 use crate::{
     client::Clients,
-    deps::{Deps, NoFetch, NoWatchdog, Settings, SteadyClock, SystemBootClock},
+    deps::{Deps, LeaseName, NoFetch, NoWatchdog, Settings, SteadyClock, SystemBootClock},
     record::metrics::Metrics,
     run::begin,
 };
@@ -53,7 +54,8 @@ where
     let term = "operator-1-1_1";
     let document = object::taken_over(None, term, nonce(term, 1));
     let (times, now) = (Times::default(), deps.clock.now());
-    let lease = object::written(None, &document, term, &times, now).unwrap();
+    let lease =
+        object::written(None, &document, (&LeaseName::default(), term), &times, now).unwrap();
     let sent = deps.boot_clock.since_boot();
     let (keeper, handle) = Keeper::begin(shared.clone(), lease, document, sent);
     (shared, keeper, handle)

@@ -8,7 +8,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use rerail_core::alert::conditions::Change;
+use rerail_core::{
+    alert::conditions::Change,
+    facts::{ConditionFact, NodeFacts},
+};
 
 use super::Metrics;
 
@@ -112,6 +115,9 @@ impl Metrics {
         let label = ServerLabel { source: source.to_owned(), server: server.to_owned() };
         alerts.up.get_or_create(&label).set(good.into());
         let failed = alerts.failed.get_or_create(&label);
+        if let Some(sciuro) = self.0.sciuro.get() {
+            sciuro.asked(good, took);
+        }
         if good {
             let label = SourceLabel { source: source.to_owned() };
             alerts.took.get_or_create(&label).observe(took.as_secs_f64());
@@ -124,7 +130,7 @@ impl Metrics {
     pub(super) fn alerts_example(&self) {
         self.alerts_asked("example", "http://alertmanager:9093", true, SignedDuration::ZERO);
         self.alert_source("example", 0, 0);
-        self.conditions_written(&[(String::new(), Change::Remove)].into());
+        self.conditions_written(&[(String::new(), Change::Remove)].into(), None);
     }
 
     /// What fires, by a source.
@@ -133,16 +139,30 @@ impl Metrics {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.0.alerts.firing.get_or_create(&label).set(number(firing));
         self.0.alerts.matched.get_or_create(&label).set(number(matched));
+        if let Some(sciuro) = self.0.sciuro.get() {
+            sciuro.fires(source, number(firing));
+        }
     }
 
     /// A source is not polled any more.
     pub(crate) fn forget_alert_source(&self, source: &str, servers: &[String]) {
         self.0.alerts.forget(source, servers);
+        if let Some(sciuro) = self.0.sciuro.get() {
+            sciuro.forget(source);
+        }
     }
 
-    /// Conditions of a node were written.
-    pub(crate) fn conditions_written(&self, changes: &BTreeMap<String, Change>) {
-        for change in changes.values() {
+    /// Conditions of a node were written, which were these before.
+    pub(crate) fn conditions_written(
+        &self,
+        changes: &BTreeMap<String, Change>,
+        before: Option<&NodeFacts>,
+    ) {
+        for (kind, change) in changes {
+            if let Some(sciuro) = self.0.sciuro.get() {
+                let before = before.and_then(|facts| facts.conditions.get(kind));
+                sciuro.written(before.map(ConditionFact::status), change);
+            }
             let status = match change {
                 Change::Set(condition) => condition.status.as_str(),
                 Change::Remove => "Removed",
