@@ -45,9 +45,9 @@ struct AloneArguments {
     /// Where /metrics, /healthz and /readyz are served. Default: 0.0.0.0:8080, or SCIURO_METRICS_ADDR.
     #[arg(long, env = "RERAIL_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Name of the Pod that this runs in; its part of the Lease.
-    #[arg(long, env = "POD_NAME", default_value = "rerail-alerts", hide_default_value = true)]
-    pod_name: String,
+    /// Name of the Pod that this runs in; its part of the Lease. Default: HOSTNAME.
+    #[arg(long, env = "POD_NAME")]
+    pod_name: Option<String>,
     /// Namespace of the Lease. Default: rerail-system; with Sciuro's configuration the Pod's own.
     #[arg(long, env = "RERAIL_LEADER_ELECT_RESOURCE_NAMESPACE", value_name = "NAMESPACE")]
     leader_elect_resource_namespace: Option<String>,
@@ -109,7 +109,9 @@ async fn alone(mut arguments: AloneArguments, layer: &impl Around) -> Result<(),
         },
         ..Settings::outside_a_cluster()
     };
-    let (clients, deps) = arguments.process.begin(&arguments.pod_name, config, settings, layer)?;
+    let pod_name = arguments.pod_name.as_ref().or_else(|| environment.get("HOSTNAME"));
+    let host = pod_name.map_or(names::ALERTS_LEASE, String::as_str);
+    let (clients, deps) = arguments.process.begin(host, config, settings, layer)?;
     arguments.process.serve(arguments.listen.unwrap_or(listen), &deps).await?;
     Ok(run_alone(clients, deps, sources, process::told_to_end()?).await?)
 }

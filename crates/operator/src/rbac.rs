@@ -233,7 +233,7 @@ const RULES: &[Rule] = &[
     Rule::operator(
         "coordination.k8s.io",
         &["leases"],
-        &["get", "update"],
+        &["get", "list", "update"],
         "Writes conditions, one process at a time.",
     )
     .within(names::SYSTEM_NAMESPACE)

@@ -18,7 +18,9 @@ use rerail_api::AlertSource;
 use rerail_core::step::Step;
 use rerail_e2e::{
     Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, free_port,
-    monitoring::{Machine, Monitoring, MonitoringOptions, Programs, alertmanager},
+    monitoring::{
+        AlertmanagerOptions, Machine, Monitoring, MonitoringOptions, Programs, alertmanager,
+    },
     wait_for,
 };
 use rerail_fleet::Pool;
@@ -193,7 +195,8 @@ fn a_push_has_the_alertmanager_asked_at_once() {
         let operator = Operator::start(&cluster.plane, options).await.unwrap();
         let token = "a-token-of-the-webhook";
         let webhook = Some((format!("http://127.0.0.1:{port}/v1/alertsources/main"), token.into()));
-        let options = MonitoringOptions { webhook, ..MonitoringOptions::default() };
+        let alertmanagers = AlertmanagerOptions { webhook, ..AlertmanagerOptions::default() };
+        let options = MonitoringOptions { alertmanagers, ..MonitoringOptions::default() };
         let monitoring = Monitoring::start(&cluster.plane, options).await.unwrap();
         let nodes = cluster.add_pool(&Pool::new("pushed", 1, 1)).await.unwrap();
         let stage = Stage { shared: Arc::new(Shared { cluster, operator }), pool: "pushed", nodes };

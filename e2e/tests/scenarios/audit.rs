@@ -24,11 +24,16 @@ fn operator() -> String {
 
 /// What the operator has asked for so far. A watch appears when it is opened.
 pub fn by_operator(cluster: &Cluster) -> Vec<Request> {
+    by(cluster, &operator())
+}
+
+/// The same of any user.
+pub fn by(cluster: &Cluster, user: &str) -> Vec<Request> {
     let log = std::fs::read_to_string(cluster.plane.audit_log()).unwrap();
     // The last line may be half written.
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events
-        .filter(|event| event["user"]["username"] == operator() && is_answer(event))
+        .filter(|event| event["user"]["username"] == user && is_answer(event))
         .map(|event| request(&event))
         .collect()
 }

@@ -10,6 +10,7 @@
 mod alerts;
 mod api_faults;
 mod audit;
+mod bridge;
 mod budgets;
 mod claims;
 mod clearing;

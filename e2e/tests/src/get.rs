@@ -5,9 +5,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// The body of a page; `Err` with what was answered instead of 200, or what went wrong. In HTTP/1.0, whose
 /// answers come in one piece.
 pub async fn get(host: &str, path: &str) -> Result<String, String> {
+    request(host, &format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")).await
+}
+
+/// The same for JSON that is sent.
+pub async fn post(host: &str, path: &str, json: &str) -> Result<String, String> {
+    let length = json.len();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json");
+    request(host, &format!("{head}\r\nContent-Length: {length}\r\n\r\n{json}")).await
+}
+
+async fn request(host: &str, request: &str) -> Result<String, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = tokio::net::TcpStream::connect(host).await.map_err(text)?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(text)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.map_err(text)?;

@@ -1,6 +1,7 @@
 //! A real Prometheus and real Alertmanagers beside a control plane, with the rules and the route of
 //! `examples/monitoring/`, and a page of metrics that plays node exporter and kube-state-metrics.
 
+mod alertmanagers;
 mod packages;
 mod page;
 
@@ -13,6 +14,7 @@ use std::{
 use rerail_controlplane::{Component, ControlPlane};
 
 use crate::{Error, get::get, operator::free_port, wait_for};
+pub use alertmanagers::{AlertmanagerOptions, Alertmanagers, alertmanager};
 pub use packages::Programs;
 pub use page::{Machine, Page};
 
@@ -20,20 +22,12 @@ pub use page::{Machine, Page};
 const STARTS: Duration = Duration::from_secs(60);
 
 /// What there shall be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MonitoringOptions {
-    /// So many Alertmanagers, replicas of each other.
-    pub alertmanagers: usize,
+    /// The Alertmanagers.
+    pub alertmanagers: AlertmanagerOptions,
     /// More rules, beside the examples: the groups of a rule file, as YAML.
     pub rules: Option<String>,
-    /// Where the receiver `node-condition-k8s` sends its webhook: address, and a bearer token.
-    pub webhook: Option<(String, String)>,
-}
-
-impl Default for MonitoringOptions {
-    fn default() -> Self {
-        MonitoringOptions { alertmanagers: 1, rules: None, webhook: None }
-    }
 }
 
 /// A running Prometheus with its Alertmanagers. They end with the control plane.
@@ -49,11 +43,6 @@ pub struct Monitoring {
     pub programs: Programs,
 }
 
-/// Name of the process and log of an Alertmanager.
-pub fn alertmanager(number: usize) -> String {
-    format!("alertmanager-{number}")
-}
-
 /// Name of the process and log of the Prometheus.
 pub const PROMETHEUS: &str = "prometheus";
 
@@ -67,30 +56,10 @@ impl Monitoring {
     /// # Errors
     /// If the packages cannot be had, or a server does not begin.
     pub async fn start(plane: &ControlPlane, options: MonitoringOptions) -> Result<Self, Error> {
-        let programs = tokio::task::spawn_blocking(Programs::get).await;
-        let programs = programs.map_err(|error| Error::Packages(error.to_string()))??;
+        let Alertmanagers { urls: alertmanagers, programs } =
+            Alertmanagers::start(plane, options.alertmanagers).await?;
         let page = Page::serve().await?;
-        let dir = plane.dir().join("monitoring");
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| Error::File(dir.display().to_string(), error))?;
-        let config = write(&dir, "alertmanager.yaml", &route(options.webhook.as_ref())?)?;
-        let mut alertmanagers = Vec::new();
-        for number in 0..options.alertmanagers {
-            let address = address()?;
-            let name = alertmanager(number);
-            run(
-                plane,
-                &name,
-                programs.run_alertmanager(vec![
-                    format!("--config.file={}", config.display()),
-                    format!("--storage.path={}", dir.join(&name).display()),
-                    format!("--web.listen-address={address}"),
-                    // Replicas that know nothing of each other: silences are not what is tested.
-                    "--cluster.listen-address=".into(),
-                ]),
-            )?;
-            alertmanagers.push(format!("http://{address}"));
-        }
+        let dir = dir(plane)?;
         let prometheus = address()?;
         let rules =
             write(&dir, "more-rules.yaml", options.rules.as_deref().unwrap_or("groups: []"))?;
@@ -121,6 +90,13 @@ impl Monitoring {
     }
 }
 
+/// Where the servers have their files.
+fn dir(plane: &ControlPlane) -> Result<PathBuf, Error> {
+    let dir = plane.dir().join("monitoring");
+    std::fs::create_dir_all(&dir).map_err(|error| Error::File(dir.display().to_string(), error))?;
+    Ok(dir)
+}
+
 fn run(plane: &ControlPlane, name: &str, argv: Vec<String>) -> Result<(), Error> {
     let component = Component { name: name.to_owned(), argv, env: Vec::new(), guest: true };
     Ok(plane.run(&component)?)
@@ -135,21 +111,6 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
     let path = dir.join(name);
     std::fs::write(&path, text).map_err(|error| Error::File(path.display().to_string(), error))?;
     Ok(path)
-}
-
-/// The route of the example, at the pace of a test, with its webhook.
-fn route(webhook: Option<&(String, String)>) -> Result<String, Error> {
-    let path = examples().join("alertmanager.yaml");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Error::File(path.display().to_string(), error))?;
-    let pace = "  group_wait: 0s\n  group_interval: 1s\n  group_by: ['...']\n";
-    let text = text.replace("  group_by: [alertname]\n", pace);
-    let Some((url, token)) = webhook else { return Ok(text) };
-    let receiver = format!(
-        "- name: node-condition-k8s\n  webhook_configs:\n  - url: {url}\n    max_alerts: 0\n    \
-         http_config: {{ authorization: {{ credentials: {token} }} }}\n"
-    );
-    Ok(text.replace("- name: node-condition-k8s\n", &receiver))
 }
 
 fn scrape(page: &str, alertmanagers: &[String], rules: &Path) -> String {

@@ -17,6 +17,8 @@ use crate::{Election, Error, get::get, kubeconfig::through, program, wait_for};
 /// How an operator is started.
 #[derive(Debug, Clone)]
 pub struct OperatorOptions {
+    /// The command, `operator` or `alerts`.
+    pub command: &'static str,
     /// Another build of `rerail` than this checkout's.
     pub program: Option<PathBuf>,
     /// Name of its process and log.
@@ -36,6 +38,7 @@ pub struct OperatorOptions {
 impl Default for OperatorOptions {
     fn default() -> Self {
         OperatorOptions {
+            command: "operator",
             program: None,
             name: "rerail-operator".into(),
             pod_name: None,
@@ -97,7 +100,7 @@ impl Operator {
         };
         let mut argv = vec![
             rerail.display().to_string(),
-            "operator".into(),
+            options.command.into(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen=127.0.0.1:{port}"),
             format!("--pod-name={pod_name}"),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -84,12 +84,13 @@ pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
             && under_way.len() < AT_ONCE
             && let Some(write) = waiting.next()
         {
-            under_way.push(one(&api, &params, write));
+            let before = context.nodes.get(&write.node);
+            let sent = one(&api, &params, write);
+            under_way.push(sent.map(|(answer, write)| (answer, write, before)));
         }
-        let Some((answer, write)) = under_way.next().await else { break };
+        let Some((answer, write, before)) = under_way.next().await else { break };
         match answer {
             Ok(node) => {
-                let before = context.nodes.get(&write.node);
                 context.deps.metrics.conditions_written(&write.changes, before.as_deref());
                 context.nodes.fold(&node, context.now(), &context.wakers);
             }
