@@ -53,8 +53,8 @@ pub struct AlertSourceSpec {
     /// How the servers are spoken to. Default: without credentials, trusting public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessSpec>,
-    /// Who may have the servers asked at once. Default: nobody. Example:
-    /// `{bearerTokenSecretName: alertmanager-webhook}`.
+    /// Who may have the servers asked at once: whoever bears a token, or shows a certificate. Default: nobody.
+    /// Example: `{bearerTokenSecretName: alertmanager-webhook}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushSpec>,
     /// Which alert belongs to which node, in CEL: `labels` are the alert's labels, `FullName` is the node's
@@ -166,12 +166,20 @@ pub struct AccessSpec {
 
 /// Who may have the servers asked now, by a webhook to `/v1/alertsources/NAME` of the operator's alerts port.
 /// What is sent does nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.bearerTokenSecretName) != has(self.clientNames)").message("set exactly one of `bearerTokenSecretName` and `clientNames`"))]
 pub struct PushSpec {
-    /// Secret with the key `token`, which the webhook has to bear. Example: `alertmanager-webhook`.
+    /// Secret with the key `token`, which the webhook has to bear. Default: none.
+    /// Example: `alertmanager-webhook`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "secret_name")]
-    pub bearer_token_secret_name: String,
+    pub bearer_token_secret_name: Option<String>,
+    /// DNS names, 1 to 16, of which the client's certificate has to have one as an alternative name. Needs
+    /// an operator with `--alerts-client-ca-file`. Default: none. Example: `["alertmanager.monitoring"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "dns_names")]
+    pub client_names: Option<Vec<String>>,
 }
 
 /// What the operator says of a source.
@@ -254,6 +262,21 @@ fn urls(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "type": "string",
             "maxLength": 1024,
             "pattern": "^https?://[^/?#@\\s]+(/[^?#\\s]*)?$",
+        },
+    })
+}
+
+fn dns_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": SERVERS_LIMIT,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "description": "A DNS name. Example: `alertmanager.monitoring`.",
+            "type": "string",
+            "maxLength": 253,
+            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         },
     })
 }

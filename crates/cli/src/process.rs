@@ -56,6 +56,15 @@ struct PushArguments {
         value_name = "FILE"
     )]
     alerts_tls_cert_file: Option<PathBuf>,
+    /// Authorities whose certificates the clients of that port have to show, in PEM; read anew when it
+    /// changes. Default: none is asked for.
+    #[arg(
+        long,
+        env = "RERAIL_ALERTS_CLIENT_CA_FILE",
+        requires = "alerts_tls_cert_file",
+        value_name = "FILE"
+    )]
+    alerts_client_ca_file: Option<PathBuf>,
     /// Key of that certificate, in PEM.
     #[arg(
         long,
@@ -70,7 +79,7 @@ impl PushArguments {
     fn files(&self) -> Option<webhook::Files> {
         let (certificate, key) = (&self.alerts_tls_cert_file, &self.alerts_tls_key_file);
         let (certificate, key) = certificate.clone().zip(key.clone())?;
-        Some(webhook::Files { certificate, key })
+        Some(webhook::Files { certificate, key, client_ca: self.alerts_client_ca_file.clone() })
     }
 }
 
@@ -139,7 +148,7 @@ impl ProcessArguments {
     pub async fn serve(&self, listen: SocketAddr, deps: &Arc<Deps>) -> Result<(), CommandError> {
         http::serve(listen, deps.clone()).await?;
         if let Some(address) = self.push.alerts_listen {
-            webhook::serve(address, self.push.files(), deps.pushes.clone()).await?;
+            webhook::serve(address, self.push.files(), deps.clone()).await?;
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
-//! The port to which Alertmanager sends webhooks: `POST /v1/alertsources/NAME` with a bearer token has that
-//! source polled now. What is in the body is not looked at. Whoever may reach the port can open so many
+//! The port to which Alertmanager sends webhooks: `POST /v1/alertsources/NAME` with a bearer token, or
+//! with a client's certificate, has that source polled now. What is in the body is not looked at. Whoever may reach the port can open so many
 //! connections, each for so long, and send so much, and no more (hazard H25, safety.md C3).
+
+mod tls;
 
 use std::{
     convert::Infallible,
-    fs,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,19 +16,21 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rerail_operator::alerts::{Answer, Pushes};
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+use rerail_operator::{
+    alerts::{Answer, Presented, Pushes},
+    deps::Deps,
+    record::metrics::Metrics,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::Semaphore,
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::CommandError;
+pub use tls::Files;
+use tls::Tls;
 
 /// Connections at the same time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -45,37 +47,62 @@ const BODY_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest body, in bytes. It is read only so that the sender gets its answer.
 const BODY_LIMIT: usize = 1 << 20;
 
-/// How often it is looked whether the certificate has changed.
-const CERTIFICATE_EVERY: Duration = Duration::from_secs(10);
-
-/// Certificate and key of the port, in files that may be replaced while it is served.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// Chain, in PEM.
-    pub certificate: PathBuf,
-    /// Key, in PEM.
-    pub key: PathBuf,
-}
+/// So many a second are told that they may not push; more are told to come later.
+const DENIED_A_SECOND: u32 = 10;
 
 /// Serves until the process ends.
 pub async fn serve(
     address: SocketAddr,
     files: Option<Files>,
-    pushes: Arc<Pushes>,
+    deps: Arc<Deps>,
 ) -> Result<(), CommandError> {
     let failed = |source| CommandError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
+    if files.as_ref().is_some_and(|files| files.client_ca.is_some()) {
+        deps.pushes.see_certificates();
+    }
     let tls = match files {
         None => None,
         Some(files) => Some(Arc::new(Tls::new(files)?)),
     };
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(%address, tls = tls.is_some(), "serving /v1/alertsources/NAME");
-    tokio::spawn(accept(listener, tls, pushes));
+    let port = Port {
+        pushes: deps.pushes.clone(),
+        metrics: deps.metrics.clone(),
+        denied: Denied::default(),
+    };
+    tokio::spawn(accept(listener, tls, Arc::new(port)));
     Ok(())
 }
 
-async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, pushes: Arc<Pushes>) {
+/// What all connections share.
+struct Port {
+    pushes: Arc<Pushes>,
+    metrics: Metrics,
+    denied: Denied,
+}
+
+/// How many were denied lately: who guesses tokens is told so slowly, whoever it is; who has the right one
+/// is not kept waiting for it.
+#[derive(Default)]
+struct Denied(Mutex<Option<(tokio::time::Instant, u32)>>);
+
+impl Denied {
+    /// One more; true if there were too many in this second.
+    fn too_many(&self) -> bool {
+        let now = tokio::time::Instant::now();
+        let mut of_second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = of_second.get_or_insert((now, 0));
+        if now.duration_since(*began) >= Duration::from_secs(1) {
+            (*began, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count > DENIED_A_SECOND
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, port: Arc<Port>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
@@ -88,17 +115,18 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, pushes: Arc<Pushes
                 continue;
             }
         };
-        let (tls, pushes) = (tls.clone(), pushes.clone());
+        let (tls, port) = (tls.clone(), port.clone());
         tokio::spawn(async move {
             let _place = place;
             let served = async {
                 match tls {
-                    None => connection(stream, pushes).await,
+                    None => connection(stream, None, port).await,
                     Some(tls) => {
                         let handshake = tls.acceptor().accept(stream);
                         if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_DEADLINE, handshake).await
                         {
-                            connection(stream, pushes).await;
+                            let client = tls::client(&stream);
+                            connection(stream, client, port).await;
                         }
                     }
                 }
@@ -109,10 +137,15 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, pushes: Arc<Pushes
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, pushes: Arc<Pushes>) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    client: Option<CertificateDer<'static>>,
+    port: Arc<Port>,
+) {
+    let client = Arc::new(client);
     let service = service_fn(move |request| {
-        let pushes = pushes.clone();
-        async move { Ok::<_, Infallible>(answer(request, &pushes).await) }
+        let (port, client) = (port.clone(), client.clone());
+        async move { Ok::<_, Infallible>(answer(request, client.as_ref().as_ref(), &port).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(16 << 10);
@@ -120,7 +153,11 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, pushes: Arc<Pus
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, pushes: &Pushes) -> Response<Full<Bytes>> {
+async fn answer(
+    request: Request<Incoming>,
+    client: Option<&CertificateDer<'static>>,
+    port: &Port,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Some(source) = head.uri.path().strip_prefix("/v1/alertsources/") else {
         return said(StatusCode::NOT_FOUND, "send webhooks to /v1/alertsources/NAME");
@@ -128,19 +165,25 @@ async fn answer(request: Request<Incoming>, pushes: &Pushes) -> Response<Full<By
     if head.method != Method::POST {
         return said(StatusCode::METHOD_NOT_ALLOWED, "send webhooks with POST");
     }
-    let token = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(token) = token.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return said(StatusCode::UNAUTHORIZED, "a bearer token is needed");
-    };
-    match pushes.push(source, token) {
+    let header = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer "));
+    let has_name = |name: &str| client.is_some_and(|client| tls::has_name(client, name));
+    match port.pushes.push(source, &Presented { token, has_name: &has_name }) {
+        Answer::Denied if port.denied.too_many() => {
+            port.metrics.alert_pushed("TooMany");
+            return said(StatusCode::TOO_MANY_REQUESTS, "too many that may not push; try later");
+        }
         Answer::Denied => {
-            return said(StatusCode::UNAUTHORIZED, "no such source, or not its token");
+            port.metrics.alert_pushed("Denied");
+            let words = "no such source, or it may not be pushed with what was shown";
+            return said(StatusCode::UNAUTHORIZED, words);
         }
         // The next connection may reach the one that leads.
         Answer::NotHere => {
+            port.metrics.alert_pushed("NotHere");
             return said(StatusCode::SERVICE_UNAVAILABLE, "another operator leads; try again");
         }
-        Answer::Polled => {}
+        Answer::Polled => port.metrics.alert_pushed("Polled"),
     }
     let whole = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, BODY_LIMIT).collect()).await;
     match whole {
@@ -161,75 +204,6 @@ fn said(status: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
         answer.headers_mut().insert(header::CONNECTION, close);
     }
     answer
-}
-
-/// The certificate of the port, read anew when its files change.
-struct Tls {
-    files: Files,
-    known: Mutex<Known>,
-}
-
-struct Known {
-    acceptor: TlsAcceptor,
-    changed: Option<SystemTime>,
-    looked: tokio::time::Instant,
-}
-
-impl Tls {
-    fn new(files: Files) -> Result<Self, CommandError> {
-        let acceptor = acceptor(&files).map_err(|error| bad_certificate(&files, error))?;
-        let (changed, looked) = (changed(&files), tokio::time::Instant::now());
-        let known = Mutex::new(Known { acceptor, changed, looked });
-        Ok(Tls { files, known })
-    }
-
-    /// What new connections are accepted with. Files that are not good leave the old one in force.
-    fn acceptor(&self) -> TlsAcceptor {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.looked.elapsed() >= CERTIFICATE_EVERY {
-            known.looked = tokio::time::Instant::now();
-            let now = changed(&self.files);
-            if now != known.changed {
-                match acceptor(&self.files) {
-                    Ok(acceptor) => {
-                        tracing::info!("the certificate of the alerts port was read anew");
-                        (known.acceptor, known.changed) = (acceptor, now);
-                    }
-                    Err(error) => {
-                        let error = bad_certificate(&self.files, error);
-                        tracing::error!(%error, "the old certificate stays in force");
-                    }
-                }
-            }
-        }
-        known.acceptor.clone()
-    }
-}
-
-fn bad_certificate(files: &Files, error: String) -> CommandError {
-    let (certificate, key) = (files.certificate.display(), files.key.display());
-    CommandError::Certificate(format!("{certificate} and {key}: {error}"))
-}
-
-fn changed(files: &Files) -> Option<SystemTime> {
-    let of = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
-    of(&files.certificate).max(of(&files.key))
-}
-
-fn acceptor(files: &Files) -> Result<TlsAcceptor, String> {
-    let words = |error: &dyn std::error::Error| error.to_string();
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| words(&error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| words(&error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| words(&error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| words(&error))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 #[cfg(test)]

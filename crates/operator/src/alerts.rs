@@ -40,7 +40,7 @@ use tokio::{
 
 use crate::{client::CALL_DEADLINE, context::Context, observe::objects::Entry};
 pub use alone::{Sources, run_alone};
-pub use pushes::{Answer, Pushes};
+pub use pushes::{Answer, Presented, Pushes};
 pub use source::{Source, SourceError};
 
 /// Pause before a source whose polling broke down is polled anew (hazard H39).

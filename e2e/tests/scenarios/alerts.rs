@@ -54,7 +54,7 @@ async fn condition(stage: &Stage, node: &str, name: &str) -> Option<(String, Str
     Some((found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default()))
 }
 
-async fn wait_for_condition(stage: &Stage, node: &str, name: &str, status: &str) {
+pub async fn wait_for_condition(stage: &Stage, node: &str, name: &str, status: &str) {
     wait_for(&format!("{name} of {node} to be {status}"), PATIENCE, || async {
         match condition(stage, node, name).await {
             Some((is, ..)) if is == status => Ok(()),
@@ -124,7 +124,7 @@ fn the_rules_and_the_route_of_the_examples_are_good() {
 }
 
 /// Everything that was ever seen of a condition, in order, each change once.
-fn changes(stage: &Stage, node: &str, kind: &str) -> Arc<Mutex<Vec<String>>> {
+pub fn changes(stage: &Stage, node: &str, kind: &str) -> Arc<Mutex<Vec<String>>> {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let (api, kind, record) = (stage.nodes_api(), kind.to_owned(), seen.clone());
     let config = watcher::Config::default().fields(&format!("metadata.name={node}"));
@@ -247,7 +247,7 @@ impl Stage {
     }
 
     /// What the operator says of a source, as JSON.
-    async fn source(&self, name: &str) -> String {
+    pub async fn source(&self, name: &str) -> String {
         let api: Api<AlertSource> = Api::all(self.cluster().client.clone());
         serde_json::to_string(&api.get(name).await.unwrap().status).unwrap()
     }

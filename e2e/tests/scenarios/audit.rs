@@ -38,6 +38,21 @@ pub fn by(cluster: &Cluster, user: &str) -> Vec<Request> {
         .collect()
 }
 
+/// The bodies of patches of a resource that somebody has sent, whatever was answered; the operator without a
+/// user. Only with [`rerail_controlplane::Options::audit_patches`].
+pub fn patches(cluster: &Cluster, resource: &str, user: Option<&str>) -> Vec<Value> {
+    let user = user.map_or_else(operator, str::to_owned);
+    let log = std::fs::read_to_string(cluster.plane.audit_log()).unwrap();
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let patches = events.filter(|event| {
+        let request = request(event);
+        event["user"]["username"] == user.as_str()
+            && is_answer(event)
+            && (&*request.verb, &*request.resource) == ("patch", resource)
+    });
+    patches.map(|mut event| event["requestObject"].take()).collect()
+}
+
 /// A watch is written down when it is opened, and again when it ends.
 fn is_answer(event: &Value) -> bool {
     let stage = if event["verb"] == "watch" { "ResponseStarted" } else { "ResponseComplete" };

@@ -104,7 +104,7 @@ fn asked(cluster: &Cluster, user: &str) -> BTreeSet<String> {
 /// Renews a Lease as Sciuro does, until told to end.
 async fn renew(leases: Api<Lease>, name: &'static str, until: Arc<AtomicBool>) {
     while !until.load(Ordering::Relaxed) {
-        let now = jiff::Timestamp::now();
+        let now = rerail_fleet::now();
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": name },
             "spec": { "holderIdentity": "sciuro-5d4f_old", "leaseDurationSeconds": 15,
@@ -230,7 +230,7 @@ spec:
         let first = holder().await;
         let leader = replicas.iter().find(|replica| replica.bore(&first)).unwrap();
         leader.kill(plane).unwrap();
-        let ended = json!({ "endsAt": jiff::Timestamp::now().to_string() });
+        let ended = json!({ "endsAt": rerail_fleet::now().to_string() });
         let mut resolved = alert("Hot", &node, 4);
         resolved["endsAt"] = ended["endsAt"].clone();
         alertmanagers.tell(0, &[resolved, alert("Cold", &node, 5)]).await.unwrap();

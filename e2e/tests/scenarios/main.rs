@@ -49,6 +49,7 @@ mod reset_breaker;
 mod restart;
 mod shared;
 mod sick;
+mod sources;
 mod stops;
 mod stored;
 mod storm;

@@ -10,7 +10,7 @@ use rerail_alerts::fetch::Access;
 use rerail_api::names;
 use tokio::time::Instant;
 
-use super::source::Secrets;
+use super::source::{Pusher, Secrets};
 use crate::{
     client::{CallError, call},
     context::Context,
@@ -102,17 +102,28 @@ impl Kept {
     }
 }
 
-/// The token that pushes of a source have to bear, as it was read last.
+/// Who may push a source, as it was read last.
 #[derive(Default)]
-pub struct PushToken {
+pub struct MayPush {
     read: Option<Instant>,
     /// Why nobody may push, though the source says who may; empty if all is well.
     pub error: String,
 }
 
-impl PushToken {
-    /// Reads it anew when it is not fresh, and has it known. While the API server is away the old one holds.
-    pub async fn refresh(&mut self, context: &Context, source: &str, secret_name: &str) {
+impl MayPush {
+    /// Has it known who may push, with a token that is read anew when it is not fresh. While the API server
+    /// is away the old one holds.
+    pub async fn refresh(&mut self, context: &Context, source: &str, pusher: &Pusher) {
+        let secret_name = match pusher {
+            Pusher::Token(secret_name) => secret_name,
+            Pusher::Clients(names) => {
+                context.deps.pushes.set_clients(source, names);
+                if !context.deps.pushes.sees_certificates() {
+                    self.error = "`clientNames` needs an operator that is started with --alerts-client-ca-file".to_owned();
+                }
+                return;
+            }
+        };
         let now = Instant::now();
         if self.read.is_some_and(|read| now.duration_since(read) < FRESH) {
             return;

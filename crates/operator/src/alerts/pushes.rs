@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sha2::{Digest, Sha256};
@@ -15,35 +18,64 @@ use tokio::sync::Notify;
 pub enum Answer {
     /// The source is polled now, or within a second of its last poll.
     Polled,
-    /// Its token is not the source's; or there is no such source, or nobody may push it. Which of these is
-    /// not told.
+    /// Who asks may not push it, or there is no such source. Which of these is not told.
     Denied,
     /// This process polls nothing: another one leads.
     NotHere,
 }
 
+/// What whoever pushes shows of itself.
+pub struct Presented<'a> {
+    /// A bearer token.
+    pub token: Option<&'a str>,
+    /// Whether its certificate, which was verified, has this DNS name.
+    pub has_name: &'a dyn Fn(&str) -> bool,
+}
+
 /// A source that is polled here.
 struct Pushed {
     bell: Arc<Notify>,
-    /// What the token must hash to.
-    token: Option<[u8; 32]>,
+    allowed: Allowed,
+}
+
+/// Who may push.
+enum Allowed {
+    Nobody,
+    /// Whose token hashes to this.
+    Token([u8; 32]),
+    /// Whose certificate has one of these names.
+    Clients(Vec<String>),
+}
+
+impl Allowed {
+    fn allows(&self, presented: &Presented<'_>) -> bool {
+        match self {
+            Allowed::Nobody => false,
+            // Hashes are compared, so that the time it takes tells nothing of the token.
+            Allowed::Token(expected) => {
+                presented.token.is_some_and(|token| hash(token) == *expected)
+            }
+            Allowed::Clients(names) => names.iter().any(|name| (presented.has_name)(name)),
+        }
+    }
 }
 
 /// The sources that are polled here, by name.
 #[derive(Default)]
-pub struct Pushes(Mutex<BTreeMap<String, Pushed>>);
+pub struct Pushes {
+    all: Mutex<BTreeMap<String, Pushed>>,
+    certificates: AtomicBool,
+}
 
 impl Pushes {
-    /// Has a source polled now, if the token is right.
-    pub fn push(&self, source: &str, token: &str) -> Answer {
+    /// Has a source polled now, if who asks for it may.
+    pub fn push(&self, source: &str, presented: &Presented<'_>) -> Answer {
         let all = self.lock();
         if all.is_empty() {
             return Answer::NotHere;
         }
-        // Hashes are compared, so that the time it takes tells nothing of the token.
-        let presented = hash(token);
         match all.get(source) {
-            Some(pushed) if pushed.token == Some(presented) => {
+            Some(pushed) if pushed.allowed.allows(presented) => {
                 pushed.bell.notify_one();
                 Answer::Polled
             }
@@ -51,18 +83,36 @@ impl Pushes {
         }
     }
 
+    /// The port asks clients for certificates.
+    pub fn see_certificates(&self) {
+        self.certificates.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn sees_certificates(&self) -> bool {
+        self.certificates.load(Ordering::Relaxed)
+    }
+
     /// A source is polled here, by whoever listens to this bell.
     pub fn register(&self, source: &str) -> Arc<Notify> {
         let bell = Arc::new(Notify::new());
-        let pushed = Pushed { bell: bell.clone(), token: None };
+        let pushed = Pushed { bell: bell.clone(), allowed: Allowed::Nobody };
         self.lock().insert(source.to_owned(), pushed);
         bell
     }
 
     /// From now on this is the token of a source; `None`: nobody may push it.
     pub fn set_token(&self, source: &str, token: Option<&str>) {
+        self.allow(source, token.map_or(Allowed::Nobody, |token| Allowed::Token(hash(token))));
+    }
+
+    /// From now on clients with these names may push a source.
+    pub fn set_clients(&self, source: &str, names: &[String]) {
+        self.allow(source, Allowed::Clients(names.to_vec()));
+    }
+
+    fn allow(&self, source: &str, allowed: Allowed) {
         if let Some(pushed) = self.lock().get_mut(source) {
-            pushed.token = token.map(hash);
+            pushed.allowed = allowed;
         }
     }
 
@@ -71,7 +121,7 @@ impl Pushes {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Pushed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,25 +135,45 @@ mod tests {
 
     use super::*;
 
+    fn with_token(pushes: &Pushes, source: &str, token: &str) -> Answer {
+        pushes.push(source, &Presented { token: Some(token), has_name: &|_| false })
+    }
+
     #[test]
     fn only_the_right_token_of_the_source_rings_its_bell() {
         let pushes = Pushes::default();
-        assert_eq!(pushes.push("a", "t"), Answer::NotHere);
+        assert_eq!(with_token(&pushes, "a", "t"), Answer::NotHere);
         let (bell, other) = (pushes.register("a"), pushes.register("b"));
-        assert_eq!(pushes.push("a", ""), Answer::Denied);
+        assert_eq!(with_token(&pushes, "a", ""), Answer::Denied);
         pushes.set_token("a", Some("t"));
         pushes.set_token("b", Some("u"));
         for (source, token) in [("a", "u"), ("b", "t"), ("a", "T"), ("a", ""), ("c", "t")] {
-            assert_eq!(pushes.push(source, token), Answer::Denied, "{source} {token}");
+            assert_eq!(with_token(&pushes, source, token), Answer::Denied, "{source} {token}");
         }
         assert!(bell.notified().now_or_never().is_none());
-        assert_eq!(pushes.push("a", "t"), Answer::Polled);
+        assert_eq!(with_token(&pushes, "a", "t"), Answer::Polled);
         assert!(bell.notified().now_or_never().is_some());
         assert!(other.notified().now_or_never().is_none());
         pushes.set_token("a", None);
-        assert_eq!(pushes.push("a", "t"), Answer::Denied);
+        assert_eq!(with_token(&pushes, "a", "t"), Answer::Denied);
         pushes.forget("a");
         pushes.forget("b");
-        assert_eq!(pushes.push("b", "u"), Answer::NotHere);
+        assert_eq!(with_token(&pushes, "b", "u"), Answer::NotHere);
+    }
+
+    #[test]
+    fn a_client_with_one_of_the_names_may_push_and_a_token_helps_nobody_there() {
+        let pushes = Pushes::default();
+        let bell = pushes.register("a");
+        pushes.set_clients("a", &["am.example.com".into(), "am-1".into()]);
+        let shows = |name: &'static str| {
+            let has_name = move |asked: &str| asked == name;
+            pushes.push("a", &Presented { token: Some("am-1"), has_name: &has_name })
+        };
+        assert_eq!(shows("other"), Answer::Denied);
+        assert!(bell.notified().now_or_never().is_none());
+        assert_eq!(shows("am-1"), Answer::Polled);
+        assert!(bell.notified().now_or_never().is_some());
+        assert_eq!(with_token(&pushes, "a", "am-1"), Answer::Denied);
     }
 }

@@ -16,7 +16,7 @@ use rerail_core::{
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
-    access::{Kept, PushToken},
+    access::{Kept, MayPush},
     pace::Pace,
     placed::{Placed, Places},
     report::{Counts, Report},
@@ -53,7 +53,7 @@ pub struct Runner {
     paces: Vec<Pace>,
     heard: Vec<Heard>,
     access: Kept,
-    push: PushToken,
+    push: MayPush,
     since: Timestamp,
     boots: Boots,
     rest: Rest,
@@ -79,7 +79,7 @@ impl Runner {
             paces: vec![Pace::new(interval); count],
             heard: vec![Heard::default(); count],
             access: Kept::default(),
-            push: PushToken::default(),
+            push: MayPush::default(),
             boots: Boots::default(),
             rest: Rest::default(),
             report: Report::default(),
@@ -137,8 +137,8 @@ impl Runner {
         if due.is_empty() {
             return;
         }
-        if let Some(secret) = &self.source.push {
-            self.push.refresh(&self.context, &self.source.name, secret).await;
+        if let Some(pusher) = &self.source.push {
+            self.push.refresh(&self.context, &self.source.name, pusher).await;
         }
         let access = self.access.get(&self.context, &self.source.name, &self.source.access).await;
         for index in due {

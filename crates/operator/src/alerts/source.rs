@@ -11,7 +11,7 @@ use rerail_alerts::{
 };
 use rerail_api::{
     AlertSource,
-    alert_source::{AccessSpec, AlertSourceSpec},
+    alert_source::{AccessSpec, AlertSourceSpec, PushSpec},
 };
 
 use super::access;
@@ -35,6 +35,9 @@ pub enum SourceError {
     /// No prefix, or one of somebody else's conditions.
     #[error("`spec.conditionPrefix`: `{0}` must not be empty, nor the beginning of `{1}`")]
     Prefix(String, &'static str),
+    /// Neither or both ways to push.
+    #[error("`spec.push`: set exactly one of `bearerTokenSecretName` and `clientNames`")]
+    Push,
     /// Two sources would write the same conditions.
     #[error(
         "`spec.conditionPrefix`: AlertSource {other}, which is older, has the prefix `{theirs}`, and one of the two prefixes begins with the other; choose another prefix"
@@ -100,8 +103,27 @@ pub struct Source {
     pub deadman_alert: Option<String>,
     /// Names of Secrets.
     pub access: Secrets,
-    /// Name of the Secret whose token a push has to bear; without one nobody may push.
-    pub push: Option<String>,
+    /// Who may push; without one nobody may.
+    pub push: Option<Pusher>,
+}
+
+/// Who may have a source polled now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pusher {
+    /// Whoever bears the token of the Secret of this name.
+    Token(String),
+    /// Whoever shows a certificate with one of these DNS names.
+    Clients(Vec<String>),
+}
+
+impl Pusher {
+    fn new(spec: &PushSpec) -> Result<Self, SourceError> {
+        match (&spec.bearer_token_secret_name, &spec.client_names) {
+            (Some(secret), None) => Ok(Pusher::Token(secret.clone())),
+            (None, Some(names)) => Ok(Pusher::Clients(names.clone())),
+            _ => Err(SourceError::Push),
+        }
+    }
 }
 
 /// Names of Secrets.
@@ -197,7 +219,7 @@ impl Source {
             heartbeat_interval: spec.heartbeat_interval.value(),
             deadman_alert: spec.deadman_alert.clone(),
             access: spec.access.as_ref().map(Secrets::from).unwrap_or_default(),
-            push: spec.push.as_ref().map(|push| push.bearer_token_secret_name.clone()),
+            push: spec.push.as_ref().map(Pusher::new).transpose()?,
         })
     }
 }

@@ -34,6 +34,12 @@ struct WrittenLabel {
     status: &'static str,
 }
 
+/// Labels of pushes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PushLabel {
+    result: &'static str,
+}
+
 /// Upper bounds in seconds, from a server beside us to one that hangs.
 const SECONDS: [f64; 8] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
@@ -44,6 +50,7 @@ pub(super) struct Alerts {
     firing: Family<SourceLabel, Gauge>,
     matched: Family<SourceLabel, Gauge>,
     written: Family<WrittenLabel, Counter>,
+    pushes: Family<PushLabel, Counter>,
 }
 
 impl Alerts {
@@ -55,6 +62,7 @@ impl Alerts {
             firing: Family::default(),
             matched: Family::default(),
             written: Family::default(),
+            pushes: Family::default(),
         };
         registry.register(
             "alert_source_up",
@@ -85,6 +93,11 @@ impl Alerts {
             "alert_conditions_written",
             "Conditions of nodes that were written from alerts, by their new status, or Removed",
             all.written.clone(),
+        );
+        registry.register(
+            "alert_pushes",
+            "Webhooks that had an AlertSource polled (Polled), were not allowed to (Denied), came to an operator that does not lead (NotHere), or were too many that were not allowed to (TooMany)",
+            all.pushes.clone(),
         );
         all
     }
@@ -126,10 +139,16 @@ impl Metrics {
         }
     }
 
+    /// A webhook came, and this came of it.
+    pub fn alert_pushed(&self, result: &'static str) {
+        self.0.alerts.pushes.get_or_create(&PushLabel { result }).inc();
+    }
+
     /// One sample of each.
     pub(super) fn alerts_example(&self) {
         self.alerts_asked("example", "http://alertmanager:9093", true, SignedDuration::ZERO);
         self.alert_source("example", 0, 0);
+        self.alert_pushed("Polled");
         self.conditions_written(&[(String::new(), Change::Remove)].into(), None);
     }
 
