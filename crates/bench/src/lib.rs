@@ -1,4 +1,4 @@
-//! Figures of the planner alone. It is a crate of its own, beside `cargo xtask bench`, because it has
+//! Figures of the core alone. It is a crate of its own, beside `cargo xtask bench`, because it has
 //! to be compiled with optimisation, and so needs few dependencies.
 //!
 //! | module | answers |
@@ -7,7 +7,9 @@
 //! | [`rolling`] | how long does a rolling reboot take in virtual time, and is every rule kept |
 //! | [`ideal`] | how long must it take at least, whoever plans it |
 //! | [`world`] | what is planned for |
+//! | [`alerts`] | how long it takes from an answer of Alertmanager to what has to be written |
 
+pub mod alerts;
 pub mod ideal;
 pub mod rolling;
 pub mod thinking;

@@ -85,7 +85,7 @@ pub fn index(name: &str) -> Option<usize> {
     name.strip_prefix("worker")?.parse().ok()
 }
 
-fn node(index: usize, urgency: Option<u16>) -> NodeFacts {
+pub(crate) fn node(index: usize, urgency: Option<u16>) -> NodeFacts {
     let name = format!("worker{index:06}");
     let rack = rack(index);
     let labels = [
@@ -128,7 +128,7 @@ fn node(index: usize, urgency: Option<u16>) -> NodeFacts {
 }
 
 /// A condition that has been what it is for ten minutes, of which a report came a moment ago.
-fn condition(kind: &str, status: &str, message: &str) -> ConditionFact {
+pub(crate) fn condition(kind: &str, status: &str, message: &str) -> ConditionFact {
     let since = began() - SignedDuration::from_mins(10);
     ConditionFact {
         evidence: Evidence {

@@ -7,12 +7,14 @@
 //! | this one | what one alert says, or why it says nothing |
 //! | [`source`] | what fires by several servers, and whether their silence means anything |
 //! | [`conditions`] | which conditions of a node have to be written |
+//! | [`plan`] | the same of all nodes |
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::facts::cut_message;
 
 pub mod conditions;
+pub mod plan;
 pub mod source;
 
 /// The label that names an alert.

@@ -153,6 +153,21 @@ pub const MUTANTS: &[Mutant] = &[
         "a slot that a held run takes again goes on an older look at that run",
     ),
     mutant(
+        "alert-blind-believed",
+        &["SAFE-24"],
+        "an Alertmanager that does not show its deadman alert tells the end of alerts",
+    ),
+    mutant(
+        "alert-cold-believed",
+        &["SAFE-24"],
+        "an Alertmanager that has only just begun tells the end of alerts",
+    ),
+    mutant(
+        "alert-one-replica",
+        &["SAFE-24"],
+        "what one replica does not show has ended, whatever another one shows",
+    ),
+    mutant(
         "release-all-keeps-slots",
         &["LIVE-5"],
         "after `rerail release-all` slots are left in the ledger",

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-pub use rerail_alerts::fetch::{Fetch, NoFetch};
+pub use rerail_alerts::fetch::{Access, Fetch, FetchError, Fetched, NoFetch};
 use rerail_api::names;
 use rerail_core::lease::Times;
 

@@ -13,6 +13,7 @@
 //! | `past` | values with their recent past |
 //! | `node`, `pods`, `run`, `policy`, `process`, `lease` | what is known of each; SAFE-4 of slots |
 //! | `effect` | SAFE-2, SAFE-3, SAFE-9 of each effect |
+//! | `alert` | SAFE-24 |
 //! | `mark` | SAFE-6 |
 //! | `step` | SAFE-15 to SAFE-18, SAFE-20, SAFE-22 |
 //! | `boot` | SAFE-1, SAFE-14 |
@@ -20,6 +21,7 @@
 //! | `drain`, `earned` | SAFE-21, SAFE-19 |
 //! | `rest` | LIVE |
 
+mod alert;
 mod boot;
 mod budget;
 mod court;

@@ -176,6 +176,14 @@ impl World {
         self.change(|state| state.create("admin", object))
     }
 
+    /// The alerts that fire now ([`Source::Alert`]), whatever anybody has been told of them: node, type of the
+    /// condition, message. Whoever asks plays the Alertmanagers.
+    pub fn alerts(&self) -> Vec<(String, String, String)> {
+        let mut state = self.inner.state();
+        state.alerts_are_shown = true;
+        state.alerts()
+    }
+
     /// A condition of a node becomes true.
     pub fn sicken(&self, node: &str, with: Sickness) -> Result<(), Error> {
         self.act(&Act::Sicken { nodes: vec![node.to_owned()], pick: None, with })

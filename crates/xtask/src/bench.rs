@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures of the operator on a real control plane, printed with the conditions
 //! under which they were measured. Nothing here asserts a time; what went wrong voids the run.
 
+mod alerts;
 mod conditions;
 mod demo;
 pub mod figures;
@@ -51,6 +52,9 @@ pub struct BenchArguments {
 /// What is measured for itself.
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// From an alert to the condition of a node, by push and by poll, with a real Alertmanager; what it
+    /// costs while nothing changes; and how long one cycle computes.
+    Alerts(alerts::AlertsArguments),
     /// How long `rerail demo` takes to its first picture.
     Demo(demo::DemoArguments),
     /// What an operator costs that has nothing to do: memory, CPU and requests at many nodes of the
@@ -135,6 +139,7 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<bool, BenchError> 
     let runtime = tokio::runtime::Runtime::new()?;
     match &arguments.part {
         None => {}
+        Some(Part::Alerts(arguments)) => return runtime.block_on(alerts::run(root, arguments)),
         Some(Part::Nodes(arguments)) => return runtime.block_on(nodes::run(root, arguments)),
         Some(Part::Demo(arguments)) => return demo::run(root, arguments).map(|()| true),
         Some(Part::Planner(arguments)) => return planner::run(root, arguments),

@@ -234,13 +234,15 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "FAULT-12",
-        says: "storms of conditions, conditions that flap or come back, texts that are none",
-        state: State::Partly("alerts reach the operator only as conditions"),
+        says: "storms of conditions and of alerts, which flap or come back, texts that are none; two Alertmanagers that are silent, hang, answer garbage, forget, are late, see nothing, or tell of alerts twice, of other clusters and of no node",
+        state: State::There,
     },
     Fault {
         id: "FAULT-13",
         says: "partitions between an operator and the API server, one way or both; between nodes and the API server",
-        state: State::Partly("no other connections exist"),
+        state: State::Partly(
+            "of other connections only those to Alertmanagers exist, which break for both operators at once",
+        ),
     },
     Fault {
         id: "FAULT-14",

@@ -15,6 +15,7 @@
 //! | [`net`], [`wire`], `body` | what lies between them and the API server |
 //! | [`fault`], [`mishap`], `befall` | what goes wrong |
 //! | [`stage`], `healed` | the world, and whether all is well in it |
+//! | [`alertmanagers`] | whom the operator asks what fires |
 //! | [`kill`], [`tier`], [`crew`] | many runs |
 //! | [`outcome`], [`trace`], [`timeline`] | what came of a run |
 //! | [`bench`] | figures |
@@ -24,6 +25,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod alertmanagers;
 mod befall;
 pub mod bench;
 mod body;

@@ -27,6 +27,7 @@ use tokio::{
 };
 
 use crate::{
+    alertmanagers::Alertmanagers,
     draw::Draw,
     net::Net,
     process::Process,
@@ -65,6 +66,8 @@ pub struct Halt {
 pub struct Operators {
     net: Net,
     clocks: Clocks,
+    /// Whom they ask what fires.
+    alertmanagers: Option<Arc<Alertmanagers>>,
     /// The living process of each operator.
     alive: RefCell<BTreeMap<String, Living>>,
     /// When a process ended last.
@@ -83,10 +86,11 @@ struct Living {
 
 impl Operators {
     /// None yet.
-    pub fn new(net: &Net, clocks: Clocks) -> Rc<Self> {
+    pub fn new(net: &Net, clocks: Clocks, alertmanagers: Option<Arc<Alertmanagers>>) -> Rc<Self> {
         Rc::new(Operators {
             net: net.clone(),
             clocks,
+            alertmanagers,
             alive: RefCell::default(),
             ended: Cell::default(),
             over: Cell::default(),
@@ -259,7 +263,10 @@ impl Operators {
             boot_clock,
             watchdog: Box::new(Fed(watchdog.clone())),
             identity: own_pod::identity(name, process.number(), start),
-            fetch: Arc::new(NoFetch),
+            fetch: match &self.alertmanagers {
+                Some(all) => all.asked_by(process),
+                None => Arc::new(NoFetch),
+            },
             pushes: Arc::default(),
             settings: Settings::outside_a_cluster(),
             metrics: Metrics::default(),

@@ -161,11 +161,16 @@ pub struct Plan {
     pub kills: Vec<KillPoint>,
     /// In the end all is uninstalled.
     pub released: bool,
+    /// Alertmanagers have moods, where there are some.
+    pub moods: bool,
 }
 
 /// Scenes that are drawn from.
 pub const SCENES: &[&str] =
     &["small", "people", "machines", "limits", "storm", "incurable", "moods", "outage", LATE];
+
+/// The scene whose conditions the operator writes itself; of ten histories one is of it.
+const ALERTS: &str = "alerts";
 
 /// What faults may be about alone: then they come thick there, and nowhere else, so that what needs two of
 /// them in a row is met.
@@ -189,6 +194,9 @@ impl Plan {
         let spoils = Spoil::all().iter().copied().filter(|_| draw.chance(400));
         let spoils: Vec<Spoil> = spoils.collect();
 
+        // A stream of its own, so that the other seeds stay what they were.
+        let alerts = Draw::new(seed, "alerts", 0).chance(100);
+        let scene = if alerts { ALERTS.to_owned() } else { scene };
         let scene = said.scene.clone().unwrap_or(scene);
         // Where nothing is spoiled, or watches alone, little is forgiven: then the judge is strictest.
         let (calm, watches) = match draw.below(100) {
@@ -249,6 +257,7 @@ impl Plan {
             ends,
             kills: said.kills.clone(),
             released,
+            moods: !calm,
         }
     }
 

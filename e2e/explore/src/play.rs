@@ -124,7 +124,7 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
     let stage = Stage::set(&server, &plan)?;
     let clocks =
         Clocks { seed: plan.seed, wall: plan.clocks, rate: if plan.clocks > 0 { RATE } else { 0 } };
-    let operators = Operators::new(&net, clocks);
+    let operators = Operators::new(&net, clocks, stage.alertmanagers(&plan));
     for name in names {
         spawn_local(operators.clone().keep(name));
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use rerail_sim::{
 };
 use serde_json::{Value, json};
 
-use crate::{healed::Health, plan::Plan};
+use crate::{alertmanagers::Alertmanagers, healed::Health, plan::Plan};
 
 /// Our own scenes, beside those of the simulated world.
 pub const SCENES: &[(&str, &str)] = &[
@@ -28,6 +28,7 @@ pub const SCENES: &[(&str, &str)] = &[
     ("moods", include_str!("../scenes/moods.yaml")),
     ("late", include_str!("../scenes/late.yaml")),
     ("outage", include_str!("../scenes/outage.yaml")),
+    ("alerts", include_str!("../scenes/alerts.yaml")),
 ];
 
 /// Why there is nothing to play in.
@@ -73,6 +74,8 @@ pub struct Stage {
     edits: Vec<Act>,
     /// The policies as the scene has them: people delete and suspend them.
     policies: Vec<Value>,
+    /// There are AlertSources.
+    alerts: bool,
     /// When the scene has nothing more to do, as far as it says so: who calms it earlier calms nothing.
     pub told: Duration,
 }
@@ -92,6 +95,7 @@ impl Stage {
         let incurable = incurable.map(|with| with.condition.clone()).collect();
         let acts = scene.timeline.iter().map(|entry| &entry.act);
         let edits = acts.filter(|act| matches!(act, Act::Edit { .. })).cloned().collect();
+        let alerts = scene.objects.iter().any(|one| one["kind"] == "AlertSource");
         let policies = scene.objects().into_iter().filter(|one| one["kind"] == "RemediationPolicy");
         let policies = policies.collect();
         let at = scene.timeline.iter().map(|entry| &entry.at);
@@ -104,8 +108,15 @@ impl Stage {
             conditions,
             edits,
             policies,
+            alerts,
             told,
         })
+    }
+
+    /// The Alertmanagers, if an operator is to ask some.
+    pub fn alertmanagers(&self, plan: &Plan) -> Option<Arc<Alertmanagers>> {
+        let until = if plan.moods { plan.faults_until } else { Duration::ZERO };
+        self.alerts.then(|| Alertmanagers::new(&self.world, plan.seed, until))
     }
 
     /// Faults of machines end, and a person brings back what is off or cut off, repairs what no boot heals,

@@ -90,7 +90,7 @@ fn of_two_replicas_one_may_lag_behind_or_fall_silent() {
             let seen = seen.lock().unwrap().clone();
             seen.into_iter().filter(|says| says != "absent").collect::<Vec<_>>()
         };
-        assert_eq!(known(&seen), [firing.clone()]);
+        assert_eq!(known(&seen), std::slice::from_ref(&firing));
         tell(1, ended(hot.clone())).await;
         wait_for_condition(&stage, &node, "Hot", "False").await;
 
@@ -311,7 +311,7 @@ fn five_hundred_alerts_at_once_undo_no_report_of_a_kubelet() {
             }
         }
         eprintln!("500 conditions True, False, and so on, each after {took:?}");
-        let reports = reports.lock().unwrap();
+        let reports = reports.lock().unwrap().clone();
         let undone: Vec<_> = reports.iter().filter(|(_, times)| is_undone(times)).collect();
         let versions: usize = reports.values().map(Vec::len).sum();
         assert!(undone.is_empty(), "{undone:?}");

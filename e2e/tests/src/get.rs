@@ -8,11 +8,17 @@ pub async fn get(host: &str, path: &str) -> Result<String, String> {
     request(host, &format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")).await
 }
 
-/// The same for JSON that is sent.
-pub async fn post(host: &str, path: &str, json: &str) -> Result<String, String> {
+/// The same for JSON that is sent, with a bearer token or without.
+pub async fn post(
+    host: &str,
+    path: &str,
+    token: Option<&str>,
+    json: &str,
+) -> Result<String, String> {
+    let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     let length = json.len();
     let head = format!("POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json");
-    request(host, &format!("{head}\r\nContent-Length: {length}\r\n\r\n{json}")).await
+    request(host, &format!("{head}\r\n{token}Content-Length: {length}\r\n\r\n{json}")).await
 }
 
 async fn request(host: &str, request: &str) -> Result<String, String> {

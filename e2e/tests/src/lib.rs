@@ -23,7 +23,7 @@ pub use cargo::{cargo, optimised, program};
 pub use cluster::{Cluster, ClusterOptions, from_yaml};
 pub use election::Election;
 pub use error::Error;
-pub use get::get;
+pub use get::{get, post};
 pub use judge::{Verdict, judge};
 pub use kubeconfig::{config, with_token_file};
 pub use lease::{LEASE, LEDGER};

@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::trigger::add;
+use crate::{mutant, trigger::add};
 
 /// One answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct Answer<A> {
 impl<A> Answer<A> {
     /// True when an alert that is not in this answer does not fire.
     pub fn tells_absence(&self) -> bool {
-        self.sees && self.warm
+        let sees = self.sees || mutant!("alert-blind-believed");
+        let warm = self.warm || mutant!("alert-cold-believed");
+        sees && warm
     }
 }
 
@@ -117,7 +119,10 @@ pub struct View<'a, A> {
 /// answer is not too old. It does not fire if in every group at least one server could show it, has
 /// just answered, and does not.
 pub fn view<A>(groups: &[Replicas<A>], patience: Patience, now: Timestamp) -> View<'_, A> {
-    let servers = groups.iter().flatten();
+    let servers = groups.iter().flat_map(|replicas| match mutant!("alert-one-replica") {
+        true => replicas.get(..1).unwrap_or(replicas),
+        false => replicas,
+    });
     let firing = servers
         .filter_map(|server| server.last.as_ref())
         .filter(|answer| add(answer.at, patience.stale_after) >= now)

@@ -7,18 +7,7 @@ use rerail_alerts::{
     expression::Expression,
     matching::{Matched, Matcher, NodeNames, Trial},
 };
-use rerail_core::alert::{self, Alert, Flaw, NAME_LABEL, source::Server};
-
-/// An alert, and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// The alert.
-    pub alert: Alert,
-    /// Names of its nodes.
-    pub nodes: Vec<Arc<str>>,
-    /// Why the expression failed on it.
-    pub failed: Option<String>,
-}
+use rerail_core::alert::{self, Alert, Flaw, NAME_LABEL, plan::Placed, source::Server};
 
 /// What one answer holds.
 #[derive(Debug)]

@@ -10,30 +10,17 @@ use rerail_api::{
         AlertCounts, AlertServerState, AlertServerStatus, AlertSourceStatus, FLAWS_KEPT,
     },
 };
-use rerail_core::alert::source::{Absence, Server};
+use rerail_core::alert::{
+    plan::{Counts, Placed},
+    source::{Absence, Server},
+};
 use serde_json::json;
 
 use super::{
-    placed::Placed,
     runner::Heard,
     source::{Source, SourceError},
 };
 use crate::{act::patch_params, client::call, context::Context, record::conditions::Before};
-
-/// How much there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Alerts that fire.
-    pub firing: usize,
-    /// Of those, how many belong to a node.
-    pub matched: usize,
-    /// Nodes that such an alert belongs to.
-    pub nodes: usize,
-    /// Alerts that became no condition, since their node has too many.
-    pub too_many: usize,
-    /// Alerts that became no condition, since another writer has one of that type.
-    pub foreign: usize,
-}
 
 /// What was said last.
 #[derive(Default)]

@@ -3,25 +3,25 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rerail_alerts::ask::{Answered, AskError, ask};
 use rerail_core::{
     alert::{
-        Alert, Flaw,
-        conditions::{self, Reported, Rules, is_ours},
-        source::{Answer, Patience, Server, View, view},
+        Flaw,
+        plan::{self, Placed, Settings},
+        source::{Answer, Patience, Server, view},
     },
-    facts::{ConditionFact, NodeFacts},
+    facts::NodeFacts,
 };
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{
     access::{Kept, MayPush},
     pace::Pace,
-    placed::{Placed, Places},
-    report::{Counts, Report},
+    placed::Places,
+    report::Report,
     source::Source,
-    write::{self, Write, Written},
+    write::{self, Written},
 };
 use crate::context::Context;
 
@@ -217,79 +217,21 @@ impl Runner {
         self.boots.look(&nodes, now);
         let view = view(&self.groups, patience, now);
         let absence = view.absence;
-        let (writes, counts) = self.decide(&nodes, &view, now);
+        let settings = Settings {
+            prefix: &self.source.prefix,
+            linger: self.source.linger,
+            heartbeat_interval: self.source.heartbeat_interval,
+        };
+        let booted_at = |node: &str| self.boots.booted_at(node);
+        let (changes, counts) = plan::changes(&nodes, &view, settings, booted_at, now);
         if self.rest.is_over() {
-            let written = write::write(&self.context, writes).await;
+            let written = write::write(&self.context, changes).await;
             self.rest.after(written, &self.source.name);
         }
         let (context, source) = (&self.context, &self.source);
         self.report.push_error.clone_from(&self.push.error);
         self.report.settled(context, source, &self.groups, &self.heard, absence, counts).await;
     }
-
-    fn decide(
-        &self,
-        nodes: &BTreeMap<String, Arc<NodeFacts>>,
-        view: &View<'_, Placed>,
-        now: Timestamp,
-    ) -> (Vec<Write>, Counts) {
-        let mut by_node: BTreeMap<&str, Vec<(&Alert, Timestamp)>> = BTreeMap::new();
-        let mut firing: BTreeMap<&BTreeMap<String, String>, bool> = BTreeMap::new();
-        for (placed, at) in &view.firing {
-            *firing.entry(&placed.alert.labels).or_default() |= !placed.nodes.is_empty();
-            for node in &placed.nodes {
-                by_node.entry(node).or_default().push((&placed.alert, *at));
-            }
-        }
-        let mut counts = Counts {
-            firing: firing.len(),
-            matched: firing.values().filter(|matched| **matched).count(),
-            nodes: by_node.len(),
-            too_many: 0,
-            foreign: 0,
-        };
-        let prefix = self.source.prefix.as_str();
-        let mut writes = Vec::new();
-        for (name, facts) in nodes {
-            let alerts = by_node.remove(name.as_str()).unwrap_or_default();
-            let ours =
-                || facts.conditions.values().filter(|c| c.condition_type().starts_with(prefix));
-            if alerts.is_empty() && ours().next().is_none() {
-                continue;
-            }
-            let wants = conditions::wanted(alerts);
-            counts.too_many += wants.left_out.len();
-            let foreign = |c: &&ConditionFact| {
-                let kind = c.condition_type();
-                wants.conditions.contains_key(kind) && !is_ours(kind, &c.reason, prefix)
-            };
-            counts.foreign += ours().filter(foreign).count();
-            let rules = Rules {
-                prefix,
-                linger: self.source.linger,
-                heartbeat_every: jittered(self.source.heartbeat_interval, name),
-                booted_at: self.boots.booted_at(name),
-            };
-            let changes =
-                conditions::changes(ours().map(reported), &wants, view.absence, rules, now);
-            if !changes.is_empty() {
-                let changes = changes.into_iter().map(|(kind, c)| (kind.to_owned(), c)).collect();
-                writes.push(Write { node: name.clone(), uid: facts.uid.clone(), changes });
-            }
-        }
-        (writes, counts)
-    }
-}
-
-/// The interval, or up to a quarter less, always the same for one node: what was written at once the first
-/// time is not written at once for ever after.
-fn jittered(interval: SignedDuration, node: &str) -> SignedDuration {
-    // FNV-1a: a fixed function, since the same node must have the same share in every process.
-    let hash = node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let parts = i32::try_from(hash % 1000).unwrap_or_default();
-    interval - interval / 4000 * parts
 }
 
 /// Rest from writing after writes that failed: an API server that refuses or is slow is not asked the same
@@ -323,17 +265,6 @@ impl Rest {
             rest,
             "conditions were not written; resting for seconds"
         );
-    }
-}
-
-fn reported(fact: &ConditionFact) -> Reported<'_> {
-    Reported {
-        condition_type: fact.condition_type(),
-        status: fact.status(),
-        reason: &fact.reason,
-        message: &fact.message,
-        heartbeat: fact.evidence.last_heartbeat_time,
-        transition: fact.evidence.last_transition_time,
     }
 }
 

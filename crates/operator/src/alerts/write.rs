@@ -10,7 +10,10 @@ use kube::{
 };
 use rerail_api::Node;
 use rerail_core::{
-    alert::conditions::{Change, is_ours},
+    alert::{
+        conditions::{Change, is_ours},
+        plan::NodeChanges,
+    },
     facts::{ConditionFact, NodeFacts},
 };
 use serde_json::{Value, json};
@@ -32,34 +35,21 @@ const DECIDED_FOR: Duration = Duration::from_secs(5);
 /// After so many failures the rest is left for later.
 const FAILURES: usize = 32;
 
-/// What has to be written of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// Its name.
-    pub node: String,
-    /// Its UID: what belongs to a node does not belong to the next one of its name.
-    pub uid: String,
-    /// The conditions.
-    pub changes: BTreeMap<String, Change>,
-}
-
-impl Write {
-    /// The patch.
-    fn body(&self) -> Value {
-        let entry = |(kind, change): (&String, &Change)| match change {
-            Change::Set(condition) => json!({
-                "type": kind,
-                "status": condition.status.as_str(),
-                "reason": condition.reason,
-                "message": condition.message,
-                "lastHeartbeatTime": condition.heartbeat.to_string(),
-                "lastTransitionTime": condition.transition.to_string(),
-            }),
-            Change::Remove => json!({ "type": kind, "$patch": "delete" }),
-        };
-        let conditions: Vec<_> = self.changes.iter().map(entry).collect();
-        json!({ "metadata": { "uid": self.uid }, "status": { "conditions": conditions } })
-    }
+/// The patch.
+fn body(of_node: &NodeChanges) -> Value {
+    let entry = |(kind, change): (&String, &Change)| match change {
+        Change::Set(condition) => json!({
+            "type": kind,
+            "status": condition.status.as_str(),
+            "reason": condition.reason,
+            "message": condition.message,
+            "lastHeartbeatTime": condition.heartbeat.to_string(),
+            "lastTransitionTime": condition.transition.to_string(),
+        }),
+        Change::Remove => json!({ "type": kind, "$patch": "delete" }),
+    };
+    let conditions: Vec<_> = of_node.changes.iter().map(entry).collect();
+    json!({ "metadata": { "uid": of_node.uid }, "status": { "conditions": conditions } })
 }
 
 /// What came of several writes.
@@ -72,7 +62,7 @@ pub struct Written {
 }
 
 /// Writes as many as there is time for.
-pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
+pub async fn write(context: &Context, writes: Vec<NodeChanges>) -> Written {
     let api: Api<Node> = Api::all(context.clients.act.clone());
     let params = patch_params();
     let (until, mut written) = (Instant::now() + DECIDED_FOR, Written::default());
@@ -111,10 +101,10 @@ pub async fn write(context: &Context, writes: Vec<Write>) -> Written {
 async fn one(
     api: &Api<Node>,
     params: &PatchParams,
-    write: Write,
-) -> (Result<Node, CallError>, Write) {
+    write: NodeChanges,
+) -> (Result<Node, CallError>, NodeChanges) {
     let what = || format!("write conditions of node {}", write.node);
-    let body = Patch::Strategic(write.body());
+    let body = Patch::Strategic(body(&write));
     (call(what, api.patch_status(&write.node, params, &body)).await, write)
 }
 
@@ -127,7 +117,7 @@ pub async fn forget(context: &Context, prefix: &str) {
         types.map(|fact| (fact.condition_type().to_owned(), Change::Remove)).collect()
     };
     let nodes = context.nodes.snapshot();
-    let all = nodes.iter().map(|(name, facts)| Write {
+    let all = nodes.iter().map(|(name, facts)| NodeChanges {
         node: name.clone(),
         uid: facts.uid.clone(),
         changes: of_node(facts),
@@ -156,9 +146,9 @@ mod tests {
             transition: time,
         });
         let changes = [("A_Hot".to_owned(), set), ("A_Old".to_owned(), Change::Remove)].into();
-        let write = Write { node: "n1".into(), uid: "u1".into(), changes };
+        let write = NodeChanges { node: "n1".into(), uid: "u1".into(), changes };
         assert_eq!(
-            write.body(),
+            body(&write),
             json!({ "metadata": { "uid": "u1" }, "status": { "conditions": [
                 { "type": "A_Hot", "status": "True", "reason": "AlertIsFiring", "message": "[P6] s",
                   "lastHeartbeatTime": "2026-03-02T12:00:00Z", "lastTransitionTime": "2026-03-02T12:00:00Z" },

@@ -40,6 +40,7 @@ pub(super) struct Kinds {
     pub leases: usize,
     pub maps: usize,
     pub budgets: usize,
+    pub sources: usize,
 }
 
 impl Kinds {
@@ -53,6 +54,7 @@ impl Kinds {
             leases: at("coordination.k8s.io", "leases"),
             maps: at("", "configmaps"),
             budgets: at("policy", "poddisruptionbudgets"),
+            sources: at(names::GROUP, "alertsources"),
         }
     }
 }
@@ -230,7 +232,7 @@ impl Court {
         let before = change.before.as_ref();
         let kind = commit.resource;
         if seen.ours {
-            self.fenced(&seen, kind, &change.after);
+            self.fenced(&seen, kind, before.map(|before| &**before), &change.after);
         }
         if kind == kinds.nodes {
             self.node_changed(&seen, before, after, &change.after);
@@ -343,7 +345,11 @@ impl Court {
                 }
             }
             What::Appeared { boot_id, .. } => {
-                let machine = Machine { boot_id: boot_id.clone(), ..Machine::default() };
+                // An alert names no machine but a node: that of the one before ends with it.
+                let before = self.machines.remove(subject).unwrap_or_default();
+                let ended = before.sick.into_keys().map(|kind| (kind, at));
+                let well = before.well.into_iter().chain(ended).collect();
+                let machine = Machine { boot_id: boot_id.clone(), well, ..Machine::default() };
                 self.machines.insert(subject.to_owned(), machine);
             }
             What::Vanished => self.machine(subject).gone = true,
@@ -353,11 +359,12 @@ impl Court {
             What::Boot { boot_id, cause } => self.boots(subject, boot_id, cause, at),
             What::Ready(_) => {}
             What::Sick { condition, on } => {
-                let sick = &mut self.machine(subject).sick;
-                match on {
-                    true => sick.entry(condition.clone()).or_insert(at),
-                    false => &mut sick.remove(condition).unwrap_or(at),
-                };
+                let machine = self.machine(subject);
+                if *on {
+                    machine.sick.entry(condition.clone()).or_insert(at);
+                } else if machine.sick.remove(condition).is_some() {
+                    machine.well.insert(condition.clone(), at);
+                }
             }
             What::Fault(_) => self.saw("fault"),
             What::Restored => {

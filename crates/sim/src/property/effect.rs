@@ -49,13 +49,25 @@ impl Effect {
 
 impl Court {
     /// SAFE-2: every write of an operator, whatever it is, was sent while its Lease gave it the right.
-    pub(super) fn fenced(&mut self, seen: &Seen, kind: usize, object: &Value) {
+    pub(super) fn fenced(
+        &mut self,
+        seen: &Seen,
+        kind: usize,
+        before: Option<&Value>,
+        object: &Value,
+    ) {
         let Some(kinds) = self.kinds else { return };
         let event = object.get("kind").and_then(Value::as_str) == Some("Event");
         if kind == kinds.leases || event || kind == usize::MAX {
             return;
         }
-        self.effects += 1;
+        // What is told again and again while it is so is no effect.
+        let renewed = kind == kinds.sources
+            || (kind == kinds.nodes
+                && before.is_some_and(|before| super::alert::only_renewed(before, object)));
+        if !renewed {
+            self.effects += 1;
+        }
         let Some(process) = self.processes.get(&seen.by) else { return };
         let limit = later(process.renewed, self.leniency.renew_deadline);
         let message = match process.term() {

@@ -73,6 +73,7 @@ impl Court {
 
     fn marked(&mut self, seen: &Seen, name: &str, before: &Arc<Value>, after: &Arc<Value>) {
         self.untouched(seen, name, before, after);
+        self.reported(seen, name, before, after);
         let (was, is) = (is_cordoned(before), is_cordoned(after));
         let mark = |object| annotation(object, names::CORDONED_BY);
         let (had, has) = (mark(before), mark(after));
@@ -187,10 +188,16 @@ impl Court {
             &["spec", "taints"],
             &["status"],
         ];
-        // The server itself adds and takes the cordon's taint.
+        // The server itself adds and takes the cordon's taint; conditions from alerts are the operator's.
         let value = |object: &Value, path: &[&str]| {
             let value = at_path(object, path).cloned().unwrap_or(Value::Null);
             match value {
+                Value::Object(mut status) => {
+                    if let Some(Value::Array(conditions)) = status.get_mut("conditions") {
+                        conditions.retain(|condition| !super::alert::is_of_alert(condition));
+                    }
+                    Value::Object(status)
+                }
                 Value::Array(taints) => {
                     let foreign = |taint: &Value| {
                         meta::text(taint, &["key"]) != "node.kubernetes.io/unschedulable"

@@ -199,6 +199,8 @@ pub(super) struct Machine {
     pub boots: Vec<(Timestamp, Cause)>,
     /// Foreign conditions that are really true.
     pub sick: BTreeMap<String, Timestamp>,
+    /// Since when it is not sick any more of what it was.
+    pub well: BTreeMap<String, Timestamp>,
     /// Since when it is down; `None` = it runs.
     pub down: Option<Timestamp>,
     pub gone: bool,

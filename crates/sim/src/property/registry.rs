@@ -151,6 +151,11 @@ pub const PROPERTIES: &[Property] = &[
         "A policy in mode DryRun does nothing.",
         "the policy's mode at each admission and effect",
     ),
+    checked(
+        "SAFE-24",
+        "A condition from an alert says what a server has shown lately.",
+        "each condition from an alert that an operator writes, against what the machine really has",
+    ),
     checked("LIVE-1", "Every admitted run ends, or is held.", "at rest"),
     pending("LIVE-2", "Power that is owed is given back.", "power through a BMC"),
     checked("LIVE-3", "No node keeps our mark without an open run.", "at rest"),
@@ -241,6 +246,9 @@ pub const SOMETIMES: &[Sometimes] = &[
     sometimes("swept", "the node of a run that is gone is given back"),
     sometimes("fault", "a fault is injected"),
     sometimes("etcd-restored", "etcd is restored from a backup"),
+    sometimes("alert-told", "an alert becomes a condition of its node"),
+    sometimes("alert-ended", "the end of an alert becomes a condition of its node"),
+    sometimes("alert-unknown", "nobody can tell of an alert any more"),
     sometimes("reply-lost", "a reply is lost after its write was done"),
 ];
 
@@ -267,7 +275,7 @@ mod tests {
         let ids: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id.to_owned()).collect();
         assert_eq!(ids.len(), PROPERTIES.len());
         let formal =
-            (1..=23).map(|n| format!("SAFE-{n}")).chain((1..=11).map(|n| format!("LIVE-{n}")));
+            (1..=24).map(|n| format!("SAFE-{n}")).chain((1..=11).map(|n| format!("LIVE-{n}")));
         for id in formal {
             assert!(ids.contains(&id), "{id}");
         }

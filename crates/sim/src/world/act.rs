@@ -15,6 +15,10 @@ pub enum Source {
     Elsewhere,
     /// Something on the node, such as node-problem-detector: silent while the machine is down.
     OnNode,
+    /// An alert: nobody in the world writes the condition, and whoever asks [`World::alerts`] is told of it.
+    ///
+    /// [`World::alerts`]: super::World::alerts
+    Alert,
 }
 
 /// A condition that becomes true.

@@ -7,7 +7,7 @@ use super::{
     Sickness, Source,
     api::{self, Media, NODES, Who},
     kubelet,
-    machine::Held,
+    machine::{Held, Machine},
     queue::Event,
     state::State,
 };
@@ -15,7 +15,9 @@ use crate::{meta, observe::What};
 
 fn writer(source: Source) -> Who<'static> {
     match source {
-        Source::Elsewhere => Who { name: "alert bridge", program: "alertmanager-bridge" },
+        Source::Elsewhere | Source::Alert => {
+            Who { name: "alert bridge", program: "alertmanager-bridge" }
+        }
         Source::OnNode => Who { name: "node-problem-detector", program: "node-problem-detector" },
     }
 }
@@ -49,12 +51,27 @@ impl State {
         self.tell_conditions(node);
     }
 
+    /// Alerts that fire, whatever anybody has been told of them: node, type of the condition, message.
+    pub(super) fn alerts(&self) -> Vec<(String, String, String)> {
+        let of_machine = |(node, machine): (&String, &Machine)| {
+            let held = machine.conditions.values();
+            let held = held.filter(|held| held.on && held.sickness.source == Source::Alert);
+            let alert = |held: &Held| {
+                let Sickness { condition, message, .. } = &held.sickness;
+                (node.clone(), condition.clone(), message.replace("{node}", node))
+            };
+            held.map(alert).collect::<Vec<_>>()
+        };
+        self.machines.iter().flat_map(of_machine).collect()
+    }
+
     /// A condition that this machine does not have, and that its node is said to have: it is told that it is
     /// not true.
     pub(super) fn deny(&mut self, node: &str, condition: String) {
         let Some(machine) = self.machines.get_mut(node) else { return };
         let first = machine.conditions.is_empty();
         let source = match condition.starts_with("AlertManager_") {
+            true if self.alerts_are_shown => Source::Alert,
             true => Source::Elsewhere,
             false => Source::OnNode,
         };
@@ -133,7 +150,9 @@ impl State {
     /// Writes the conditions of one source: those that are news, as they are now, or all, as they were
     /// told last.
     fn write_conditions(&mut self, node: &str, source: Source, news: bool) {
-        let Some(machine) = self.machines.get(node).filter(|one| one.writes(source)) else {
+        let written = source != Source::Alert;
+        let Some(machine) = self.machines.get(node).filter(|one| written && one.writes(source))
+        else {
             return;
         };
         let held: Vec<&Held> = machine
@@ -150,7 +169,7 @@ impl State {
         };
         let now = meta::time(match source {
             Source::OnNode => self.clock_of(node),
-            Source::Elsewhere => self.clock,
+            Source::Elsewhere | Source::Alert => self.clock,
         });
         let conditions: Vec<_> = held
             .iter()

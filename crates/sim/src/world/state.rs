@@ -52,6 +52,8 @@ pub(super) struct State {
     /// The lives that the next machine with a name does not begin with.
     pub buried: BTreeMap<String, u64>,
     pub scene: Option<Arc<Scene>>,
+    /// There are Alertmanagers that somebody asks: what is said of alerts is none of the world's business.
+    pub alerts_are_shown: bool,
     /// Requests of the world itself that were refused for no good reason.
     pub complaints: Vec<String>,
 }
@@ -74,6 +76,7 @@ impl State {
             orphaned: BTreeMap::new(),
             buried: BTreeMap::new(),
             scene: None,
+            alerts_are_shown: false,
             complaints: Vec::new(),
         };
         state.queue.at(MONITOR, Event::Monitor);

@@ -1,8 +1,8 @@
 //! `cargo xtask bench nodes`: what an operator costs that has nothing to do, at so many nodes of the
 //! size of real ones with their heartbeats.
 
-mod padded;
-mod process;
+pub(super) mod padded;
+pub(super) mod process;
 
 use std::{
     path::{Path, PathBuf},

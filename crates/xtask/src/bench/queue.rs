@@ -24,6 +24,8 @@ use self::{
 };
 use super::{BenchError, conditions::Conditions, progress, write_json};
 
+pub use self::scene::program;
+
 /// What is measured.
 #[derive(Debug, Args)]
 pub struct QueueArguments {

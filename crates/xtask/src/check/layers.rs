@@ -43,7 +43,7 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-fleet", Ours::Only(&["rerail-core", "rerail-api", "rerail-agent"])),
     ("rerail-proxy", Ours::Only(&["rerail-operator"])),
     ("rerail-e2e", Ours::Any),
-    ("rerail-bench", Ours::Only(&["rerail-core"])),
+    ("rerail-bench", Ours::Only(&["rerail-core", "rerail-alerts"])),
     ("rerail-xtask", Ours::Any),
 ];
 

@@ -82,7 +82,7 @@ impl Alertmanagers {
     pub async fn tell(&self, number: usize, alerts: &[Value]) -> Result<(), String> {
         let url = self.urls.get(number).ok_or("there is no such Alertmanager")?;
         let body = Value::from(alerts.to_vec()).to_string();
-        post(url.trim_start_matches("http://"), "/api/v2/alerts", &body).await.map(drop)
+        post(url.trim_start_matches("http://"), "/api/v2/alerts", None, &body).await.map(drop)
     }
 }
 

@@ -103,6 +103,21 @@ impl History {
         self.judge.happened(&self.store, &happening);
     }
 
+    /// An alert of a machine begins or ends.
+    pub fn alert(&mut self, node: &str, on: bool) {
+        self.happens(node, What::Sick { condition: "AlertManager_Hot".into(), on });
+    }
+
+    /// The operator says something of that alert.
+    pub fn tells_alert(&mut self, node: &str, status: &str, reason: &str) {
+        let told = json!({ "type": "AlertManager_Hot", "status": status, "reason": reason });
+        self.change(OPERATOR, "nodes", node, |node| {
+            let conditions = node["status"]["conditions"].as_array_mut().unwrap();
+            conditions.retain(|condition| condition["type"] != told["type"]);
+            conditions.push(told);
+        });
+    }
+
     /// The operator looks: node, run and Lease.
     pub fn looks(&mut self, node: &str) {
         for (kind, key) in [

@@ -226,6 +226,37 @@ pub const HISTORIES: &[Red] = &[
         h.change("person", "nodes", "n1", |node| node["spec"]["unschedulable"] = json!(true));
         h.cordons("n1");
     }),
+    ("SAFE-6", "a condition of a kubelet is changed", |h| {
+        h.change(OPERATOR, "nodes", "n3", |node| {
+            node["status"]["conditions"][0]["status"] = json!("Unknown");
+        });
+    }),
+    ("SAFE-24", "an alert is told that does not fire", |h| {
+        h.tells_alert("n3", "True", "AlertIsFiring");
+    }),
+    ("SAFE-24", "an alert that ended long ago is told", |h| {
+        h.alert("n3", true);
+        h.tells_alert("n3", "True", "AlertIsFiring");
+        h.alert("n3", false);
+        h.tells_alert("n3", "False", "AlertIsNotFiring");
+        h.wait(300);
+        h.renews(&[]);
+        h.tells_alert("n3", "True", "AlertIsFiring");
+    }),
+    ("SAFE-24", "an alert that fires on is told to have ended", |h| {
+        h.alert("n3", true);
+        h.tells_alert("n3", "True", "AlertIsFiring");
+        h.wait(200);
+        h.renews(&[]);
+        h.tells_alert("n3", "False", "AlertIsNotFiring");
+    }),
+    ("SAFE-24", "a condition is taken off that nobody has waited for", |h| {
+        h.alert("n3", true);
+        h.tells_alert("n3", "True", "AlertIsFiring");
+        h.change(OPERATOR, "nodes", "n3", |node| {
+            node["status"]["conditions"].as_array_mut().unwrap().pop();
+        });
+    }),
     ("SAFE-6", "a label is changed", |h| {
         h.change(OPERATOR, "nodes", "n3", |node| node["metadata"]["labels"]["a"] = json!("b"));
     }),
