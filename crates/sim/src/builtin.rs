@@ -66,6 +66,10 @@ pub fn zeroes(resource: &Resource, object: &mut Value) {
                 put(&mut status["nodeInfo"], field, json!(""));
             }
             nulls(status, "conditions", &["lastHeartbeatTime", "lastTransitionTime"]);
+            let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+            for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+                condition.retain(|field, text| !EMPTY_LEFT_OUT.contains(&&**field) || text != "");
+            }
             if let Some(capacity) = status.get("capacity").cloned() {
                 put(status, "allocatable", capacity);
             }
@@ -115,6 +119,9 @@ fn container_state(state: &mut Value) {
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
+
+/// Fields of a node's condition that are left out when they are empty.
+const EMPTY_LEFT_OUT: [&str; 2] = ["reason", "message"];
 
 const NODE_INFO: &[&str] = &[
     "machineID",

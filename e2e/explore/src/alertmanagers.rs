@@ -61,13 +61,27 @@ struct Spell {
 /// Alerts as they were from some time on.
 type Known = Vec<(String, String, String)>;
 
+/// What fired at every look from then until then.
+#[derive(Debug)]
+struct Seen {
+    from: Instant,
+    until: Instant,
+    known: Known,
+}
+
+/// Between two looks nothing else is taken to have been so if they are no farther apart.
+const APART: Duration = Duration::from_secs(10);
+
+/// The latest that a server may be, and then some.
+const KEPT: Duration = Duration::from_secs(120);
+
 /// The Alertmanagers of a run.
 pub struct Alertmanagers {
     world: World,
     began: Instant,
     spells: [Vec<Spell>; SERVERS],
-    /// What fired from when on, as far back as somebody may be late.
-    history: Mutex<Vec<(Instant, Known)>>,
+    /// What fired, as far back as somebody may be late.
+    history: Mutex<Vec<Seen>>,
 }
 
 impl Alertmanagers {
@@ -110,22 +124,29 @@ impl Alertmanagers {
         now.saturating_sub(ago.unwrap_or(Duration::from_hours(1))).unwrap_or(now)
     }
 
-    /// What fires, or fired so long ago, as far as anybody has looked.
-    fn known(&self, ago: Duration) -> Known {
-        let now = Instant::now();
-        let alerts = self.world.alerts();
+    /// Takes note of what fires now.
+    fn look(&self) {
+        let (now, known) = (Instant::now(), self.world.alerts());
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        if history.last().is_none_or(|(_, last)| *last != alerts) {
-            history.push((now, alerts));
+        history.retain(|seen| now.duration_since(seen.until) < KEPT);
+        match history.last_mut() {
+            Some(last) if last.known == known && now.duration_since(last.until) < APART => {
+                last.until = now;
+            }
+            _ => history.push(Seen { from: now, until: now, known }),
         }
-        let at = now.checked_sub(ago).unwrap_or(self.began);
-        let earlier = history.iter().rposition(|(since, _)| *since <= at);
-        let known = history.get(earlier.unwrap_or(0)).map(|(_, known)| known.clone());
-        history.drain(..earlier.unwrap_or(0));
-        known.unwrap_or_default()
+    }
+
+    /// What fired so long ago; now, where nobody looked at that time.
+    fn known(&self, ago: Duration) -> Known {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Instant::now().checked_sub(ago).unwrap_or(self.began);
+        let then = history.iter().rev().find(|seen| seen.from <= at && at <= seen.until + APART);
+        then.or(history.last()).map(|seen| seen.known.clone()).unwrap_or_default()
     }
 
     fn answer(&self, server: usize, path: &str) -> Result<Fetched, FetchError> {
+        self.look();
         let (at, now) = (self.began.elapsed(), self.world.server().now());
         let mood = self.spell(server, at).map(|spell| spell.mood);
         let said =
@@ -228,6 +249,7 @@ impl Fetch for Asked {
             sleep(Duration::from_millis(3)).await;
             let mood = self.all.spell(server, self.all.began.elapsed()).map(|spell| spell.mood);
             if mood == Some(Mood::Hangs) {
+                self.all.look();
                 return pending().await;
             }
             let path = rest.split('?').next().unwrap_or_default();

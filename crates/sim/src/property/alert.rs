@@ -47,7 +47,16 @@ pub(super) fn only_renewed(before: &Value, after: &Value) -> bool {
         && of_alerts(before) == of_alerts(after)
 }
 
+/// How long an alert that is new may be hidden: servers that are silent, late or have forgotten.
+const HIDDEN_FOR: SignedDuration = SignedDuration::from_secs(300);
+
 impl Court {
+    /// How long a condition may be true before anybody can have told the operator of it.
+    pub(super) fn hidden_for(&self, kind: &str) -> SignedDuration {
+        let told_by_servers = self.alerts_from_servers && kind.starts_with(PREFIX);
+        if told_by_servers { HIDDEN_FOR } else { SignedDuration::ZERO }
+    }
+
     /// Conditions that the operator has changed.
     pub(super) fn reported(
         &mut self,

@@ -102,6 +102,8 @@ pub(super) struct Court {
     pub storms_began: BTreeMap<(String, String), Timestamp>,
     /// When each of them was opened anew while its remedy was tried.
     pub storms_reopened: BTreeMap<(String, String), Timestamp>,
+    /// There are AlertSources: alerts reach nodes by the operator, and it by servers.
+    pub alerts_from_servers: bool,
     pub limits: Recent<Option<Limits>>,
     pub pauses: Recent<Vec<Entry>>,
     pub lease: LeaseTruth,
@@ -137,6 +139,7 @@ impl Court {
             storms: BTreeMap::new(),
             storms_began: BTreeMap::new(),
             storms_reopened: BTreeMap::new(),
+            alerts_from_servers: false,
             limits: Recent::always(None),
             pauses: Recent::always(Vec::new()),
             lease: LeaseTruth::default(),
@@ -207,6 +210,9 @@ impl Court {
         for (name, object) in store.table(kinds.policies).objects() {
             self.policies.insert(name.clone(), Recent::always(PolicyTruth::of(object)));
         }
+        self.alerts_from_servers = store
+            .position(names::GROUP, "alertsources")
+            .is_some_and(|at| !store.table(at).objects().is_empty());
         for object in store.table(kinds.maps).objects().values() {
             self.map_changed(object, false, start);
         }
@@ -246,6 +252,8 @@ impl Court {
             self.pod_changed(store, &seen, before, after, &change.after);
         } else if kind == kinds.policies {
             self.policy_changed(&seen, before, after, &change.after);
+        } else if kind == kinds.sources {
+            self.alerts_from_servers = true;
         } else if kind == kinds.maps {
             self.map_changed(&change.after, change.gone, seen.at);
         }

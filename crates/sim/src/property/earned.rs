@@ -107,12 +107,10 @@ impl Court {
         let clears =
             || plan.triggers.iter().filter(|trigger| trigger.verify == TriggerVerify::MustClear);
         let of = |kind: &str| clears().any(|trigger| fits(&trigger.condition.condition_type, kind));
-        let sick = self
-            .machines
-            .get(&run.node)?
-            .sick
-            .iter()
-            .find(|(kind, since)| of(kind) && **since < seen.from);
+        let sick =
+            self.machines.get(&run.node)?.sick.iter().find(|(kind, since)| {
+                of(kind) && **since < earlier(seen.from, self.hidden_for(kind))
+            });
         if let Some((kind, _)) = sick {
             return Some(format!("its machine still has {kind}"));
         }
