@@ -192,8 +192,9 @@ fn the_bridge_alone_follows_alert_sources_and_outlives_its_leader() {
     by_itself(async {
         let cluster = audited().await;
         let plane = &cluster.plane;
-        let rights = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        plane.apply(&rights.join("../../config/alerts/rbac.yaml")).unwrap();
+        // The whole of it, with a Deployment whose image is not there.
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/alerts");
+        plane.run_kubectl(&["apply", "--server-side", "-k", config]).unwrap();
         let node = cluster.add_pool(&Pool::new("bridged", 1, 1)).await.unwrap().remove(0);
         let options = AlertmanagerOptions::default();
         let alertmanagers = Alertmanagers::start(plane, options).await.unwrap();
