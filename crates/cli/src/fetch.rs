@@ -125,7 +125,7 @@ fn tls(access: &Access) -> Result<ClientConfig, FetchError> {
         None => match config.clone().with_native_roots() {
             Ok(config) => config,
             Err(error) => {
-                tracing::warn!(%error, "no public authorities are known: HTTPS needs `caSecretName`");
+                tracing::warn!(%error, "no public authorities are known: HTTPS needs `caSecretName`, or SSL_CERT_FILE in the environment");
                 config.with_root_certificates(RootCertStore::empty())
             }
         },

@@ -9,7 +9,7 @@ use crate::CommandError;
 
 /// Serves until the process ends.
 pub async fn serve(address: SocketAddr, deps: Arc<Deps>) -> Result<(), CommandError> {
-    let failed = |source| CommandError::Listen { address, source };
+    let failed = |source| CommandError::Listen { address, source, flag: "--listen" };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
     tracing::info!(address = %listener.local_addr().map_err(failed)?, "serving /metrics, /healthz, /readyz");
     let router = Router::new()
@@ -39,7 +39,7 @@ async fn metrics(State(deps): State<Arc<Deps>>) -> impl IntoResponse {
 async fn healthz(State(deps): State<Arc<Deps>>) -> impl IntoResponse {
     match deps.metrics.is_alive(deps.clock.now()) {
         true => (StatusCode::OK, "ok"),
-        false => (StatusCode::INTERNAL_SERVER_ERROR, "the planner has not run for two minutes"),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, "nothing has been looked at for two minutes"),
     }
 }
 

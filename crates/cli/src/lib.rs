@@ -119,8 +119,8 @@ enum CommandError {
     Config(String),
     #[error("the connection to the API server could not be set up: {0}")]
     Client(#[from] Box<kube::Error>),
-    #[error("cannot listen on {address}: {source}; choose another with --listen")]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot listen on {address}: {source}; choose another with {flag}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error, flag: &'static str },
     #[error("the certificate of the alerts port cannot be used: {0}")]
     Certificate(String),
     #[error("cannot wait for signals: {0}")]

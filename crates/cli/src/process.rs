@@ -52,7 +52,7 @@ struct PushArguments {
     #[arg(
         long,
         env = "RERAIL_ALERTS_TLS_CERT_FILE",
-        requires = "alerts_tls_key_file",
+        requires_all = ["alerts_tls_key_file", "alerts_listen"],
         value_name = "FILE"
     )]
     alerts_tls_cert_file: Option<PathBuf>,

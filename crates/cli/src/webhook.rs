@@ -47,6 +47,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest body, in bytes. It is read only so that the sender gets its answer.
 const BODY_LIMIT: usize = 1 << 20;
 
+/// Handshakes that fail are told of so often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// So many a second are told that they may not push; more are told to come later.
 const DENIED_A_SECOND: u32 = 10;
 
@@ -56,7 +59,8 @@ pub async fn serve(
     files: Option<Files>,
     deps: Arc<Deps>,
 ) -> Result<(), CommandError> {
-    let failed = |source| CommandError::Listen { address, source };
+    let flag = "--alerts-listen";
+    let failed = |source| CommandError::Listen { address, source, flag };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     if files.as_ref().is_some_and(|files| files.client_ca.is_some()) {
         deps.pushes.see_certificates();
@@ -71,6 +75,7 @@ pub async fn serve(
         pushes: deps.pushes.clone(),
         metrics: deps.metrics.clone(),
         denied: Denied::default(),
+        told: Mutex::default(),
     };
     tokio::spawn(accept(listener, tls, Arc::new(port)));
     Ok(())
@@ -81,10 +86,25 @@ struct Port {
     pushes: Arc<Pushes>,
     metrics: Metrics,
     denied: Denied,
+    /// When it was last told that a handshake failed.
+    told: Mutex<Option<tokio::time::Instant>>,
 }
 
-/// How many were denied lately: who guesses tokens is told so slowly, whoever it is; who has the right one
-/// is not kept waiting for it.
+impl Port {
+    /// A client has not come so far as to be heard: what is wrong with certificates would show nowhere else.
+    fn no_handshake(&self, error: &str) {
+        self.metrics.alert_pushed("NoHandshake");
+        let now = tokio::time::Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
+            *told = Some(now);
+            tracing::warn!(error, "a TLS handshake on the alerts port failed; told once a minute");
+        }
+    }
+}
+
+/// How many were denied lately: whoever floods the port with what may not push gets the shortest answer, and
+/// counts as that; who may push is not kept waiting for it.
 #[derive(Default)]
 struct Denied(Mutex<Option<(tokio::time::Instant, u32)>>);
 
@@ -123,10 +143,13 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, port: Arc<Port>) {
                     None => connection(stream, None, port).await,
                     Some(tls) => {
                         let handshake = tls.acceptor().accept(stream);
-                        if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_DEADLINE, handshake).await
-                        {
-                            let client = tls::client(&stream);
-                            connection(stream, client, port).await;
+                        match tokio::time::timeout(HEAD_DEADLINE, handshake).await {
+                            Ok(Ok(stream)) => {
+                                let client = tls::client(&stream);
+                                connection(stream, client, port).await;
+                            }
+                            Ok(Err(error)) => port.no_handshake(&error.to_string()),
+                            Err(_) => port.no_handshake("it takes too long"),
                         }
                     }
                 }

@@ -65,7 +65,9 @@ struct Polling {
     polled: BTreeMap<String, Polled>,
     checked: source::Checked,
     refused: BTreeMap<String, String>,
-    /// Prefixes of sources that are gone.
+    /// What the conditions of each source begin with that was worked with.
+    prefixes: BTreeMap<String, String>,
+    /// Prefixes that no source has any more.
     leaving: BTreeMap<String, Leaving>,
 }
 
@@ -79,6 +81,7 @@ struct Leaving {
 impl Drop for Polling {
     /// Who does not lead any more says nothing of what fires.
     fn drop(&mut self) {
+        self.context.deps.pushes.polls(false);
         for (name, polled) in &self.polled {
             self.context.deps.pushes.forget(name);
             self.context.deps.metrics.forget_alert_source(name, &polled.source.servers);
@@ -95,10 +98,12 @@ pub(crate) enum Origin {
     Given(Arc<Source>),
 }
 
-/// Keeps a runner for every source that can be worked with, until told to stop.
+/// Keeps a runner for every source that can be worked with, until told to stop. `alone`: nothing else is done
+/// in this process, and whether it is alive is told by this.
 pub(crate) async fn run(
     context: Arc<Context>,
     origin: Origin,
+    alone: bool,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut polling = Polling {
@@ -108,9 +113,13 @@ pub(crate) async fn run(
         polled: BTreeMap::new(),
         checked: source::Checked::default(),
         refused: BTreeMap::new(),
+        prefixes: BTreeMap::new(),
         leaving: BTreeMap::new(),
     };
     while !*stopping.borrow() {
+        if alone {
+            context.deps.metrics.planned(context.now());
+        }
         tokio::select! {
             biased;
             _ = stopping.changed() => return,
@@ -145,6 +154,7 @@ impl Polling {
             Origin::Objects => return,
         };
         self.end(&wanted).await;
+        self.notice_leaving(&wanted);
         self.leave(&wanted).await;
         self.refused.retain(|name, _| matches!(wanted.get(name), Some(Err(_))));
         for (name, source) in wanted {
@@ -153,6 +163,7 @@ impl Polling {
                 Err(error) => self.refuse(&entries, &name, &error).await,
             }
         }
+        self.context.deps.pushes.polls(true);
     }
 
     /// Ends the runners of sources that are gone or have changed.
@@ -174,11 +185,26 @@ impl Polling {
             while !ended.task.is_finished() && self.tasks.join_next().await.is_some() {}
             self.context.deps.pushes.forget(&name);
             self.context.deps.metrics.forget_alert_source(&name, &ended.source.servers);
-            // One that cannot be worked with is still there: what it said grows stale.
-            if !matches!(wanted.get(&name), Some(Err(_))) {
-                let leaving = Leaving { at: Instant::now(), last: false };
-                self.leaving.insert(ended.source.prefix.clone(), leaving);
+        }
+    }
+
+    /// Takes note of prefixes whose source is gone, or has another one. One that cannot be worked with is still
+    /// there: what it said grows stale.
+    fn notice_leaving(&mut self, wanted: &BTreeMap<String, Result<Arc<Source>, SourceError>>) {
+        let (leaving, now) = (&mut self.leaving, Instant::now());
+        self.prefixes.retain(|name, prefix| {
+            let stays = match wanted.get(name) {
+                None => false,
+                Some(Ok(source)) => source.prefix == *prefix,
+                Some(Err(_)) => true,
+            };
+            if !stays {
+                leaving.insert(prefix.clone(), Leaving { at: now, last: false });
             }
+            stays
+        });
+        for source in wanted.values().flatten() {
+            self.prefixes.insert(source.name.clone(), source.prefix.clone());
         }
     }
 
@@ -186,15 +212,16 @@ impl Polling {
     async fn leave(&mut self, wanted: &BTreeMap<String, Result<Arc<Source>, SourceError>>) {
         let now = Instant::now();
         for (prefix, leaving) in std::mem::take(&mut self.leaving) {
-            let taken = wanted.values().flatten().any(|source| source.prefix.starts_with(&prefix));
-            if taken {
+            let mut others = wanted.values().flatten().map(|source| &*source.prefix);
+            if others.any(|other| other == prefix) {
                 continue;
             }
             if leaving.at > now {
                 self.leaving.insert(prefix, leaving);
                 continue;
             }
-            write::forget(&self.context, &prefix).await;
+            let others: Vec<_> = wanted.values().flatten().map(|source| &*source.prefix).collect();
+            write::forget(&self.context, &prefix, &others).await;
             if !leaving.last {
                 // Longer than a write that was under way can take.
                 let at = now + CALL_DEADLINE + Duration::from_secs(1);

@@ -97,7 +97,7 @@ impl Duty for Operator {
     async fn work(&self, context: Arc<Context>, stopping: watch::Receiver<bool>) {
         let planner = Planner::new(context.clone()).run(stopping.clone());
         let sweeper = sweep::run(context.clone(), stopping.clone());
-        let alerts = alerts::run(context.clone(), Origin::Objects, stopping.clone());
+        let alerts = alerts::run(context.clone(), Origin::Objects, false, stopping.clone());
         let drivers = supervise(context, stopping);
         tokio::join!(planner, sweeper, alerts, drivers);
     }

@@ -29,7 +29,8 @@ enum Mood {
     Hangs,
     /// It answers 500, or what is no answer at all.
     Garbage,
-    /// It has begun anew, and knows of nothing until it is told, which takes up to two minutes.
+    /// It has begun anew, and knows of nothing until it is told, which takes up to two minutes; of the deadman
+    /// alert it is told first.
     Forgetful,
     /// What it knows is up to a minute old.
     Late,
@@ -71,6 +72,9 @@ struct Seen {
 
 /// Between two looks nothing else is taken to have been so if they are no farther apart.
 const APART: Duration = Duration::from_secs(10);
+
+/// A server that has begun anew is told of something after so long.
+const FIRST_TOLD: Duration = Duration::from_secs(5);
 
 /// The latest that a server may be, and then some.
 const KEPT: Duration = Duration::from_secs(120);
@@ -177,7 +181,9 @@ impl Alertmanagers {
         if mood == Some(Mood::Poisoned) {
             poison(&mut alerts);
         }
-        if !matches!(mood, Some(Mood::Forgetful | Mood::Blind)) {
+        let spell = self.spell(server, at);
+        let told_already = spell.is_some_and(|spell| at.saturating_sub(spell.from) > FIRST_TOLD);
+        if mood != Some(Mood::Blind) && (mood != Some(Mood::Forgetful) || told_already) {
             alerts.push(json!({ "labels": { "alertname": "Watchdog" } }));
         }
         said(200, Value::from(alerts).to_string())

@@ -50,7 +50,7 @@ pub enum SciuroError {
     )]
     NoReceiver,
     #[error(
-        "{name}: `{value}` is no address of a server; it begins with http:// or https:// and has no query"
+        "{name}: {value} is no address of a server; it begins with http:// or https:// and has no query"
     )]
     Url { name: &'static str, value: String },
     #[error(
@@ -212,9 +212,13 @@ fn without_login(
     text: &str,
     logins: &mut Logins,
 ) -> Result<String, SciuroError> {
-    let secret_free = || text.rsplit('@').next().unwrap_or_default();
-    let error = || SciuroError::Url { name, value: short(secret_free()) };
-    let uri: Uri = text.parse().map_err(|_| error())?;
+    // Of one that cannot be read, nobody knows where its password ends.
+    let unreadable = || SciuroError::Url { name, value: "one of its values".to_owned() };
+    let uri: Uri = text.parse().map_err(|_| unreadable())?;
+    let host = uri.host().filter(|host| uri.scheme().is_some() && !host.is_empty());
+    let host = host.map(|host| format!("what it says of `{}`", short(host)));
+    let error =
+        || SciuroError::Url { name, value: host.clone().unwrap_or("one of its values".into()) };
     let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
     let (Some(scheme), Some(authority), None) = (scheme, uri.authority(), uri.query()) else {
         return Err(error());
@@ -371,9 +375,18 @@ mod tests {
             ("SCIURO_CEL_EXPRESSION", "", "SCIURO_CEL_EXPRESSION is not set"),
             ("SCIURO_ALERT_RECEIVER", "", "SCIURO_ALERT_RECEIVER is not set"),
             ("SCIURO_ALERTMANAGER_URL", "", "neither SCIURO_ALERTMANAGER_URL nor"),
-            ("SCIURO_ALERTMANAGER_URL", "am:9093", "`am:9093` is no address of a server"),
-            ("SCIURO_ALERTMANAGER_URL", "ftp://me:secret@am", "`am` is no address"),
-            ("SCIURO_ALERTMANAGER_URL", "http://me:secret@am/?x=y", "`am/?x=y` is no address"),
+            (
+                "SCIURO_ALERTMANAGER_URL",
+                "am:9093",
+                "URL: one of its values is no address of a server",
+            ),
+            ("SCIURO_ALERTMANAGER_URL", "http://me:secret%40am", "is no address"),
+            ("SCIURO_ALERTMANAGER_URL", "ftp://me:secret@am", "what it says of `am` is no address"),
+            (
+                "SCIURO_ALERTMANAGER_URL",
+                "http://me:secret@am/?key=secret",
+                "what it says of `am` is",
+            ),
             ("SCIURO_ALERT_CACHE_TTL", "60", "SCIURO_ALERT_CACHE_TTL: `60` is no duration"),
             ("SCIURO_ALERT_CACHE_TTL", "-1s", "`-1s` is no duration"),
             ("SCIURO_LINGER_DURATION", "9000h", "at most 8760h"),

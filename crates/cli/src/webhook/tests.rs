@@ -15,6 +15,7 @@ const TOKEN: &str = "Bearer right";
 /// A port with the source `main`, and its bell.
 async fn port() -> (SocketAddr, Arc<tokio::sync::Notify>) {
     let pushes = Arc::<Pushes>::default();
+    pushes.polls(true);
     let bell = pushes.register("main");
     pushes.register("other");
     pushes.set_token("main", Some("right"));
@@ -27,8 +28,8 @@ async fn listening(pushes: Arc<Pushes>, files: Option<Files>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tls = files.map(|files| Arc::new(Tls::new(files).unwrap()));
-    let (metrics, denied) = (Metrics::default(), Denied::default());
-    tokio::spawn(accept(listener, tls, Arc::new(Port { pushes, metrics, denied })));
+    let (metrics, denied, told) = (Metrics::default(), Denied::default(), Mutex::default());
+    tokio::spawn(accept(listener, tls, Arc::new(Port { pushes, metrics, denied, told })));
     address
 }
 
@@ -277,6 +278,7 @@ async fn a_client_pushes_only_what_its_name_allows() {
     let (server, clients) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
     let pushes = Arc::<Pushes>::default();
+    pushes.polls(true);
     let bell = pushes.register("main");
     pushes.set_clients("main", &["am.example.com".into()]);
     pushes.register("other");
@@ -287,6 +289,8 @@ async fn a_client_pushes_only_what_its_name_allows() {
         ("am.example.com", "other", "401"),
         ("example.com", "main", "401"),
         ("notam.example.com", "main", "401"),
+        // What it may stand for is not what it is.
+        ("*.example.com", "main", "401"),
     ] {
         let path = format!("/v1/alertsources/{source}");
         let body = request("POST", &path, None, "{}");

@@ -9,7 +9,7 @@ use std::{
 
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use tokio::net::TcpStream;
@@ -37,11 +37,11 @@ pub fn client(stream: &TlsStream<TcpStream>) -> Option<CertificateDer<'static>> 
     connection.peer_certificates()?.first().cloned()
 }
 
-/// Whether a certificate has this DNS name among its alternative names.
+/// Whether a certificate has this DNS name among its alternative names, letter by letter: one for
+/// `*.example.com` is not every client of that domain.
 pub fn has_name(certificate: &CertificateDer<'_>, name: &str) -> bool {
-    let Ok(name) = ServerName::try_from(name) else { return false };
     webpki::EndEntityCert::try_from(certificate)
-        .is_ok_and(|entity| entity.verify_is_valid_for_subject_name(&name).is_ok())
+        .is_ok_and(|entity| entity.valid_dns_names().any(|own| own.eq_ignore_ascii_case(name)))
 }
 
 /// The certificate of the port, read anew when its files change.
@@ -52,15 +52,16 @@ pub struct Tls {
 
 struct Known {
     acceptor: TlsAcceptor,
-    changed: Option<SystemTime>,
+    changed: Vec<Option<SystemTime>>,
     looked: tokio::time::Instant,
 }
 
 impl Tls {
     /// Reads the files.
     pub fn new(files: Files) -> Result<Self, CommandError> {
-        let acceptor = acceptor(&files).map_err(|error| bad_certificate(&files, error))?;
+        // The times first: what changes meanwhile is seen to have changed.
         let (changed, looked) = (changed(&files), tokio::time::Instant::now());
+        let acceptor = acceptor(&files).map_err(|error| bad_certificate(&files, error))?;
         let known = Mutex::new(Known { acceptor, changed, looked });
         Ok(Tls { files, known })
     }
@@ -93,10 +94,11 @@ fn bad_certificate(files: &Files, error: String) -> CommandError {
     CommandError::Certificate(format!("{certificate} and {key}: {error}"))
 }
 
-fn changed(files: &Files) -> Option<SystemTime> {
+/// When each of the files was changed; a copy may well be older than what it replaces.
+fn changed(files: &Files) -> Vec<Option<SystemTime>> {
     let of = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
     let all = [&files.certificate, &files.key].into_iter().chain(&files.client_ca);
-    all.filter_map(of).max()
+    all.map(of).collect()
 }
 
 fn acceptor(files: &Files) -> Result<TlsAcceptor, String> {
@@ -124,10 +126,14 @@ fn acceptor(files: &Files) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The authorities of clients; none of an empty file, which then lets nobody in.
+/// The authorities of clients. A file without any is an error of whoever uses it.
 fn authorities(path: &Path) -> Result<RootCertStore, pem::Error> {
     let mut store = RootCertStore::empty();
     let all = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
-    store.add_parsable_certificates(all);
+    let (_, ignored) = store.add_parsable_certificates(all);
+    if ignored > 0 {
+        let path = path.display();
+        tracing::warn!(%path, ignored, "certificates of authorities cannot be used, and let nobody in");
+    }
     Ok(store)
 }

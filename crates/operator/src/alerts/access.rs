@@ -102,15 +102,24 @@ impl Kept {
     }
 }
 
+/// Pause before a token that could not be read is read again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Who may push a source, as it was read last.
 #[derive(Default)]
 pub struct MayPush {
-    read: Option<Instant>,
+    /// When it is looked at anew.
+    next: Option<Instant>,
     /// Why nobody may push, though the source says who may; empty if all is well.
     pub error: String,
 }
 
 impl MayPush {
+    /// When it is looked at anew, by itself.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
     /// Has it known who may push, with a token that is read anew when it is not fresh. While the API server
     /// is away the old one holds.
     pub async fn refresh(&mut self, context: &Context, source: &str, pusher: &Pusher) {
@@ -119,16 +128,16 @@ impl MayPush {
             Pusher::Clients(names) => {
                 context.deps.pushes.set_clients(source, names);
                 if !context.deps.pushes.sees_certificates() {
-                    self.error = "`clientNames` needs an operator that is started with --alerts-client-ca-file".to_owned();
+                    self.error = "`clientNames` needs an operator that is started with --alerts-listen and --alerts-client-ca-file".to_owned();
                 }
                 return;
             }
         };
         let now = Instant::now();
-        if self.read.is_some_and(|read| now.duration_since(read) < FRESH) {
+        if self.next.is_some_and(|next| now < next) {
             return;
         }
-        self.read = Some(now);
+        self.next = Some(now + FRESH);
         let token = match secret(context, source, secret_name).await {
             Ok(found) => text(&found, secret_name, "token"),
             Err(error) => Err(error),
@@ -140,6 +149,10 @@ impl MayPush {
             }
             Err(AccessError::Call(error)) => {
                 tracing::warn!(source, %error, "the token of pushes was not read anew");
+                self.next = Some(now + AGAIN);
+                if !context.deps.pushes.knows(source) {
+                    self.error = error.to_string();
+                }
             }
             Err(error) => {
                 context.deps.pushes.set_token(source, None);

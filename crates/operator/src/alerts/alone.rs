@@ -70,7 +70,7 @@ impl Duty for Alone {
     }
 
     async fn work(&self, context: Arc<Context>, stopping: watch::Receiver<bool>) {
-        super::run(context, self.origin.clone(), stopping).await;
+        super::run(context, self.origin.clone(), true, stopping).await;
     }
 }
 

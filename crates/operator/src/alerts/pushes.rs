@@ -20,7 +20,7 @@ pub enum Answer {
     Polled,
     /// Who asks may not push it, or there is no such source. Which of these is not told.
     Denied,
-    /// This process polls nothing: another one leads.
+    /// This process does not lead, or does not know yet who may push: another time, or another process, does.
     NotHere,
 }
 
@@ -40,6 +40,8 @@ struct Pushed {
 
 /// Who may push.
 enum Allowed {
+    /// That is not known yet.
+    NotKnown,
     Nobody,
     /// Whose token hashes to this.
     Token([u8; 32]),
@@ -50,7 +52,7 @@ enum Allowed {
 impl Allowed {
     fn allows(&self, presented: &Presented<'_>) -> bool {
         match self {
-            Allowed::Nobody => false,
+            Allowed::NotKnown | Allowed::Nobody => false,
             // Hashes are compared, so that the time it takes tells nothing of the token.
             Allowed::Token(expected) => {
                 presented.token.is_some_and(|token| hash(token) == *expected)
@@ -64,23 +66,36 @@ impl Allowed {
 #[derive(Default)]
 pub struct Pushes {
     all: Mutex<BTreeMap<String, Pushed>>,
+    /// Which sources there are is known here.
+    polls: AtomicBool,
     certificates: AtomicBool,
 }
 
 impl Pushes {
     /// Has a source polled now, if who asks for it may.
     pub fn push(&self, source: &str, presented: &Presented<'_>) -> Answer {
-        let all = self.lock();
-        if all.is_empty() {
+        if !self.polls.load(Ordering::Relaxed) {
             return Answer::NotHere;
         }
-        match all.get(source) {
+        match self.lock().get(source) {
+            Some(Pushed { allowed: Allowed::NotKnown, .. }) => Answer::NotHere,
             Some(pushed) if pushed.allowed.allows(presented) => {
                 pushed.bell.notify_one();
                 Answer::Polled
             }
             _ => Answer::Denied,
         }
+    }
+
+    /// From now on sources are polled here, or are not.
+    pub fn polls(&self, polls: bool) {
+        self.polls.store(polls, Ordering::Relaxed);
+    }
+
+    /// Whether it is known who may push a source.
+    pub(super) fn knows(&self, source: &str) -> bool {
+        let all = self.lock();
+        all.get(source).is_some_and(|pushed| !matches!(pushed.allowed, Allowed::NotKnown))
     }
 
     /// The port asks clients for certificates.
@@ -95,7 +110,7 @@ impl Pushes {
     /// A source is polled here, by whoever listens to this bell.
     pub fn register(&self, source: &str) -> Arc<Notify> {
         let bell = Arc::new(Notify::new());
-        let pushed = Pushed { bell: bell.clone(), allowed: Allowed::Nobody };
+        let pushed = Pushed { bell: bell.clone(), allowed: Allowed::NotKnown };
         self.lock().insert(source.to_owned(), pushed);
         bell
     }
@@ -143,8 +158,15 @@ mod tests {
     fn only_the_right_token_of_the_source_rings_its_bell() {
         let pushes = Pushes::default();
         assert_eq!(with_token(&pushes, "a", "t"), Answer::NotHere);
+        pushes.polls(true);
+        assert_eq!(with_token(&pushes, "a", "t"), Answer::Denied);
         let (bell, other) = (pushes.register("a"), pushes.register("b"));
+        // Alertmanager does not try again what is refused; and here it is only not known yet.
+        assert_eq!(with_token(&pushes, "a", ""), Answer::NotHere);
+        assert!(!pushes.knows("a"));
+        pushes.set_token("a", None);
         assert_eq!(with_token(&pushes, "a", ""), Answer::Denied);
+        assert!(pushes.knows("a"));
         pushes.set_token("a", Some("t"));
         pushes.set_token("b", Some("u"));
         for (source, token) in [("a", "u"), ("b", "t"), ("a", "T"), ("a", ""), ("c", "t")] {
@@ -158,12 +180,15 @@ mod tests {
         assert_eq!(with_token(&pushes, "a", "t"), Answer::Denied);
         pushes.forget("a");
         pushes.forget("b");
+        assert_eq!(with_token(&pushes, "b", "u"), Answer::Denied);
+        pushes.polls(false);
         assert_eq!(with_token(&pushes, "b", "u"), Answer::NotHere);
     }
 
     #[test]
     fn a_client_with_one_of_the_names_may_push_and_a_token_helps_nobody_there() {
         let pushes = Pushes::default();
+        pushes.polls(true);
         let bell = pushes.register("a");
         pushes.set_clients("a", &["am.example.com".into(), "am-1".into()]);
         let shows = |name: &'static str| {

@@ -76,7 +76,10 @@ impl Report {
             servers,
             flaws,
         };
-        if !self.is_news(&status, source.heartbeat_interval, now) {
+        // What is logged says nothing of the times.
+        let every =
+            if source.is_object() { source.heartbeat_interval } else { SignedDuration::MAX };
+        if !self.is_news(&status, every, now) {
             return;
         }
         let Some(object) = object else {

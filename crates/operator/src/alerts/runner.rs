@@ -91,9 +91,15 @@ impl Runner {
 
     /// Polls until it is aborted.
     pub async fn run(mut self) {
+        if self.source.push.is_none() {
+            self.context.deps.pushes.set_token(&self.source.name, None);
+        }
         let bell = self.bell.clone();
         let mut questions: JoinSet<Outcome> = JoinSet::new();
         loop {
+            if let Some(pusher) = &self.source.push {
+                self.push.refresh(&self.context, &self.source.name, pusher).await;
+            }
             self.ask_those_due(&mut questions).await;
             let next = self.next();
             let timer = async {
@@ -126,7 +132,7 @@ impl Runner {
 
     fn next(&self) -> Option<Instant> {
         let now = Instant::now();
-        self.paces.iter().filter_map(|pace| pace.next(now)).min()
+        self.paces.iter().filter_map(|pace| pace.next(now)).chain(self.push.next()).min()
     }
 
     async fn ask_those_due(&mut self, questions: &mut JoinSet<Outcome>) {
@@ -136,9 +142,6 @@ impl Runner {
             .collect();
         if due.is_empty() {
             return;
-        }
-        if let Some(pusher) = &self.source.push {
-            self.push.refresh(&self.context, &self.source.name, pusher).await;
         }
         let access = self.access.get(&self.context, &self.source.name, &self.source.access).await;
         for index in due {

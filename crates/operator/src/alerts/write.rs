@@ -108,11 +108,16 @@ async fn one(
     (call(what, api.patch_status(&write.node, params, &body)).await, write)
 }
 
-/// Takes the conditions of a source that is gone off every node: nobody says anything of them any more.
-/// Where this fails they grow stale, and count as Unknown from then on.
-pub async fn forget(context: &Context, prefix: &str) {
+/// Takes the conditions of a source that is gone off every node, but those of `others`, which begin with more
+/// than its prefix: nobody says anything of them any more. Where this fails they grow stale, and count as
+/// Unknown from then on.
+pub async fn forget(context: &Context, prefix: &str, others: &[&str]) {
     let of_node = |facts: &NodeFacts| -> BTreeMap<String, Change> {
-        let ours = |fact: &&ConditionFact| is_ours(fact.condition_type(), &fact.reason, prefix);
+        let ours = |fact: &&ConditionFact| {
+            let kind = fact.condition_type();
+            is_ours(kind, &fact.reason, prefix)
+                && !others.iter().any(|other| kind.starts_with(other))
+        };
         let types = facts.conditions.values().filter(ours);
         types.map(|fact| (fact.condition_type().to_owned(), Change::Remove)).collect()
     };

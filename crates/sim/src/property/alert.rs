@@ -50,7 +50,18 @@ pub(super) fn only_renewed(before: &Value, after: &Value) -> bool {
 /// How long an alert that is new may be hidden: servers that are silent, late or have forgotten.
 const HIDDEN_FOR: SignedDuration = SignedDuration::from_secs(300);
 
+/// The shortest time after which it is fit to say the same again: less than three quarters of the shortest
+/// `heartbeatInterval` of the scenes.
+const RENEWED_AFTER: SignedDuration = SignedDuration::from_secs(40);
+
 impl Court {
+    /// Whether the same was said again too soon.
+    pub(super) fn is_too_often(&mut self, kind: usize, object: &Value, at: Timestamp) -> bool {
+        let key = (kind, meta::of(object, "name").to_owned());
+        let last = self.renewed.insert(key, at);
+        last.is_some_and(|last| last > earlier(at, RENEWED_AFTER))
+    }
+
     /// How long a condition may be true before anybody can have told the operator of it.
     pub(super) fn hidden_for(&self, kind: &str) -> SignedDuration {
         let told_by_servers = self.alerts_from_servers && kind.starts_with(PREFIX);

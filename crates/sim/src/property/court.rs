@@ -102,6 +102,8 @@ pub(super) struct Court {
     pub storms_began: BTreeMap<(String, String), Timestamp>,
     /// When each of them was opened anew while its remedy was tried.
     pub storms_reopened: BTreeMap<(String, String), Timestamp>,
+    /// When the same was last said again: kind and name of the object.
+    pub renewed: BTreeMap<(usize, String), Timestamp>,
     /// There are AlertSources: alerts reach nodes by the operator, and it by servers.
     pub alerts_from_servers: bool,
     pub limits: Recent<Option<Limits>>,
@@ -139,6 +141,7 @@ impl Court {
             storms: BTreeMap::new(),
             storms_began: BTreeMap::new(),
             storms_reopened: BTreeMap::new(),
+            renewed: BTreeMap::new(),
             alerts_from_servers: false,
             limits: Recent::always(None),
             pauses: Recent::always(Vec::new()),

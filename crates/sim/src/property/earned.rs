@@ -107,10 +107,12 @@ impl Court {
         let clears =
             || plan.triggers.iter().filter(|trigger| trigger.verify == TriggerVerify::MustClear);
         let of = |kind: &str| clears().any(|trigger| fits(&trigger.condition.condition_type, kind));
-        let sick =
-            self.machines.get(&run.node)?.sick.iter().find(|(kind, since)| {
-                of(kind) && **since < earlier(seen.from, self.hidden_for(kind))
-            });
+        let sick = self.machines.get(&run.node)?.sick.iter().find(|(kind, since)| {
+            // What its node says is known, or is known not to be.
+            let said = node.conditions.get(*kind).is_some_and(|said| said.status != "False");
+            let hidden = if said { SignedDuration::ZERO } else { self.hidden_for(kind) };
+            of(kind) && **since < earlier(seen.from, hidden)
+        });
         if let Some((kind, _)) = sick {
             return Some(format!("its machine still has {kind}"));
         }

@@ -61,11 +61,11 @@ impl Court {
         if kind == kinds.leases || event || kind == usize::MAX {
             return;
         }
-        // What is told again and again while it is so is no effect.
-        let renewed = kind == kinds.sources
+        // What is told now and then while it is so is no effect.
+        let renewal = kind == kinds.sources
             || (kind == kinds.nodes
                 && before.is_some_and(|before| super::alert::only_renewed(before, object)));
-        if !renewed {
+        if !renewal || self.is_too_often(kind, object, seen.at) {
             self.effects += 1;
         }
         let Some(process) = self.processes.get(&seen.by) else { return };

@@ -108,7 +108,7 @@ pub async fn run(root: &Path, arguments: &AlertsArguments) -> Result<bool, Bench
     let push = scene.pushes(arguments.pushes).await?;
     let poll = scene.polls(arguments.polls, arguments.interval).await?;
     let burst = scene.burst(arguments.alerts).await?;
-    let quiet = scene.quiet(Duration::from_secs(arguments.quiet)).await?;
+    let quiet = scene.quiet(arguments.alerts, Duration::from_secs(arguments.quiet)).await?;
     let alone_mib = scene.alone().await?;
     let figures = Figures {
         conditions,
@@ -295,11 +295,7 @@ spec:
         let mut series = Series::default();
         for round in 0..6 {
             let status = if round % 2 == 0 { "True" } else { "False" };
-            let alerts = nodes.iter().map(|node| match status {
-                "True" => alert("Many", node),
-                _ => ended(alert("Many", node)),
-            });
-            self.tell(&alerts.collect::<Vec<_>>()).await?;
+            self.tell(&self.many(count, status == "False")).await?;
             let sent = Instant::now();
             self.push().await.map_err(BenchError::Metrics)?;
             let last = self.all_seen(nodes.iter().cloned().collect(), status).await?;
@@ -307,11 +303,17 @@ spec:
             tokio::time::sleep(APART).await;
         }
         // They fire while nothing changes.
-        let alerts: Vec<_> = nodes.iter().map(|node| alert("Many", node)).collect();
-        self.tell(&alerts).await?;
+        self.tell(&self.many(count, false)).await?;
         self.push().await.map_err(BenchError::Metrics)?;
         self.all_seen(nodes.into_iter().collect(), "True").await?;
         Ok(series)
+    }
+
+    /// One alert on each of so many nodes; their ends.
+    fn many(&self, count: usize, end: bool) -> Vec<Value> {
+        let nodes = (0..count).map(|number| padded::name(number % self.nodes));
+        let alerts = nodes.map(|node| alert("Many", &node));
+        if end { alerts.map(ended).collect() } else { alerts.collect() }
     }
 
     async fn all_seen(
@@ -337,8 +339,14 @@ spec:
 
     /// With the default interval, and the default time between two writes that say the same. Alertmanager
     /// is told of the alerts again and again, as Prometheus does it.
-    async fn quiet(&mut self, time: Duration) -> Result<Quiet, BenchError> {
+    async fn quiet(&mut self, count: usize, time: Duration) -> Result<Quiet, BenchError> {
         self.source(5).await?;
+        // The single ones would end by themselves meanwhile.
+        let single = (0..self.told).map(|number| {
+            ended(alert(&format!("Alert{}", number + 1), &padded::name(number % self.nodes)))
+        });
+        self.tell(&single.collect::<Vec<_>>()).await?;
+        tokio::time::sleep(SETTLE).await;
         progress::stage("nothing changes");
         let pid = self.cluster.plane.pid(self.operator.name());
         let pid = pid.ok_or_else(|| BenchError::Metrics("its process is not known".into()))?;
@@ -347,10 +355,7 @@ spec:
         let (before, used, began) = (asked().await?, usage(pid)?, Instant::now());
         while began.elapsed() < time {
             tokio::time::sleep(Duration::from_secs(60).min(time)).await;
-            let again: Vec<_> = (0..self.nodes.min(500))
-                .map(|number| alert("Many", &padded::name(number)))
-                .collect();
-            self.tell(&again).await?;
+            self.tell(&self.many(count, false)).await?;
         }
         let seconds = began.elapsed().as_secs_f64();
         let (asked, after) = (asked().await?.since(&before), usage(pid)?);

@@ -96,7 +96,7 @@ impl Alerts {
         );
         registry.register(
             "alert_pushes",
-            "Webhooks that had an AlertSource polled (Polled), were not allowed to (Denied), came to an operator that does not lead (NotHere), or were too many that were not allowed to (TooMany)",
+            "Webhooks that had an AlertSource polled (Polled), were not allowed to (Denied), came to an operator that does not lead or has just begun to (NotHere), were too many that were not allowed to (TooMany), or did not get through the TLS handshake (NoHandshake)",
             all.pushes.clone(),
         );
         all
