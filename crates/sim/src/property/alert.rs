@@ -56,9 +56,8 @@ const RENEWED_AFTER: SignedDuration = SignedDuration::from_secs(40);
 
 impl Court {
     /// Whether the same was said again too soon.
-    pub(super) fn is_too_often(&mut self, kind: usize, object: &Value, at: Timestamp) -> bool {
-        let key = (kind, meta::of(object, "name").to_owned());
-        let last = self.renewed.insert(key, at);
+    pub(super) fn is_too_often(&mut self, node: &Value, at: Timestamp) -> bool {
+        let last = self.renewed.insert(meta::of(node, "name").to_owned(), at);
         last.is_some_and(|last| last > earlier(at, RENEWED_AFTER))
     }
 

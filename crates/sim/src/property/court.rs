@@ -102,8 +102,8 @@ pub(super) struct Court {
     pub storms_began: BTreeMap<(String, String), Timestamp>,
     /// When each of them was opened anew while its remedy was tried.
     pub storms_reopened: BTreeMap<(String, String), Timestamp>,
-    /// When the same was last said again: kind and name of the object.
-    pub renewed: BTreeMap<(usize, String), Timestamp>,
+    /// When the same was last said again of the alerts of a node.
+    pub renewed: BTreeMap<String, Timestamp>,
     /// There are AlertSources: alerts reach nodes by the operator, and it by servers.
     pub alerts_from_servers: bool,
     pub limits: Recent<Option<Limits>>,

@@ -62,10 +62,11 @@ impl Court {
             return;
         }
         // What is told now and then while it is so is no effect.
-        let renewal = kind == kinds.sources
-            || (kind == kinds.nodes
-                && before.is_some_and(|before| super::alert::only_renewed(before, object)));
-        if !renewal || self.is_too_often(kind, object, seen.at) {
+        let renewal = kind == kinds.nodes
+            && before.is_some_and(|before| super::alert::only_renewed(before, object));
+        // How servers stand is news long after the last of them was disturbed.
+        let status = kind == kinds.sources;
+        if !status && (!renewal || self.is_too_often(object, seen.at)) {
             self.effects += 1;
         }
         let Some(process) = self.processes.get(&seen.by) else { return };
