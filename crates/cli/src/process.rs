@@ -56,6 +56,14 @@ struct PushArguments {
         value_name = "FILE"
     )]
     alerts_tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate, in PEM.
+    #[arg(
+        long,
+        env = "RERAIL_ALERTS_TLS_KEY_FILE",
+        requires = "alerts_tls_cert_file",
+        value_name = "FILE"
+    )]
+    alerts_tls_key_file: Option<PathBuf>,
     /// Authorities whose certificates the clients of that port have to show, in PEM; read anew when it
     /// changes. Default: none is asked for.
     #[arg(
@@ -65,14 +73,6 @@ struct PushArguments {
         value_name = "FILE"
     )]
     alerts_client_ca_file: Option<PathBuf>,
-    /// Key of that certificate, in PEM.
-    #[arg(
-        long,
-        env = "RERAIL_ALERTS_TLS_KEY_FILE",
-        requires = "alerts_tls_cert_file",
-        value_name = "FILE"
-    )]
-    alerts_tls_key_file: Option<PathBuf>,
 }
 
 impl PushArguments {

@@ -20,6 +20,7 @@ use std::{
 };
 
 use futures::FutureExt;
+use rerail_operator::deps::NoFetch;
 use rerail_sim::{
     Options, Server, Store,
     observe::{Happening, Observer, What},
@@ -84,7 +85,7 @@ async fn play(scene: Scene, hours: u64, seed: u64) {
     let (name, nodes) = (scene.name.clone(), scene.specs().len());
     let world = World::open(&server, scene, seed).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let deps = attach::deps(&server);
+    let deps = attach::deps(&server, NoFetch);
     let operator =
         spawn_local(rerail_operator::run(attach::clients(&server), deps, stopped.map(drop)));
     let opened = began.elapsed();

@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Client, api::ListParams};
 use rerail_api::{NodeRemediation, RemediationPolicy, remediation::StepName};
 use rerail_core::step::Step;
+use rerail_operator::deps::NoFetch;
 use rerail_sim::{
     Options, Server, Store,
     observe::{Cause, Happening, Observer, What},
@@ -90,8 +91,11 @@ async fn healthy() {
     let world = World::open(&server, Scene::named("single-run").unwrap(), 1).unwrap();
     let before = world.machine("worker-001").unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let operator =
-        spawn_local(rerail_operator::run(clients(&server), deps(&server), stopped.map(drop)));
+    let operator = spawn_local(rerail_operator::run(
+        clients(&server),
+        deps(&server, NoFetch),
+        stopped.map(drop),
+    ));
     let client = server.client();
     let run = ended(&client, "worker-001").await;
     let status = run.status.unwrap();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::Client;
 use rerail_operator::{
     client::{Clients, Fence, ServerClock},
-    deps::{BootClock, Clock, Deps, NoFetch, NoWatchdog, Settings},
+    deps::{BootClock, Clock, Deps, Fetch, NoWatchdog, Settings},
     observe::recency::Recency,
     record::metrics::Metrics,
 };
@@ -41,13 +41,13 @@ pub fn clients(server: &Server) -> Clients {
     Clients { read, act, server_clock, fence, recency }
 }
 
-pub fn deps(server: &Server) -> Arc<Deps> {
+pub fn deps(server: &Server, fetch: impl Fetch + 'static) -> Arc<Deps> {
     Arc::new(Deps {
         clock: Box::new(SimClock(server.clone())),
         boot_clock: Arc::new(SinceStart(Instant::now())),
         watchdog: Box::new(NoWatchdog),
         identity: "sim_1".into(),
-        fetch: Arc::new(NoFetch),
+        fetch: Arc::new(fetch),
         pushes: Arc::default(),
         settings: Settings::outside_a_cluster(),
         metrics: Metrics::default(),
