@@ -82,6 +82,8 @@ fn of_two_replicas_one_may_lag_behind_or_fall_silent() {
         wait_for_condition(&stage, &node, "Hot", "True").await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         tell(1, hot.clone()).await;
+        // Before both have been polled again, the operator knows only that the second one shows nothing.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         // The end reaches the first one first.
         tell(0, ended(hot.clone())).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
