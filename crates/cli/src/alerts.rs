@@ -3,13 +3,13 @@
 mod sciuro;
 pub mod test;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use clap::{Args, Subcommand};
 use kube::Config;
 use rerail_api::names;
 use rerail_operator::{
-    alerts::{Source, Sources, run_alone},
+    alerts::{Origin, Source, run_alone},
     client::Around,
     deps::{LeaseName, Settings},
 };
@@ -78,7 +78,7 @@ pub async fn run(arguments: AlertsArguments, layer: &impl Around) -> Result<(), 
 
 /// What the bridge is configured with.
 struct Configured {
-    sources: Sources,
+    origin: Origin,
     listen: SocketAddr,
     lease: LeaseName,
 }
@@ -100,7 +100,7 @@ async fn alone(mut arguments: AloneArguments, layer: &impl Around) -> Result<(),
         Some(sciuro) => as_sciuro(sciuro, &config)?,
         None => of_cluster(),
     };
-    let Configured { sources, listen, lease } = configured;
+    let Configured { origin, listen, lease } = configured;
     let settings = Settings {
         election: arguments.process.election()?,
         lease: LeaseName {
@@ -113,13 +113,13 @@ async fn alone(mut arguments: AloneArguments, layer: &impl Around) -> Result<(),
     let host = pod_name.map_or(names::ALERTS_LEASE, String::as_str);
     let (clients, deps) = arguments.process.begin(host, config, settings, layer)?;
     arguments.process.serve(arguments.listen.unwrap_or(listen), &deps).await?;
-    Ok(run_alone(clients, deps, sources, process::told_to_end()?).await?)
+    Ok(run_alone(clients, deps, origin, process::told_to_end()?).await?)
 }
 
 fn of_cluster() -> Configured {
     let (namespace, name) = (names::SYSTEM_NAMESPACE.to_owned(), names::ALERTS_LEASE.to_owned());
     Configured {
-        sources: Sources::OfCluster,
+        origin: Origin::Objects,
         listen: process::LISTEN,
         lease: LeaseName { namespace, name },
     }
@@ -133,7 +133,7 @@ fn as_sciuro(sciuro: sciuro::Sciuro, config: &Config) -> Result<Configured, Comm
     tracing::info!(servers = ?source.servers, "configured as Sciuro is");
     let namespace = sciuro.lease_namespace.unwrap_or_else(|| config.default_namespace.clone());
     Ok(Configured {
-        sources: Sources::Given(Box::new(source)),
+        origin: Origin::Given(Arc::new(source)),
         listen: sciuro.listen,
         lease: LeaseName { namespace, name: sciuro.lease_name },
     })

@@ -1,6 +1,7 @@
 //! The port to which Alertmanager sends webhooks: `POST /v1/alertsources/NAME` with a bearer token, or
-//! with a client's certificate, has that source polled now. What is in the body is not looked at. Whoever may reach the port can open so many
-//! connections, each for so long, and send so much, and no more (hazard H25, safety.md C3).
+//! with a client's certificate, has that source polled now. What is in the body is not looked at. Whoever may
+//! reach the port can open so many connections, each for so long, and send so much, and no more (hazard H25,
+//! safety.md C3).
 
 mod tls;
 
@@ -201,10 +202,13 @@ async fn answer(
             let words = "no such source, or it may not be pushed with what was shown";
             return said(StatusCode::UNAUTHORIZED, words);
         }
-        // The next connection may reach the one that leads.
+        // The next connection may reach the one that leads, or come when it knows more.
         Answer::NotHere => {
             port.metrics.alert_pushed("NotHere");
-            return said(StatusCode::SERVICE_UNAVAILABLE, "another operator leads; try again");
+            return said(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this operator does not lead, or has only just begun to; try again",
+            );
         }
         Answer::Polled => port.metrics.alert_pushed("Polled"),
     }

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use crate::{client::CALL_DEADLINE, context::Context, observe::objects::Entry};
-pub use alone::{Sources, run_alone};
+pub use alone::run_alone;
 pub use pushes::{Answer, Presented, Pushes};
 pub use source::{Source, SourceError};
 
@@ -91,10 +91,10 @@ impl Drop for Polling {
 
 /// Where sources come from.
 #[derive(Clone)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// From AlertSources of the cluster.
     Objects,
-    /// This one, and no other.
+    /// This one, and no other: the cluster need not know AlertSources.
     Given(Arc<Source>),
 }
 

@@ -19,7 +19,8 @@ use rerail_core::step::Step;
 use rerail_e2e::{
     Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, free_port,
     monitoring::{
-        AlertmanagerOptions, Machine, Monitoring, MonitoringOptions, Programs, alertmanager,
+        AlertmanagerOptions, Machine, Monitoring, MonitoringOptions, Programs, alert_source,
+        alertmanager,
     },
     wait_for,
 };
@@ -34,29 +35,25 @@ async fn source(stage: &Stage, monitoring: &Monitoring, rest: &str) {
 }
 
 async fn source_named(name: &str, stage: &Stage, monitoring: &Monitoring, rest: &str) {
-    let urls = monitoring.alertmanagers.join(", ");
-    let yaml = format!(
-        "apiVersion: rerail.dev/v1alpha1
-kind: AlertSource
-metadata: {{name: {name}}}
-spec:
-  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
-{rest}"
-    );
+    let yaml = alert_source(name, &monitoring.alertmanagers, rest);
     stage.cluster().apply(&yaml).await.unwrap();
 }
 
 /// The condition of a node from an alert: status, reason, message.
-async fn condition(stage: &Stage, node: &str, name: &str) -> Option<(String, String, String)> {
+pub async fn condition(
+    cluster: &Cluster,
+    node: &str,
+    name: &str,
+) -> Option<(String, String, String)> {
     let kind = format!("AlertManager_{name}");
-    let status = stage.node(node).await.status.unwrap();
-    let found = status.conditions?.into_iter().find(|condition| condition.type_ == kind)?;
+    let node = Api::<Node>::all(cluster.client.clone()).get(node).await.unwrap();
+    let found = node.status?.conditions?.into_iter().find(|condition| condition.type_ == kind)?;
     Some((found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default()))
 }
 
-pub async fn wait_for_condition(stage: &Stage, node: &str, name: &str, status: &str) {
+pub async fn wait_for_condition(cluster: &Cluster, node: &str, name: &str, status: &str) {
     wait_for(&format!("{name} of {node} to be {status}"), PATIENCE, || async {
-        match condition(stage, node, name).await {
+        match condition(cluster, node, name).await {
             Some((is, ..)) if is == status => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -81,7 +78,7 @@ fn a_rule_of_the_article_reboots_a_node_and_its_end_gives_it_back() {
         let cause = run.spec.cause.unwrap();
         assert_eq!(cause.condition_type, "AlertManager_CalicoTooManyInterfacesEarly");
         assert_eq!(
-            condition(&stage, &sick, "CalicoTooManyInterfacesEarly").await.unwrap(),
+            condition(stage.cluster(), &sick, "CalicoTooManyInterfacesEarly").await.unwrap(),
             (
                 "True".into(),
                 "AlertIsFiring".into(),
@@ -93,8 +90,11 @@ fn a_rule_of_the_article_reboots_a_node_and_its_end_gives_it_back() {
         let run = stage.run_in(&sick, Step::Succeeded).await;
         assert_eq!(said(&run).0, "Healed");
         assert!(!stage.is_cordoned(&sick).await);
-        wait_for_condition(&stage, &sick, "CalicoTooManyInterfacesEarly", "False").await;
-        assert_eq!(condition(&stage, &healthy, "CalicoTooManyInterfacesEarly").await, None);
+        wait_for_condition(stage.cluster(), &sick, "CalicoTooManyInterfacesEarly", "False").await;
+        assert_eq!(
+            condition(stage.cluster(), &healthy, "CalicoTooManyInterfacesEarly").await,
+            None
+        );
         stage.finish().await;
     });
 }
@@ -161,7 +161,7 @@ fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
         let rest = "  conditionPrefix: Impatient_\n  pollInterval: 1s\n  staleAfter: 5s";
         source_named("impatient", &stage, &monitoring, rest).await;
         let name = "CalicoTooManyInterfacesEarly";
-        wait_for_condition(&stage, &node, name, "True").await;
+        wait_for_condition(stage.cluster(), &node, name, "True").await;
         let patient = changes(&stage, &node, &format!("AlertManager_{name}"));
         let impatient = changes(&stage, &node, &format!("Impatient_{name}"));
         plane.kill_component(&alertmanager(0)).unwrap();
@@ -233,7 +233,7 @@ fn a_push_has_the_alertmanager_asked_at_once() {
         for (interfaces, status) in [(200, "True"), (3, "False"), (200, "True")] {
             monitoring.page.change(&node, |machine| machine.interfaces = interfaces);
             let asked = tokio::time::Instant::now();
-            wait_for_condition(&stage, &node, name, status).await;
+            wait_for_condition(stage.cluster(), &node, name, status).await;
             let took = asked.elapsed();
             assert!(took < Duration::from_secs(30), "{status} after {took:?}, by a poll");
         }

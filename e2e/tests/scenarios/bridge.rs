@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -14,13 +14,17 @@ use kube::{
 use rerail_controlplane::{Component, Options};
 use rerail_e2e::{
     Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, config, free_port,
-    monitoring::{AlertmanagerOptions, Alertmanagers},
+    monitoring::{AlertmanagerOptions, Alertmanagers, alert, alert_source, ended},
     program, wait_for,
 };
 use rerail_fleet::Pool;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{audit, shared::by_itself};
+use crate::{
+    alerts::{condition, wait_for_condition},
+    audit,
+    shared::by_itself,
+};
 
 /// What Sciuro's manifests give it, and no more.
 const SCIURO: &str = r#"
@@ -57,36 +61,6 @@ metadata: {name: sciuro, namespace: sciuro}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: sciuro}
 subjects: [{kind: ServiceAccount, name: sciuro, namespace: sciuro}]
 "#;
-
-/// An alert for the receiver of the example.
-pub fn alert(name: &str, node: &str, priority: u8) -> Value {
-    json!({
-        "labels": {
-            "alertname": name, "node": node, "priority": priority.to_string(),
-            "notify": "node-condition-k8s",
-        },
-        "annotations": { "summary": format!("{name} of {node}") },
-    })
-}
-
-/// The condition of that type: status and message.
-pub async fn condition(cluster: &Cluster, node: &str, kind: &str) -> Option<(String, String)> {
-    let node = Api::<Node>::all(cluster.client.clone()).get(node).await.unwrap();
-    let conditions = node.status?.conditions?;
-    let found = conditions.into_iter().find(|condition| condition.type_ == kind)?;
-    Some((found.status, found.message.unwrap_or_default()))
-}
-
-async fn wait_for_condition(cluster: &Cluster, node: &str, kind: &str, status: &str) {
-    wait_for(&format!("{kind} of {node} to be {status}"), PATIENCE, || async {
-        match condition(cluster, node, kind).await {
-            Some((is, _)) if is == status => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await
-    .unwrap();
-}
 
 async fn audited() -> Cluster {
     let plane = Options { audit: true, ..Options::default() };
@@ -157,12 +131,12 @@ fn a_deployment_of_sciuro_goes_on_with_another_image() {
             .await
             .unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(condition(&cluster, &node, "AlertManager_Hot").await, None, "the old one leads");
+        assert_eq!(condition(&cluster, &node, "Hot").await, None, "the old one leads");
 
         gone.store(true, Ordering::Relaxed);
         old.await.unwrap();
-        wait_for_condition(&cluster, &node, "AlertManager_Hot", "True").await;
-        let (_, message) = condition(&cluster, &node, "AlertManager_Hot").await.unwrap();
+        wait_for_condition(&cluster, &node, "Hot", "True").await;
+        let (_, _, message) = condition(&cluster, &node, "Hot").await.unwrap();
         assert_eq!(message, format!("[P4] Hot of {node}"));
         let holder = || async {
             let lease = leases.get("sciuro-leader").await.unwrap();
@@ -210,19 +184,11 @@ fn the_bridge_alone_follows_alert_sources_and_outlives_its_leader() {
             Operator::start(plane, options)
         });
         let replicas = futures::future::try_join_all(replicas).await.unwrap();
-        let yaml = format!(
-            "apiVersion: rerail.dev/v1alpha1
-kind: AlertSource
-metadata: {{name: main}}
-spec:
-  alertmanager: {{urls: [{}], receiver: node-condition-k8s}}
-  pollInterval: 1s
-  warmUp: 0s",
-            alertmanagers.urls[0]
-        );
+        let rest = "  pollInterval: 1s\n  warmUp: 0s";
+        let yaml = alert_source("main", &alertmanagers.urls, rest);
         cluster.apply(&yaml).await.unwrap();
         alertmanagers.tell(0, &[alert("Hot", &node, 4)]).await.unwrap();
-        wait_for_condition(&cluster, &node, "AlertManager_Hot", "True").await;
+        wait_for_condition(&cluster, &node, "Hot", "True").await;
         let leases: Api<Lease> = cluster.leases();
         let holder = || async {
             let lease = leases.get("rerail-alerts").await.unwrap();
@@ -231,12 +197,12 @@ spec:
         let first = holder().await;
         let leader = replicas.iter().find(|replica| replica.bore(&first)).unwrap();
         leader.kill(plane).unwrap();
-        let ended = json!({ "endsAt": rerail_fleet::now().to_string() });
-        let mut resolved = alert("Hot", &node, 4);
-        resolved["endsAt"] = ended["endsAt"].clone();
-        alertmanagers.tell(0, &[resolved, alert("Cold", &node, 5)]).await.unwrap();
-        wait_for_condition(&cluster, &node, "AlertManager_Cold", "True").await;
-        wait_for_condition(&cluster, &node, "AlertManager_Hot", "False").await;
+        alertmanagers
+            .tell(0, &[ended(alert("Hot", &node, 4)), alert("Cold", &node, 5)])
+            .await
+            .unwrap();
+        wait_for_condition(&cluster, &node, "Cold", "True").await;
+        wait_for_condition(&cluster, &node, "Hot", "False").await;
         let second = holder().await;
         assert!(replicas.iter().any(|replica| replica.bore(&second) && !replica.bore(&first)));
         let asked = asked(&cluster, "system:serviceaccount:rerail-system:rerail-alerts");

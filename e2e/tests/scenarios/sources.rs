@@ -18,7 +18,7 @@ use kube::{
 use rerail_controlplane::{ControlPlane, Options};
 use rerail_e2e::{
     Cluster, ClusterOptions, Election, Operator, OperatorOptions, PATIENCE, from_yaml,
-    monitoring::{AlertmanagerOptions, Alertmanagers, alertmanager},
+    monitoring::{AlertmanagerOptions, Alertmanagers, alert, alert_source, alertmanager, ended},
     wait_for,
 };
 use rerail_fleet::{FleetOptions, Pool};
@@ -27,23 +27,13 @@ use serde_json::Value;
 use crate::{
     alerts::{changes, wait_for_condition},
     audit,
-    bridge::alert,
     shared::{Shared, Stage, alone, by_itself},
 };
 
 /// The AlertSource `main` of these Alertmanagers.
 async fn source(stage: &Stage, alertmanagers: &Alertmanagers, rest: &str) {
-    let urls = alertmanagers.urls.join(", ");
-    let yaml = format!(
-        "apiVersion: rerail.dev/v1alpha1
-kind: AlertSource
-metadata: {{name: main}}
-spec:
-  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
-  pollInterval: 1s
-  warmUp: 0s
-{rest}"
-    );
+    let rest = format!("  pollInterval: 1s\n  warmUp: 0s\n{rest}");
+    let yaml = alert_source("main", &alertmanagers.urls, &rest);
     stage.cluster().apply(&yaml).await.unwrap();
 }
 
@@ -54,11 +44,6 @@ async fn wait_for_source(stage: &Stage, what: &str) {
     })
     .await
     .unwrap();
-}
-
-fn ended(mut alert: Value) -> Value {
-    alert["endsAt"] = rerail_fleet::now().to_string().into();
-    alert
 }
 
 /// SCI-4, SCI-5: what one replica does not know is no end; what one that is silent showed holds until it is
@@ -79,7 +64,7 @@ fn of_two_replicas_one_may_lag_behind_or_fall_silent() {
         };
         // The second one has not been told yet: three polls of both.
         tell(0, hot.clone()).await;
-        wait_for_condition(&stage, &node, "Hot", "True").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "True").await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         tell(1, hot.clone()).await;
         // Before both have been polled again, the operator knows only that the second one shows nothing.
@@ -94,21 +79,21 @@ fn of_two_replicas_one_may_lag_behind_or_fall_silent() {
         };
         assert_eq!(known(&seen), std::slice::from_ref(&firing));
         tell(1, ended(hot.clone())).await;
-        wait_for_condition(&stage, &node, "Hot", "False").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "False").await;
 
         // Both know, and one falls silent while it shows an alert whose end the other one knows.
         tell(0, hot.clone()).await;
         tell(1, hot.clone()).await;
-        wait_for_condition(&stage, &node, "Hot", "True").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "True").await;
         wait_for_source(&stage, "\"Answering\"").await;
         plane.pause_component(&alertmanager(1)).unwrap();
         tell(0, ended(hot.clone())).await;
         wait_for_source(&stage, "PartlyAnswering").await;
-        wait_for_condition(&stage, &node, "Hot", "False").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "False").await;
         plane.resume_component(&alertmanager(1)).unwrap();
-        wait_for_condition(&stage, &node, "Hot", "True").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "True").await;
         tell(1, ended(hot.clone())).await;
-        wait_for_condition(&stage, &node, "Hot", "False").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "False").await;
         let ends = "False ".to_owned();
         assert_eq!(
             known(&seen),
@@ -220,7 +205,7 @@ fn credentials_come_from_secrets_and_may_change_at_any_time() {
             "first",
             &["alert", "add", "Hot", &labels, "priority=4", "notify=node-condition-k8s"],
         );
-        wait_for_condition(&stage, &node, "Hot", "True").await;
+        wait_for_condition(stage.cluster(), &node, "Hot", "True").await;
         let seen = changes(&stage, &node, "AlertManager_Hot");
 
         // The server's password changes, then the Secret. Alertmanager reads its file at every request.

@@ -14,7 +14,9 @@ use std::{
 use rerail_controlplane::{Component, ControlPlane};
 
 use crate::{Error, get::get, operator::free_port, wait_for};
-pub use alertmanagers::{AlertmanagerOptions, Alertmanagers, alertmanager};
+pub use alertmanagers::{
+    AlertmanagerOptions, Alertmanagers, alert, alert_source, alertmanager, ended,
+};
 pub use packages::Programs;
 pub use page::{Machine, Page};
 

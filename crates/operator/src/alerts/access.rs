@@ -10,7 +10,10 @@ use rerail_alerts::fetch::Access;
 use rerail_api::names;
 use tokio::time::Instant;
 
-use super::source::{Pusher, Secrets};
+use super::{
+    pushes::Pushes,
+    source::{Pusher, Secrets},
+};
 use crate::{
     client::{CallError, call},
     context::Context,
@@ -106,38 +109,43 @@ impl Kept {
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Who may push a source, as it was read last.
-#[derive(Default)]
 pub struct MayPush {
-    /// When it is looked at anew.
-    next: Option<Instant>,
+    /// Name of the Secret with the token, and when it is read anew; `None` where no token counts.
+    token: Option<(String, Instant)>,
     /// Why nobody may push, though the source says who may; empty if all is well.
     pub error: String,
 }
 
 impl MayPush {
-    /// When it is looked at anew, by itself.
-    pub fn next(&self) -> Option<Instant> {
-        self.next
+    /// Has it known who may push, as far as that takes no Secret.
+    pub fn new(pushes: &Pushes, source: &str, pusher: Option<&Pusher>) -> Self {
+        let (mut token, mut error) = (None, String::new());
+        match pusher {
+            None => pushes.set_token(source, None),
+            Some(Pusher::Token(secret_name)) => token = Some((secret_name.clone(), Instant::now())),
+            Some(Pusher::Clients(names)) => {
+                pushes.set_clients(source, names);
+                if !pushes.sees_certificates() {
+                    error = "`clientNames` needs an operator that is started with --alerts-listen and --alerts-client-ca-file".to_owned();
+                }
+            }
+        }
+        MayPush { token, error }
     }
 
-    /// Has it known who may push, with a token that is read anew when it is not fresh. While the API server
-    /// is away the old one holds.
-    pub async fn refresh(&mut self, context: &Context, source: &str, pusher: &Pusher) {
-        let secret_name = match pusher {
-            Pusher::Token(secret_name) => secret_name,
-            Pusher::Clients(names) => {
-                context.deps.pushes.set_clients(source, names);
-                if !context.deps.pushes.sees_certificates() {
-                    self.error = "`clientNames` needs an operator that is started with --alerts-listen and --alerts-client-ca-file".to_owned();
-                }
-                return;
-            }
-        };
+    /// When the token is read anew, by itself.
+    pub fn next(&self) -> Option<Instant> {
+        self.token.as_ref().map(|(_, next)| *next)
+    }
+
+    /// Reads the token anew when it is not fresh, and has it known. While the API server is away the old one
+    /// holds.
+    pub async fn refresh(&mut self, context: &Context, source: &str) {
         let now = Instant::now();
-        if self.next.is_some_and(|next| now < next) {
+        let Some((secret_name, next)) = self.token.as_mut().filter(|(_, next)| *next <= now) else {
             return;
-        }
-        self.next = Some(now + FRESH);
+        };
+        *next = now + FRESH;
         let token = match secret(context, source, secret_name).await {
             Ok(found) => text(&found, secret_name, "token"),
             Err(error) => Err(error),
@@ -149,7 +157,7 @@ impl MayPush {
             }
             Err(AccessError::Call(error)) => {
                 tracing::warn!(source, %error, "the token of pushes was not read anew");
-                self.next = Some(now + AGAIN);
+                *next = now + AGAIN;
                 if !context.deps.pushes.knows(source) {
                     self.error = error.to_string();
                 }

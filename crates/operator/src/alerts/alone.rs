@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Origin, source::Source};
+use super::Origin;
 use crate::{
     StartError,
     client::Clients,
@@ -17,14 +17,6 @@ use crate::{
     run::{Duty, begin, until_stopped, watches},
 };
 
-/// Where the sources come from.
-pub enum Sources {
-    /// From the AlertSources of the cluster.
-    OfCluster,
-    /// This one, and no other: the cluster need not know AlertSources.
-    Given(Box<Source>),
-}
-
 /// Runs until `shutdown` resolves.
 ///
 /// # Errors
@@ -32,14 +24,10 @@ pub enum Sources {
 pub async fn run_alone(
     clients: Clients,
     deps: Arc<Deps>,
-    sources: Sources,
+    origin: Origin,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let (shared, publisher) = begin(clients, deps);
-    let origin = match sources {
-        Sources::OfCluster => Origin::Objects,
-        Sources::Given(source) => Origin::Given(Arc::new(*source)),
-    };
     until_stopped(&shared, publisher, &Alone { origin }, shutdown).await
 }
 

@@ -79,7 +79,7 @@ impl Runner {
             paces: vec![Pace::new(interval); count],
             heard: vec![Heard::default(); count],
             access: Kept::default(),
-            push: MayPush::default(),
+            push: MayPush::new(&context.deps.pushes, &source.name, source.push.as_ref()),
             boots: Boots::default(),
             rest: Rest::default(),
             report: Report::default(),
@@ -91,15 +91,10 @@ impl Runner {
 
     /// Polls until it is aborted.
     pub async fn run(mut self) {
-        if self.source.push.is_none() {
-            self.context.deps.pushes.set_token(&self.source.name, None);
-        }
         let bell = self.bell.clone();
         let mut questions: JoinSet<Outcome> = JoinSet::new();
         loop {
-            if let Some(pusher) = &self.source.push {
-                self.push.refresh(&self.context, &self.source.name, pusher).await;
-            }
+            self.push.refresh(&self.context, &self.source.name).await;
             self.ask_those_due(&mut questions).await;
             let next = self.next();
             let timer = async {

@@ -213,9 +213,7 @@ impl Court {
         for (name, object) in store.table(kinds.policies).objects() {
             self.policies.insert(name.clone(), Recent::always(PolicyTruth::of(object)));
         }
-        self.alerts_from_servers = store
-            .position(names::GROUP, "alertsources")
-            .is_some_and(|at| !store.table(at).objects().is_empty());
+        self.alerts_from_servers = !store.table(kinds.sources).objects().is_empty();
         for object in store.table(kinds.maps).objects().values() {
             self.map_changed(object, false, start);
         }

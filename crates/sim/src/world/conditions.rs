@@ -150,9 +150,7 @@ impl State {
     /// Writes the conditions of one source: those that are news, as they are now, or all, as they were
     /// told last.
     fn write_conditions(&mut self, node: &str, source: Source, news: bool) {
-        let written = source != Source::Alert;
-        let Some(machine) = self.machines.get(node).filter(|one| written && one.writes(source))
-        else {
+        let Some(machine) = self.machines.get(node).filter(|one| one.writes(source)) else {
             return;
         };
         let held: Vec<&Held> = machine

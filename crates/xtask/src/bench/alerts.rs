@@ -14,11 +14,11 @@ use rerail_bench::alerts::{Cycles, Record as Computed};
 use rerail_controlplane::Options;
 use rerail_e2e::{
     Cluster, ClusterOptions, Operator, OperatorOptions, PATIENCE, cargo, free_port,
-    monitoring::{AlertmanagerOptions, Alertmanagers},
+    monitoring::{AlertmanagerOptions, Alertmanagers, alert, alert_source, ended},
     post, wait_for,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -141,11 +141,17 @@ fn computed(root: &Path) -> Result<Vec<Cycles>, BenchError> {
     Ok(record.cycles)
 }
 
+/// How urgent the alerts are.
+const PRIORITY: u8 = 6;
+
 /// The token of the webhook.
 const TOKEN: &str = "a-token-of-the-webhook";
 
 /// A source is polled at most once a second; pushes are farther apart.
 const APART: Duration = Duration::from_millis(1200);
+
+/// Type of the conditions of many alerts at once.
+const MANY: &str = "AlertManager_Many";
 
 /// Seconds between polls where it is pushed.
 const SELDOM: u64 = 60;
@@ -201,18 +207,10 @@ impl Scene {
 
     /// The source, polled so often, and ready.
     async fn source(&self, seconds: u64) -> Result<(), BenchError> {
-        let yaml = format!(
-            "apiVersion: rerail.dev/v1alpha1
-kind: AlertSource
-metadata: {{name: main}}
-spec:
-  alertmanager: {{urls: [{url}], receiver: node-condition-k8s}}
-  pollInterval: {seconds}s
-  warmUp: 0s
-  push: {{bearerTokenSecretName: hook}}",
-            url = self.alertmanagers.urls.join(", ")
+        let rest = format!(
+            "  pollInterval: {seconds}s\n  warmUp: 0s\n  push: {{bearerTokenSecretName: hook}}"
         );
-        self.cluster.apply(&yaml).await?;
+        self.cluster.apply(&alert_source("main", &self.alertmanagers.urls, &rest)).await?;
         wait_for("the source to be pushed", PATIENCE, || self.push()).await?;
         // Its first polls may come right after this, and the next one a second later.
         tokio::time::sleep(3 * APART).await;
@@ -232,25 +230,13 @@ spec:
         let node = padded::name(self.told % self.nodes);
         self.told += 1;
         let name = format!("Alert{}", self.told);
-        let alert = alert(&name, &node);
+        let alert = alert(&name, &node, PRIORITY);
         (format!("AlertManager_{name}"), node, alert)
     }
 
     /// When a condition was seen.
-    async fn seen(&mut self, node: &str, kind: &str) -> Result<Instant, BenchError> {
-        let unseen = || BenchError::Unseen { node: node.to_owned(), what: "its condition" };
-        let look = async {
-            while let Some(seen) = self.observer.events.recv().await {
-                if let Object::Node(object) = &seen.object
-                    && object.name_any() == node
-                    && status_of(object, kind) == Some("True")
-                {
-                    return Some(seen.at);
-                }
-            }
-            None
-        };
-        tokio::time::timeout(PATIENCE, look).await.ok().flatten().ok_or_else(unseen)
+    async fn seen(&mut self, node: String, kind: &str) -> Result<Instant, BenchError> {
+        self.all_seen([node].into(), kind, "True").await
     }
 
     async fn pushes(&mut self, count: usize) -> Result<Series, BenchError> {
@@ -262,7 +248,7 @@ spec:
             self.tell(&[alert]).await?;
             let sent = Instant::now();
             self.push().await.map_err(BenchError::Metrics)?;
-            series.add(self.seen(&node, &kind).await?.duration_since(sent));
+            series.add(self.seen(node, &kind).await?.duration_since(sent));
             bar.at(done + 1, count);
             tokio::time::sleep(APART).await;
         }
@@ -278,7 +264,7 @@ spec:
             let (kind, node, alert) = self.alert();
             self.tell(&[alert]).await?;
             let known = Instant::now();
-            series.add(self.seen(&node, &kind).await?.duration_since(known));
+            series.add(self.seen(node, &kind).await?.duration_since(known));
             bar.at(done + 1, count);
             // At every part of an interval.
             let part = u32::try_from(done % 7).unwrap_or(0);
@@ -298,33 +284,35 @@ spec:
             self.tell(&self.many(count, status == "False")).await?;
             let sent = Instant::now();
             self.push().await.map_err(BenchError::Metrics)?;
-            let last = self.all_seen(nodes.iter().cloned().collect(), status).await?;
+            let last = self.all_seen(nodes.iter().cloned().collect(), MANY, status).await?;
             series.add(last.duration_since(sent));
             tokio::time::sleep(APART).await;
         }
         // They fire while nothing changes.
         self.tell(&self.many(count, false)).await?;
         self.push().await.map_err(BenchError::Metrics)?;
-        self.all_seen(nodes.into_iter().collect(), "True").await?;
+        self.all_seen(nodes.into_iter().collect(), MANY, "True").await?;
         Ok(series)
     }
 
     /// One alert on each of so many nodes; their ends.
     fn many(&self, count: usize, end: bool) -> Vec<Value> {
         let nodes = (0..count).map(|number| padded::name(number % self.nodes));
-        let alerts = nodes.map(|node| alert("Many", &node));
+        let alerts = nodes.map(|node| alert("Many", &node, PRIORITY));
         if end { alerts.map(ended).collect() } else { alerts.collect() }
     }
 
+    /// When the last of these nodes was seen with this condition.
     async fn all_seen(
         &mut self,
         mut missing: BTreeSet<String>,
+        kind: &str,
         status: &str,
     ) -> Result<Instant, BenchError> {
         let look = async {
             while let Some(seen) = self.observer.events.recv().await {
                 let Object::Node(object) = &seen.object else { continue };
-                if status_of(object, "AlertManager_Many") == Some(status) {
+                if status_of(object, kind) == Some(status) {
                     missing.remove(&object.name_any());
                 }
                 if missing.is_empty() {
@@ -333,8 +321,9 @@ spec:
             }
             None
         };
-        let unseen = || BenchError::Unseen { node: "one of many".into(), what: "its condition" };
-        tokio::time::timeout(PATIENCE, look).await.ok().flatten().ok_or_else(unseen)
+        let last = tokio::time::timeout(PATIENCE, look).await.ok().flatten();
+        let unseen = || missing.first().cloned().unwrap_or_default();
+        last.ok_or_else(|| BenchError::Unseen { node: unseen(), what: "its condition" })
     }
 
     /// With the default interval, and the default time between two writes that say the same. Alertmanager
@@ -343,7 +332,8 @@ spec:
         self.source(5).await?;
         // The single ones would end by themselves meanwhile.
         let single = (0..self.told).map(|number| {
-            ended(alert(&format!("Alert{}", number + 1), &padded::name(number % self.nodes)))
+            let node = padded::name(number % self.nodes);
+            ended(alert(&format!("Alert{}", number + 1), &node, PRIORITY))
         });
         self.tell(&single.collect::<Vec<_>>()).await?;
         tokio::time::sleep(SETTLE).await;
@@ -397,18 +387,6 @@ spec:
 
 fn mib(usage: &Usage) -> f64 {
     u32::try_from(usage.resident_kib).map_or(f64::NAN, f64::from) / 1024.0
-}
-
-fn alert(name: &str, node: &str) -> Value {
-    json!({
-        "labels": { "alertname": name, "node": node, "priority": "6", "notify": "node-condition-k8s" },
-        "annotations": { "summary": format!("Something of {node} is not as it should be") },
-    })
-}
-
-fn ended(mut alert: Value) -> Value {
-    alert["endsAt"] = rerail_fleet::now().to_string().into();
-    alert
 }
 
 fn status_of<'a>(node: &'a Node, kind: &str) -> Option<&'a str> {

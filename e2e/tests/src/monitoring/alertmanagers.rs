@@ -1,7 +1,7 @@
 //! Real Alertmanagers, which know of what a test tells them, or of what Prometheus does.
 
 use rerail_controlplane::ControlPlane;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Programs, STARTS, address, dir, examples, run, write};
 use crate::{
@@ -30,6 +30,36 @@ impl Default for AlertmanagerOptions {
 /// Name of the process and log of an Alertmanager.
 pub fn alertmanager(number: usize) -> String {
     format!("alertmanager-{number}")
+}
+
+/// An alert for the receiver of the example.
+pub fn alert(name: &str, node: &str, priority: u8) -> Value {
+    json!({
+        "labels": {
+            "alertname": name, "node": node, "priority": priority.to_string(),
+            "notify": "node-condition-k8s",
+        },
+        "annotations": { "summary": format!("{name} of {node}") },
+    })
+}
+
+/// The same, which has just ended.
+pub fn ended(mut alert: Value) -> Value {
+    alert["endsAt"] = rerail_fleet::now().to_string().into();
+    alert
+}
+
+/// An AlertSource of Alertmanagers, as YAML. `rest`: more fields of its spec, two spaces in front of each.
+pub fn alert_source(name: &str, urls: &[String], rest: &str) -> String {
+    let urls = urls.join(", ");
+    format!(
+        "apiVersion: rerail.dev/v1alpha1
+kind: AlertSource
+metadata: {{name: {name}}}
+spec:
+  alertmanager: {{urls: [{urls}], receiver: node-condition-k8s}}
+{rest}"
+    )
 }
 
 /// Alertmanagers. They end with the control plane.
