@@ -15,6 +15,7 @@ mod outlook;
 mod plan;
 mod process;
 mod release_all;
+mod simulate;
 mod watchdog;
 mod webhook;
 
@@ -44,6 +45,9 @@ enum Command {
     /// Show why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
+    /// Show what would happen: play the operator on a simulated cluster, made up or as a real one is, and tell
+    /// what came of it.
+    Simulate(simulate::SimulateArguments),
     /// Make alerts conditions of nodes, without the rest of the operator: for clusters that have no
     /// other. With Sciuro's environment in place of Sciuro.
     Alerts(alerts::AlertsArguments),
@@ -64,7 +68,7 @@ pub fn command() -> clap::Command {
 }
 
 /// What `-o json` prints: the commands that have it, each with the schema of its answer.
-pub fn answers() -> [(&'static str, schemars::Schema); 3] {
+pub fn answers() -> [(&'static str, schemars::Schema); 4] {
     outlook::view::schemas()
 }
 
@@ -85,6 +89,7 @@ pub async fn main_with_layer(layer: &impl Around) -> ExitCode {
             operator::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Plan(arguments) => plan::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Explain(command) => explain::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Alerts(arguments) => {
             alerts::run(arguments, layer).await.map(|()| ExitCode::SUCCESS)
@@ -176,6 +181,8 @@ enum CommandError {
         "this cluster does not know Rerail's kinds; apply crds/ and config/, or preview a policy with -f"
     )]
     NotInstalled,
+    #[error(transparent)]
+    Simulate(#[from] simulate::SimulateError),
     #[error(transparent)]
     Demo(#[from] rerail_demo::DemoError),
     #[error("the demo broke down; this is a bug, and the words above are worth a report")]

@@ -59,7 +59,11 @@ fn bad_words_are_refused_with_what_to_do() {
     let file = directory.path().join("scene.yaml");
     for (bad, says) in [
         ("nodes: [", "cannot be read"),
-        ("name: x\nnodes: []\nweather: bad\n", "weather"),
+        (
+            "apiVersion: scenario.rerail.dev/v1alpha1\nkind: Scenario\nname: x\nnodes: []\nweather: bad\n",
+            "weather",
+        ),
+        ("name: x\nnodes: []\n", "reads `scenario.rerail.dev/v1alpha1`"),
         ("just a text", "cannot be read"),
     ] {
         std::fs::write(&file, bad).unwrap();

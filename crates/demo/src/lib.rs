@@ -3,23 +3,17 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `stage` | the simulation, in a thread and on a clock of its own |
-//! | `crew` | the operator, two replicas of it |
+//! | `stage` | the simulation (`rerail-simulate`), in a thread and on a clock of its own |
 //! | [`pace`] | how fast that clock runs |
 //! | `serve` | the API over HTTP on loopback |
-//! | [`board`] | what a spectator knows, from nothing but the objects |
-//! | `settled` | whether all that can heal has healed |
 //! | [`picture`], `screen` | the picture, and the terminal that it is drawn on |
 //! | `plain`, [`summary`] | lines for a pipe, and the end |
 
-pub mod board;
-mod crew;
 pub mod pace;
 pub mod picture;
 mod plain;
 mod screen;
 mod serve;
-mod settled;
 mod stage;
 pub mod summary;
 
@@ -34,9 +28,9 @@ use std::{
 };
 
 use rerail_sim::world::{Scene, SceneError};
+use rerail_simulate::board::Board;
 
 use self::{
-    board::Board,
     pace::{Dial, RealWall, Speed, Wall},
     picture::Paint,
     serve::Kubeconfig,
@@ -208,14 +202,16 @@ fn tell(shared: &Shared, stage: &stage::Stage, quit: &AtomicBool) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use rerail_simulate::board::fixture;
+
     use super::*;
 
     #[test]
     fn a_violation_is_not_good_and_neither_is_what_never_heals() {
-        let mut board = Board::new(board::fixture::start());
+        let mut board = Board::new(fixture::start());
         assert!(is_good(&board, Ending::Settled) && is_good(&board, Ending::Quit));
         assert!(!is_good(&board, Ending::GaveUp));
-        board.violated(board::fixture::start(), "SAFE-1 worker-001: booted twice".to_owned());
+        board.violated(fixture::start(), "SAFE-1 worker-001: booted twice".to_owned());
         assert!(!is_good(&board, Ending::Settled) && !is_good(&board, Ending::Quit));
     }
 }

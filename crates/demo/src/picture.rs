@@ -14,7 +14,7 @@ use ratatui::{
 
 use rerail_core::plan::WaitReason;
 
-use crate::board::{Board, Face, Told, Tone, length};
+use rerail_simulate::board::{Board, Face, Told, Tone, length};
 
 pub use paint::Paint;
 

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::{
-    board::{AT_ONCE, Board, Told, Tone},
-    picture::clock,
-};
+use rerail_simulate::board::{AT_ONCE, Board, Told, Tone};
+
+use crate::picture::clock;
 
 /// Width of the column of nodes.
 const NODE: usize = 12;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use jiff::SignedDuration;
 
-use crate::board::{Board, Face, Most, length};
+use rerail_simulate::board::{Board, Face, Most, length};
 
 const BOLD: &str = "\u{1b}[1m";
 const DIM: &str = "\u{1b}[2m";
@@ -120,7 +120,7 @@ fn order(out: &mut impl Write, board: &Board) -> io::Result<()> {
         let Some(first) = round.first() else { continue };
         let after = crate::picture::clock(first.at.duration_since(board.start()));
         let alike = round.chunk_by(|one, next| one.priority == next.priority);
-        let part = |run: &[crate::board::Admission]| {
+        let part = |run: &[rerail_simulate::board::Admission]| {
             let names = run.iter().map(|admission| short(&admission.node)).collect::<Vec<_>>();
             let priority = run.first().and_then(|admission| admission.priority);
             let priority = priority.map_or_else(String::new, |priority| format!("P{priority}: "));
@@ -198,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::board::fixture::{Fixture, Node};
+    use rerail_simulate::board::fixture::{Fixture, Node};
 
     fn text(board: &Board, ending: Ending) -> String {
         let mut out = Vec::new();
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn it_names_what_must_never_be() {
-        let mut board = Board::new(crate::board::fixture::start());
+        let mut board = Board::new(rerail_simulate::board::fixture::start());
         board.violated(board.start(), "SAFE-1 n-1: booted twice".to_owned());
         let text = text(&board, Ending::Quit);
         assert!(text.contains("violations: 1\n  SAFE-1 n-1: booted twice\n"), "{text}");

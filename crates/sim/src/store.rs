@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Namespaces that every cluster has.
-const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
+pub(crate) const NAMESPACES: &[&str] =
+    &["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// How a server is set up.
 #[derive(Debug, Clone)]

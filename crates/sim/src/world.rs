@@ -62,11 +62,14 @@ use ears::{Ears, Inbox};
 use state::State;
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub use act::{Act, Named, PowerAct, Sickness, Source};
+pub use act::{Act, Named, PowerAct, Sickness, Source, fits};
 pub use error::Error;
 pub use fault::Fault;
 pub use options::{CONTROL_PLANE, Options, RACK, Spec, Times, ZONE};
-pub use scene::{Scene, SceneError};
+pub use scene::{
+    API_VERSION, Budget, DaemonSet, Deployment, Entry, Expect, KIND, NodeGroup, Random, Scene,
+    SceneError, SceneTimes, Span,
+};
 pub use truth::{MachineView, Power, Truth};
 
 use crate::Server;

@@ -9,12 +9,13 @@ use serde::Serialize;
 pub const VERSION: u32 = 1;
 
 /// The shapes by the command that prints them, as JSON schemas.
-pub fn schemas() -> [(&'static str, schemars::Schema); 3] {
+pub fn schemas() -> [(&'static str, schemars::Schema); 4] {
     let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
     [
         ("rerail plan", generator.root_schema_for::<PlanView>()),
         ("rerail explain node", generator.root_schema_for::<NodeView>()),
+        ("rerail simulate", generator.root_schema_for::<rerail_simulate::report::Report>()),
         ("rerail alerts test", generator.root_schema_for::<crate::alerts::test::TestView>()),
     ]
 }

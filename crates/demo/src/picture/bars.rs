@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use super::Paint;
-use crate::board::{Board, Most, Tone};
+use rerail_simulate::board::{Board, Most, Tone};
 
 /// The longest bar. Up to so many nodes each has its own place.
 const BAR: usize = 12;

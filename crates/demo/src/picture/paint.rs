@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::board::{Face, Tone};
+use rerail_simulate::board::{Face, Tone};
 
 /// With colours, or with none (`NO_COLOR`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use serde_json::json;
 
 use super::*;
-use crate::board::fixture::{Fixture, Node};
+use rerail_simulate::board::fixture::{Fixture, Node};
 
 /// A cluster in the middle of its work.
 fn busy() -> Fixture {
@@ -125,6 +125,6 @@ fn the_title_says_how_fast_and_how_bad() {
     assert!(drawn(80, 24, &fixture.board, &paused)[0].contains("60× (paused)"));
     let slow = Around { asked: Some("90×".to_owned()), ..around() };
     assert!(drawn(80, 24, &fixture.board, &slow)[0].contains("60× (not 90×: slow machine)"));
-    fixture.board.violated(crate::board::fixture::start(), "two boots".to_owned());
+    fixture.board.violated(rerail_simulate::board::fixture::start(), "two boots".to_owned());
     assert!(drawn(80, 24, &fixture.board, &around())[0].contains("violations: 1"));
 }

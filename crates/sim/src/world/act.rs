@@ -1,13 +1,14 @@
 //! What can be done to the world: what people, other controllers and misfortune do. A scene's timeline is
 //! made of these, and whoever holds a [`World`](super::World) may do them at any time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Fault;
 
 /// Who writes a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// Something off the node, such as an alert bridge: it goes on while the machine is down.
@@ -15,14 +16,13 @@ pub enum Source {
     Elsewhere,
     /// Something on the node, such as node-problem-detector: silent while the machine is down.
     OnNode,
-    /// An alert: nobody in the world writes the condition, and whoever asks [`World::alerts`] is told of it.
-    ///
-    /// [`World::alerts`]: super::World::alerts
+    /// An alert: nobody in the world writes the condition; whoever plays the Alertmanagers is told of it, which
+    /// `rerail simulate` and `rerail demo` do not.
     Alert,
 }
 
 /// A condition that becomes true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sickness {
     /// The condition's type.
@@ -53,7 +53,7 @@ fn yes() -> bool {
 }
 
 /// What is done to a machine's power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PowerAct {
     /// It loses power.
@@ -69,7 +69,7 @@ pub enum PowerAct {
 }
 
 /// An object by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Named {
     /// API group; empty for the core group.
@@ -85,7 +85,7 @@ pub struct Named {
 }
 
 /// What is done, as a scene writes it: `{cordon: {nodes: [worker-001], by: ann}}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Act {
     /// A condition becomes true.
@@ -153,7 +153,7 @@ pub enum Act {
         /// Which nodes.
         nodes: Vec<String>,
     },
-    /// What keeps a machine from going down ([`Fault::RebootHangs`]) lets go.
+    /// What keeps a machine from going down (`rebootHangs`) lets go.
     LetGoDown {
         /// Which nodes.
         nodes: Vec<String>,
@@ -390,7 +390,8 @@ pub(super) fn machine_names<'a>(
     names.filter(move |name| fits(name, pattern))
 }
 
-fn fits(name: &str, pattern: &str) -> bool {
+/// Whether a pattern means a name; a `*` in it stands for anything.
+pub fn fits(name: &str, pattern: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return name == pattern };
     let Some(mut left) = name.strip_prefix(start) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

@@ -1,11 +1,12 @@
 //! What can go wrong with a machine, by script.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A fault of one machine. Injected once, it is used up by the machine's next boot (those of the
 /// reboot command: by the next act); injected to last, it is there at every boot until the faults are
 /// cleared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Fault {
     /// The machine goes down and stays off.
@@ -38,7 +39,7 @@ pub enum Fault {
     RebootCommandFails,
     /// The reboot command succeeds, and the machine stays up: something keeps it from going down,
     /// such as an unmount that hangs. It goes down when it is let go
-    /// ([`Act::LetGoDown`](super::Act::LetGoDown)).
+    /// (`letGoDown`).
     RebootHangs,
     /// The reboot Pod's container does not start, and its kubelet, busy with that, does not see that
     /// the Pod is deleted; until the faults are cleared, when it starts after all.

@@ -1,6 +1,8 @@
 //! Scenes: what a cluster is, and what happens in it, as YAML.
 //!
 //! ```yaml
+//! apiVersion: scenario.rerail.dev/v1alpha1
+//! kind: Scenario
 //! name: small
 //! about: Two racks, one sick node.           # for people
 //! times: {boot: 20s..60s, podStart: 2s}      # of machines; what is left out has its default
@@ -34,6 +36,8 @@
 //!   do: {sicken: {nodes: [worker-001], with: {condition: KernelDeadlock, message: "[P3] stuck"}}}
 //! - at: 10m
 //!   do: {cordon: {nodes: ["worker-*"], by: ann}}
+//! until: 2h                                 # it is played no longer than that; default: until all is quiet
+//! expect: {clearedWithin: 1h, maxUnavailable: 1}   # for `rerail simulate`
 //! random:
 //! - every: 1m                                # each minute, with this probability
 //!   chance: 0.2
@@ -46,74 +50,126 @@
 //! Fields that nobody knows are refused.
 
 mod check;
+mod expect;
+mod groups;
 mod span;
+mod workloads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rerail_api::duration::GoDuration;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Act,
-    options::{RACK, Spec, Times, ZONE},
+    options::{Spec, Times},
 };
 
+pub use expect::Expect;
+pub use groups::NodeGroup;
 pub use span::Span;
+pub use workloads::{Budget, DaemonSet, Deployment};
+pub(super) use workloads::{PLACED, STARTS_AFTER, STOPS_AFTER};
+
+/// `apiVersion` of the only version of the format that there is.
+pub const API_VERSION: &str = "scenario.rerail.dev/v1alpha1";
+/// `kind` of a scene.
+pub const KIND: &str = "Scenario";
+
+/// For fields that need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// A cluster, and what happens in it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scene {
+    /// The version of this format: `scenario.rerail.dev/v1alpha1`.
+    pub api_version: String,
+    /// `Scenario`.
+    pub kind: String,
     /// A short name.
     pub name: String,
     /// What it shows, for people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub about: String,
     /// How long things take on the machines.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub times: SceneTimes,
     /// The machines, in groups that are alike.
     pub nodes: Vec<NodeGroup>,
     /// Applications.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub deployments: Vec<Deployment>,
     /// What runs on every node.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub daemon_sets: Vec<DaemonSet>,
     /// RemediationPolicies.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub policies: Vec<Value>,
     /// The operator's configuration, as YAML in YAML.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub config: Option<String>,
     /// Objects that are there from the beginning.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub objects: Vec<Value>,
     /// What happens when.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeline: Vec<Entry>,
     /// What happens now and then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub random: Vec<Random>,
+    /// It is played no longer than that. Default: until nothing more can happen by itself, or a day after
+    /// the last entry of the timeline; for nodes that rest after a run that failed, six hours after it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: Option<GoDuration>,
+    /// What is to come of it; `rerail simulate` fails where it does not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expect: Expect,
 }
 
 /// Times that a scene sets; see [`Times`].
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "as in `Times`")]
 pub struct SceneTimes {
+    /// From power lost to kernel started. Default: `20s..60s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub boot: Option<Span>,
+    /// From a reboot command that succeeded to the machine going down. Default: `1s..4s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub shutdown: Option<Span>,
+    /// From the kernel's start to the kubelet's first report, which is "not ready". Default: `1s..3s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub kubelet: Option<Span>,
+    /// From there to the report that it is ready. Default: `2s..10s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub ready: Option<Span>,
+    /// From there to ordinary Pods running again, and healed conditions being told. Default: `2s..10s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub settle: Option<Span>,
+    /// From a Pod being bound to it running. Default: `500ms..4s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub pod_start: Option<Span>,
+    /// From a Pod being told to end to its process ending. Default: `200ms..5s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub pod_stop: Option<Span>,
+    /// How late anybody sees what changed: kubelets and controllers. Default: `2ms..40ms`.
+    #[serde(skip_serializing_if = "is_default")]
     pub watch: Option<Span>,
+    /// How often a kubelet renews its node's Lease. Default: `10s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub lease: Option<GoDuration>,
+    /// How often a kubelet reports its node's status when nothing changes. Default: `5m`.
+    #[serde(skip_serializing_if = "is_default")]
     pub report: Option<GoDuration>,
+    /// How often the writers of conditions refresh them. Default: `1m`.
+    #[serde(skip_serializing_if = "is_default")]
     pub heartbeat: Option<GoDuration>,
+    /// After so long without a Lease or a report, a node's Ready is Unknown. Default: `40s`.
+    #[serde(skip_serializing_if = "is_default")]
     pub grace: Option<GoDuration>,
 }
 
@@ -154,133 +210,8 @@ pub(super) fn millis(duration: &GoDuration) -> u64 {
     u64::try_from(duration.value().as_millis()).unwrap_or_default()
 }
 
-/// Machines that are alike.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NodeGroup {
-    /// Names are this and a number of three digits, from 001.
-    pub prefix: String,
-    /// How many.
-    pub count: usize,
-    /// In so many racks, in blocks of the same size.
-    #[serde(default)]
-    pub racks: usize,
-    /// In these zones, in blocks of the same size.
-    #[serde(default)]
-    pub zones: Vec<String>,
-    /// More labels.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// Whether they are nodes of the control plane.
-    #[serde(default)]
-    pub control_plane: bool,
-    /// The most Pods that run on one of them.
-    #[serde(default = "capacity")]
-    pub pods: usize,
-}
-
-fn capacity() -> usize {
-    110
-}
-
-impl NodeGroup {
-    /// The machines.
-    pub fn specs(&self) -> impl Iterator<Item = Spec> {
-        (0..self.count).map(|index| {
-            let mut labels = self.labels.clone();
-            if self.racks > 0 {
-                let rack = letters(index * self.racks.min(self.count) / self.count);
-                labels.entry(RACK.to_owned()).or_insert(format!("rack-{rack}"));
-            }
-            if let Some(zone) = self.zones.get(index * self.zones.len() / self.count) {
-                labels.entry(ZONE.to_owned()).or_insert(zone.clone());
-            }
-            let name = format!("{}{:03}", self.prefix, index + 1);
-            Spec { name, labels, control_plane: self.control_plane, pods: self.pods }
-        })
-    }
-}
-
-/// 0 is a, 25 is z, 26 is aa.
-fn letters(mut number: usize) -> String {
-    let mut text = Vec::new();
-    loop {
-        text.insert(0, b'a' + u8::try_from(number % 26).unwrap_or(0));
-        number /= 26;
-        if number == 0 {
-            break;
-        }
-        number -= 1;
-    }
-    text.into_iter().map(char::from).collect()
-}
-
-/// An application: a Deployment and, if it has one, its budget.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Deployment {
-    /// Its name, and the value of the label `app` of its Pods.
-    pub name: String,
-    /// Its namespace.
-    #[serde(default = "default_namespace")]
-    pub namespace: String,
-    /// How many Pods.
-    pub replicas: u32,
-    /// The spec of its PodDisruptionBudget, without the selector.
-    #[serde(default)]
-    pub budget: Option<Budget>,
-    /// `terminationGracePeriodSeconds`.
-    #[serde(default)]
-    pub grace: Option<GoDuration>,
-    /// What its processes take to end when they are told to.
-    #[serde(default)]
-    pub stops_after: Option<GoDuration>,
-    /// What its processes take to become ready.
-    #[serde(default)]
-    pub starts_after: Option<GoDuration>,
-    /// Finalizers of its Pods.
-    #[serde(default)]
-    pub finalizers: Vec<String>,
-    /// Labels of the nodes on which its Pods run.
-    #[serde(default)]
-    pub nodes: BTreeMap<String, String>,
-}
-
-fn default_namespace() -> String {
-    "default".to_owned()
-}
-
-/// How many Pods of an application may be missing.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Budget {
-    /// A number, or a percentage such as `10%`.
-    #[serde(default)]
-    pub max_unavailable: Option<Value>,
-    /// A number, or a percentage.
-    #[serde(default)]
-    pub min_available: Option<Value>,
-}
-
-/// What runs on every node.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DaemonSet {
-    /// Its name, and the value of the label `app` of its Pods.
-    pub name: String,
-    /// Its namespace.
-    #[serde(default = "default_namespace")]
-    pub namespace: String,
-    /// Whether it runs on nodes of the control plane, too.
-    #[serde(default)]
-    pub control_plane: bool,
-    /// Labels of the nodes on which it runs.
-    #[serde(default)]
-    pub nodes: BTreeMap<String, String>,
-}
-
 /// Something that happens once.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entry {
     /// When, from the beginning of the scene.
@@ -291,7 +222,7 @@ pub struct Entry {
 }
 
 /// Something that happens now and then.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Random {
     /// How often the dice are thrown.
@@ -299,10 +230,10 @@ pub struct Random {
     /// With which probability it happens then, from 0 to 1.
     pub chance: f64,
     /// From when on. Default: the beginning.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub from: Option<GoDuration>,
     /// Until when. Default: for ever.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub until: Option<GoDuration>,
     /// What.
     #[serde(rename = "do")]
@@ -314,9 +245,19 @@ pub struct Random {
 pub enum SceneError {
     /// It cannot be read.
     #[error(
-        "the scene cannot be read: {0}\nThe format is described at rerail_sim::world::Scene; scenes/*.yaml are examples."
+        "the scene cannot be read: {0}\nThe format is described in docs/reference/scenario.md; examples/scenarios has examples."
     )]
     Unreadable(String),
+    /// It is of another version, or of none.
+    #[error(
+        "the scene says `apiVersion: {version}` and `kind: {kind}`; this program reads `{API_VERSION}` and `{KIND}`"
+    )]
+    Version {
+        /// Its `apiVersion`.
+        version: String,
+        /// Its `kind`.
+        kind: String,
+    },
     /// It can be read, and makes no sense.
     #[error("the scene makes no sense at {place}: {problem}; {advice}")]
     Wrong {
@@ -332,6 +273,14 @@ pub enum SceneError {
     Unknown(String),
 }
 
+/// What tells the version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Head {
+    api_version: String,
+    kind: String,
+}
+
 /// Scenes that come with this crate.
 const SCENES: &[(&str, &str)] = &[
     ("demo", include_str!("../../scenes/demo.yaml")),
@@ -345,10 +294,21 @@ fn names() -> Vec<&'static str> {
 impl Scene {
     /// Reads a scene.
     pub fn parse(text: &str) -> Result<Self, SceneError> {
-        let scene: Scene = serde_saphyr::from_str(text)
-            .map_err(|error| SceneError::Unreadable(error.to_string()))?;
-        check::check(&scene)?;
+        let unreadable = |error: serde_saphyr::Error| SceneError::Unreadable(error.to_string());
+        let Head { api_version: version, kind } =
+            serde_saphyr::from_str(text).map_err(unreadable)?;
+        // Before all fields: those of another version need not be known.
+        if (version.as_str(), kind.as_str()) != (API_VERSION, KIND) {
+            return Err(SceneError::Version { version, kind });
+        }
+        let scene: Scene = serde_saphyr::from_str(text).map_err(unreadable)?;
+        scene.check()?;
         Ok(scene)
+    }
+
+    /// Says what makes no sense, as [`Scene::parse`] does, of a scene that was put together.
+    pub fn check(&self) -> Result<(), SceneError> {
+        check::check(self)
     }
 
     /// A scene that comes with this crate, by its name.
@@ -371,7 +331,7 @@ impl Scene {
     fn namespaces(&self) -> BTreeSet<&str> {
         let used = self.deployments.iter().map(|one| &one.namespace);
         let used = used.chain(self.daemon_sets.iter().map(|one| &one.namespace));
-        used.map(String::as_str).filter(|name| !["default", "kube-system"].contains(name)).collect()
+        used.map(String::as_str).filter(|name| !crate::store::NAMESPACES.contains(name)).collect()
     }
 
     /// All objects that are made at the beginning, in order, the Nodes excepted.
@@ -409,84 +369,6 @@ fn policy(mut policy: Value) -> Value {
         policy["kind"] = json!("RemediationPolicy");
     }
     policy
-}
-
-/// Annotation of a Pod: what its process takes to end.
-pub(super) const STOPS_AFTER: &str = "sim.rerail.dev/stops-after";
-/// Annotation of a Pod: what its process takes to become ready.
-pub(super) const STARTS_AFTER: &str = "sim.rerail.dev/starts-after";
-
-impl Deployment {
-    /// The Deployment, and its budget.
-    pub fn objects(&self) -> Vec<Value> {
-        let Deployment { name, namespace, .. } = self;
-        let mut template = json!({
-            "metadata": { "labels": { "app": name } },
-            "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
-        });
-        for (key, after) in [(STOPS_AFTER, &self.stops_after), (STARTS_AFTER, &self.starts_after)] {
-            if let Some(after) = after {
-                template["metadata"]["annotations"][key] = json!(after);
-            }
-        }
-        if !self.finalizers.is_empty() {
-            template["metadata"]["finalizers"] = json!(self.finalizers);
-        }
-        if let Some(grace) = &self.grace {
-            template["spec"]["terminationGracePeriodSeconds"] = json!(grace.value().as_secs());
-        }
-        if !self.nodes.is_empty() {
-            template["spec"]["nodeSelector"] = json!(self.nodes);
-        }
-        let mut objects = vec![json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": name, "namespace": namespace },
-            "spec": {
-                "replicas": self.replicas, "selector": { "matchLabels": { "app": name } },
-                "template": template,
-            },
-        })];
-        if let Some(budget) = &self.budget {
-            let mut spec = json!({ "selector": { "matchLabels": { "app": name } } });
-            for (field, value) in [
-                ("maxUnavailable", &budget.max_unavailable),
-                ("minAvailable", &budget.min_available),
-            ] {
-                if let Some(value) = value {
-                    spec[field] = value.clone();
-                }
-            }
-            objects.push(json!({
-                "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-                "metadata": { "name": name, "namespace": namespace }, "spec": spec,
-            }));
-        }
-        objects
-    }
-}
-
-impl DaemonSet {
-    /// The DaemonSet.
-    pub fn object(&self) -> Value {
-        let DaemonSet { name, namespace, .. } = self;
-        let mut template = json!({
-            "metadata": { "labels": { "app": name } },
-            "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
-        });
-        if self.control_plane {
-            let key = super::options::CONTROL_PLANE;
-            template["spec"]["tolerations"] =
-                json!([{ "key": key, "operator": "Exists", "effect": "NoSchedule" }]);
-        }
-        if !self.nodes.is_empty() {
-            template["spec"]["nodeSelector"] = json!(self.nodes);
-        }
-        json!({
-            "apiVersion": "apps/v1", "kind": "DaemonSet",
-            "metadata": { "name": name, "namespace": namespace },
-            "spec": { "selector": { "matchLabels": { "app": name } }, "template": template },
-        })
-    }
 }
 
 #[cfg(test)]

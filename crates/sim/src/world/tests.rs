@@ -21,10 +21,19 @@ use crate::{
     store::Commit,
 };
 
+/// A scene without its first two lines.
+fn read(scene: &str) -> Scene {
+    let text = match scene.trim_start().strip_prefix('{') {
+        Some(rest) => format!("{{apiVersion: {API_VERSION}, kind: {KIND}, {rest}"),
+        None => format!("apiVersion: {API_VERSION}\nkind: {KIND}\n{scene}"),
+    };
+    Scene::parse(&text).unwrap()
+}
+
 /// A world of a scene, settled.
 async fn world_of(scene: &str, seed: u64) -> World {
     let server = Server::new(ServerOptions { seed, ..ServerOptions::default() });
-    let world = World::open(&server, Scene::parse(scene).unwrap(), seed).unwrap();
+    let world = World::open(&server, read(scene), seed).unwrap();
     assert!(world.settled().await, "{:?}", world.complaints());
     world
 }

@@ -25,7 +25,11 @@ const LAYERS: &[(&str, Ours)] = &[
     ("rerail-alerts", Ours::Only(&["rerail-core"])),
     ("rerail-operator", Ours::Only(&["rerail-core", "rerail-api", "rerail-alerts"])),
     ("rerail-sim", Ours::Only(&["rerail-core", "rerail-api"])),
-    ("rerail-demo", Ours::Only(&["rerail-core", "rerail-api", "rerail-operator", "rerail-sim"])),
+    (
+        "rerail-simulate",
+        Ours::Only(&["rerail-core", "rerail-api", "rerail-operator", "rerail-sim"]),
+    ),
+    ("rerail-demo", Ours::Only(&["rerail-core", "rerail-sim", "rerail-simulate"])),
     ("rerail-simpin", Ours::Only(&[])),
     ("rerail-cli", Ours::Any),
     ("rerail-controlplane", Ours::Only(&[])),

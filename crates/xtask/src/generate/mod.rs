@@ -8,6 +8,7 @@ mod install;
 mod program;
 mod properties;
 mod reference;
+mod scenario;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub fn files() -> Result<Files, GenerateError> {
         ("command-line", program::command_line()),
         ("output", reference::answers()?),
         ("properties", properties::properties()),
+        ("scenario", scenario::page_of_scenarios()?),
     ] {
         files.insert(format!("docs/reference/{name}.md"), text);
     }

@@ -176,7 +176,7 @@ fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchem
 }
 
 /// The table of all fields below `schema`.
-fn fields(page: &mut String, path: &str, schema: &JSONSchemaProps) {
+pub(super) fn fields(page: &mut String, path: &str, schema: &JSONSchemaProps) {
     page.push_str("| Field | Type | Default | Description |\n|---|---|---|---|\n");
     rows(page, path, schema);
     page.push('\n');
@@ -231,6 +231,11 @@ fn kind(field: &JSONSchemaProps) -> String {
     }
     if is_duration(field) {
         return "duration".to_owned();
+    }
+    if let Some(variants) = &field.one_of {
+        let word = |variant: &JSONSchemaProps| variant.enum_.as_ref()?.first().map(code);
+        let words: Option<Vec<_>> = variants.iter().map(word).collect();
+        return words.map_or("one of those below".to_owned(), |words| words.join(" \\| "));
     }
     if let Some(values) = &field.enum_ {
         return values.iter().map(code).collect::<Vec<_>>().join(" \\| ");

@@ -18,6 +18,7 @@ use crate::{
         api::{self, DAEMON_SETS, DEPLOYMENTS, Kind, Media, PODS, REPLICA_SETS, Who, controller},
         draw,
         known::{self, Tolerates, has_labels, is_ready, taints, tolerates},
+        scene::PLACED,
         state::State,
     },
 };
@@ -106,7 +107,7 @@ impl State {
                 template["metadata"]["labels"]["pod-template-hash"] = json!(hash);
                 let mut selector = deployment["spec"]["selector"].clone();
                 selector["matchLabels"]["pod-template-hash"] = json!(hash);
-                let set = json!({
+                let mut set = json!({
                     "apiVersion": "apps/v1", "kind": "ReplicaSet",
                     "metadata": {
                         "name": format!("{}-{hash}", meta::of(&deployment, "name")),
@@ -115,6 +116,9 @@ impl State {
                     },
                     "spec": { "replicas": replicas, "selector": selector, "template": template },
                 });
+                if let Some(placed) = placed(&deployment) {
+                    set["metadata"]["annotations"][PLACED] = json!(placed);
+                }
                 let path = REPLICA_SETS.all(meta::of(&deployment, "namespace"));
                 let _ = self.ask(DEPLOYMENTS_BY, &Method::POST, &path, Media::Json, Some(&set));
             }
@@ -147,8 +151,16 @@ impl State {
         let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let Crew { mut active, ready } = self.crew(&set);
+        // What a scene has placed are the first Pods alone.
+        let is_new = set["status"]["observedGeneration"].is_null();
+        let mut nodes = placed(&set).filter(|_| is_new).into_iter().flat_map(|all| all.split(','));
         for _ in active.len()..wanted {
-            self.make_pod(SETS_BY, "ReplicaSet", &set, |_| {});
+            let node = nodes.next();
+            self.make_pod(SETS_BY, "ReplicaSet", &set, |pod| {
+                if let Some(node) = node {
+                    pod["spec"]["nodeName"] = json!(node);
+                }
+            });
         }
         let surplus = active.len().saturating_sub(wanted);
         if surplus > 0 {
@@ -219,6 +231,11 @@ impl State {
         });
         self.write_status(DAEMONS_BY, DAEMON_SETS, &set, &status);
     }
+}
+
+/// The nodes on which a scene wants the first Pods of a Deployment, or its ReplicaSet.
+fn placed(owner: &Value) -> Option<&str> {
+    meta::get(owner, "annotations")?.get(PLACED)?.as_str()
 }
 
 /// True when a DaemonSet's Pod that is on a node may stay there.

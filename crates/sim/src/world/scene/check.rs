@@ -16,6 +16,11 @@ fn wrong(place: impl Into<String>, problem: impl Into<String>, advice: &str) -> 
 }
 
 pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
+    for (at, group) in scene.nodes.iter().enumerate() {
+        if let Some((problem, advice)) = group.fault() {
+            return Err(wrong(format!("nodes[{at}]"), problem, advice));
+        }
+    }
     let specs = scene.specs();
     if specs.is_empty() {
         return Err(wrong("nodes", "there is not one machine", "give a group a count above 0"));
@@ -41,6 +46,13 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
         if deployment.budget.as_ref().is_some_and(both) {
             let problem = "a budget has either maxUnavailable or minAvailable";
             return Err(wrong(format!("deployments[{at}].budget"), problem, "give one of them"));
+        }
+    }
+    for (at, deployment) in scene.deployments.iter().enumerate() {
+        if let Some(node) = deployment.placed.iter().find(|node| !names.contains(*node)) {
+            let problem = format!("no machine is called `{node}`");
+            let advice = "name machines of `nodes`";
+            return Err(wrong(format!("deployments[{at}].placed"), problem, advice));
         }
     }
     check_objects(scene)?;

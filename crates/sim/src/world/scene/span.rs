@@ -1,9 +1,10 @@
 //! From how long to how long.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use rerail_api::duration::{DurationError, GoDuration};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::world::draw::Range;
 
@@ -48,5 +49,25 @@ impl FromStr for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (from, to) = self.0;
+        match from == to {
+            true => serializer.collect_str(&format_args!("{from}ms")),
+            false => serializer.collect_str(&format_args!("{from}ms..{to}ms")),
+        }
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A duration, or from which to which: `20s..60s`." })
     }
 }

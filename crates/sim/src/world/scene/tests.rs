@@ -1,4 +1,5 @@
 use super::*;
+use crate::world::options::RACK;
 
 #[test]
 fn the_scenes_that_come_with_this_crate_are_good() {
@@ -41,7 +42,33 @@ fn the_documented_scene_can_be_read() {
 }
 
 fn problem(text: &str) -> String {
-    Scene::parse(text).unwrap_err().to_string()
+    let text = format!("apiVersion: {API_VERSION}\nkind: {KIND}\n{text}");
+    Scene::parse(&text).unwrap_err().to_string()
+}
+
+#[test]
+fn another_version_is_refused_whatever_else_is_in_it() {
+    let later = "apiVersion: scenario.rerail.dev/v9\nkind: Scenario\nmachinery: {of: tomorrow}\n";
+    for (text, says) in [
+        (later, "`apiVersion: scenario.rerail.dev/v9`"),
+        ("name: x\nnodes: [{prefix: n-, count: 1}]\n", "`apiVersion: ` and `kind: `"),
+        ("apiVersion: v1\nkind: List\n", "`kind: List`"),
+    ] {
+        let said = Scene::parse(text).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+        assert!(said.contains("reads `scenario.rerail.dev/v1alpha1` and `Scenario`"), "{said}");
+    }
+}
+
+/// What is written down can be read again, and is the same scene.
+#[test]
+fn every_scene_of_ours_is_the_same_after_it_was_written_and_read() {
+    for (name, text) in Scene::all() {
+        let scene = Scene::parse(text).unwrap();
+        let written = serde_saphyr::to_string(&scene).unwrap();
+        let again = Scene::parse(&written).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(serde_json::to_value(&scene).unwrap(), serde_json::to_value(&again).unwrap());
+    }
 }
 
 #[test]
@@ -80,6 +107,13 @@ fn what_makes_no_sense_is_said_with_its_place_and_what_to_do() {
         (
             "name: x\nnodes: [{prefix: a, count: 1}, {prefix: a, count: 1}]".into(),
             ["a001", "prefix"],
+        ),
+        ("name: x\nnodes: [{count: 1}]".into(), ["nodes[0]", "give it a name"]),
+        ("name: x\nnodes: [{prefix: a}]".into(), ["nodes[0]", "count above 0"]),
+        ("name: x\nnodes: [{name: a, count: 2}]".into(), ["nodes[0]", "leave one of them out"]),
+        (
+            format!("{nodes}deployments: [{{name: a, replicas: 1, placed: [n-007]}}]\n"),
+            ["deployments[0].placed", "`n-007`"],
         ),
     ] {
         let said = problem(&text);

@@ -44,7 +44,7 @@ fn history(seed: u64) -> Vec<String> {
         let server = Server::new(ServerOptions { seed, ..ServerOptions::default() });
         let journal = Journal::default();
         server.observe(journal.clone());
-        let world = World::open(&server, Scene::parse(BUSY).unwrap(), seed).unwrap();
+        let world = World::open(&server, read(BUSY), seed).unwrap();
         seconds(1200).await;
         no_complaints(&world);
         journal.0.lock().unwrap().clone()

@@ -5,27 +5,36 @@ use serde_json::{Value, json};
 
 use super::{Board, Seen};
 
-/// When it begins.
+/// When it begins: 2026-01-01T00:00:00Z.
 pub fn start() -> Timestamp {
-    "2026-01-01T00:00:00Z".parse().unwrap()
+    Timestamp::constant(1_767_225_600, 0)
 }
 
 /// A board that is shown objects at seconds since the beginning.
 pub struct Fixture {
+    /// The board.
     pub board: Board,
 }
 
+impl Default for Fixture {
+    fn default() -> Self {
+        Fixture::new()
+    }
+}
+
 impl Fixture {
+    /// Nothing has been shown.
     pub fn new() -> Self {
         Fixture { board: Board::new(start()) }
     }
 
     /// Somebody writes an object.
     pub fn by(&mut self, by: &str, second: i64, resource: &str, object: &Value) {
-        let at = start() + SignedDuration::from_secs(second);
+        let at = start().saturating_add(SignedDuration::from_secs(second)).unwrap_or_default();
         self.board.see(&Seen { at, by, resource, object, gone: false });
     }
 
+    /// A node is written.
     pub fn node(&mut self, second: i64, name: &str, rack: &str, node: &Node) {
         let mut conditions = vec![
             json!({ "type": "Ready", "status": if node.down { "Unknown" } else { "True" } }),
@@ -49,6 +58,7 @@ impl Fixture {
         self.by("", second, "nodes", &object);
     }
 
+    /// A run is written.
     pub fn run(&mut self, second: i64, node: &str, step: &str, reason: &str, message: &str) {
         let object = json!({
             "metadata": { "name": format!("{node}-0a1b") },
@@ -61,6 +71,7 @@ impl Fixture {
         self.by("", second, "noderemediations", &object);
     }
 
+    /// A policy is written.
     pub fn policy(&mut self, second: i64, generation: i64, status: &Value) {
         let object = json!({
             "metadata": { "name": "generic-workers", "generation": generation },
@@ -75,8 +86,10 @@ impl Fixture {
 /// What a node shows.
 #[derive(Default)]
 pub struct Node {
+    /// Message of its one alert.
     pub alert: Option<&'static str>,
+    /// It is not Ready.
     pub down: bool,
-    /// `Some(true)`: by us.
+    /// It is cordoned; `true` by us.
     pub cordon: Option<bool>,
 }

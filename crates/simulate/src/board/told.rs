@@ -61,7 +61,7 @@ pub struct Told {
     /// How many more nodes it happened to at the same time.
     pub more: usize,
     /// By what it is known that something is the same, of another node; empty if nothing ever is.
-    pub(crate) same: String,
+    pub same: String,
 }
 
 /// What happens within this time is at the same time.

@@ -16,6 +16,8 @@ const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 pub struct Watch {
     /// When the last thing of the scene happens.
     script_ends: Timestamp,
+    /// For so long after that, nodes that rest after a run that failed are waited for.
+    rest: SignedDuration,
     quiet_since: Option<Timestamp>,
 }
 
@@ -31,17 +33,19 @@ pub enum Verdict {
 }
 
 impl Watch {
-    /// A scene whose last event comes then.
-    pub fn new(script_ends: Timestamp) -> Self {
-        Watch { script_ends, quiet_since: None }
+    /// A scene whose last event comes then. For `rest` after it, nodes that rest after a run that failed are
+    /// waited for: they may have another.
+    pub fn new(script_ends: Timestamp, rest: SignedDuration) -> Self {
+        Watch { script_ends, rest, quiet_since: None }
     }
 
     /// Looks at the board.
     pub fn look(&mut self, board: &Board) -> Verdict {
         let now = board.now();
-        if now < self.script_ends || busy(board) {
+        let since_end = now.duration_since(self.script_ends);
+        if since_end.is_negative() || busy(board, since_end < self.rest) {
             self.quiet_since = None;
-            let too_long = now.duration_since(self.script_ends) > PATIENCE;
+            let too_long = since_end > PATIENCE;
             return if too_long { Verdict::TooLong } else { Verdict::GoesOn };
         }
         let since = *self.quiet_since.get_or_insert(now);
@@ -49,7 +53,7 @@ impl Watch {
     }
 }
 
-fn busy(board: &Board) -> bool {
+fn busy(board: &Board, rests_count: bool) -> bool {
     if board.nodes().is_empty() {
         return true;
     }
@@ -58,7 +62,9 @@ fn busy(board: &Board) -> bool {
         face if face.in_work() => true,
         Face::Waiting(_) => {
             let waits = queue.iter().find(|waits| waits.node == *name);
-            waits.is_none_or(|waits| waits.reason.parse().is_ok_and(may_start))
+            waits.is_none_or(|waits| {
+                waits.reason.parse().is_ok_and(|reason| may_start(reason, rests_count))
+            })
         }
         // By itself, or its run being undone.
         Face::Down | Face::GivenBack => {
@@ -69,7 +75,7 @@ fn busy(board: &Board) -> bool {
 }
 
 /// Whether a node that waits for this starts some time, if nobody does anything.
-fn may_start(reason: WaitReason) -> bool {
+fn may_start(reason: WaitReason, rests_count: bool) -> bool {
     match reason {
         WaitReason::HoldLabel
         | WaitReason::Ignored
@@ -78,8 +84,6 @@ fn may_start(reason: WaitReason) -> bool {
         | WaitReason::ClaimedByOther
         | WaitReason::NoReachableRemedy
         | WaitReason::AttemptsExhausted
-        // It rests after a run that did not succeed: it had its chance.
-        | WaitReason::Backoff
         | WaitReason::NoNewEvidence
         | WaitReason::Paused
         | WaitReason::NotConfigured
@@ -87,6 +91,8 @@ fn may_start(reason: WaitReason) -> bool {
         | WaitReason::NotSelected
         | WaitReason::PolicyNotEnforcing
         | WaitReason::NodeMissing => false,
+        // It rests after a run that did not succeed.
+        WaitReason::Backoff => rests_count,
         WaitReason::NotLongEnough
         | WaitReason::TriggerUnknown
         | WaitReason::NodeDeleting
@@ -121,7 +127,7 @@ mod tests {
 
     /// What is found at these seconds.
     fn looks(fixture: &mut Fixture, ends: i64, seconds: &[i64]) -> Vec<Verdict> {
-        let mut watch = Watch::new(at(ends));
+        let mut watch = Watch::new(at(ends), SignedDuration::ZERO);
         let look = |second: &i64| {
             fixture.board.tick(at(*second));
             watch.look(&fixture.board)
@@ -156,6 +162,19 @@ mod tests {
             fixture.node(0, "n1", "rack-a", &SICK);
             fixture.policy(1, 1, &waits(reason));
             assert_eq!(looks(&mut fixture, 0, &[10, 100])[1], verdict, "{reason}");
+        }
+        let mut fixture = Fixture::new();
+        fixture.node(0, "n1", "rack-a", &SICK);
+        fixture.policy(1, 1, &waits("Backoff"));
+        let mut patient = Watch::new(at(0), SignedDuration::from_secs(100));
+        for (second, verdict) in [
+            (10, Verdict::GoesOn),
+            (99, Verdict::GoesOn),
+            (101, Verdict::GoesOn),
+            (161, Verdict::Settled),
+        ] {
+            fixture.board.tick(at(second));
+            assert_eq!(patient.look(&fixture.board), verdict, "at {second} s");
         }
         let mut fixture = Fixture::new();
         fixture.node(0, "n1", "rack-a", &Node::default());

@@ -27,6 +27,23 @@ pub struct Run {
     pub frozen: Option<String>,
 }
 
+/// A drain that was refused for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The node.
+    pub node: String,
+    /// Name of its run.
+    pub run: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; `None` while it is.
+    pub until: Option<Timestamp>,
+    /// The step that the run went to when it ended; `None` where the drain went on.
+    pub gave_up: Option<Step>,
+    /// Who refused, and why, in a sentence.
+    pub message: String,
+}
+
 impl Run {
     fn of(object: &Value) -> Run {
         let said = condition(object, "Succeeded");
@@ -86,7 +103,30 @@ impl Board {
         if let Some(entry) = self.nodes.get_mut(&node) {
             entry.run = Some(run.clone());
         }
+        self.note_blocked(seen.at, &node, &run);
         self.tell_of_run(seen.at, &node, before.as_ref(), &run);
+    }
+
+    /// Keeps the record of drains that are refused.
+    fn note_blocked(&mut self, at: Timestamp, node: &str, run: &Run) {
+        let last = self.blocked.iter_mut().rev().find(|blocked| blocked.run == run.name);
+        let open = last.filter(|blocked| blocked.until.is_none());
+        match (open, run.is_blocked()) {
+            (None, true) => self.blocked.push(Blocked {
+                node: node.to_owned(),
+                run: run.name.clone(),
+                since: at,
+                until: None,
+                gave_up: None,
+                message: run.message.clone(),
+            }),
+            (Some(blocked), false) => {
+                let goes_on = matches!(run.step, Some(Step::Draining | Step::Rebooting));
+                blocked.until = Some(at);
+                blocked.gave_up = run.step.filter(|_| !goes_on);
+            }
+            _ => {}
+        }
     }
 
     fn tell_of_run(&mut self, at: Timestamp, node: &str, before: Option<&Run>, run: &Run) {

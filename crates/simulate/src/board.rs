@@ -2,8 +2,7 @@
 //! a real one, too. Fed with every change, in the order in which they happen.
 
 mod face;
-#[cfg(test)]
-pub(crate) mod fixture;
+pub mod fixture;
 mod policy;
 mod run;
 #[cfg(test)]
@@ -28,7 +27,7 @@ use serde_json::Value;
 
 pub use face::Face;
 pub use policy::{Policy, Storm, Waits};
-pub use run::{Run, length};
+pub use run::{Blocked, Run, length};
 pub use told::{AT_ONCE, Told, Tone};
 
 /// Conditions that a kubelet writes; true is bad for all but Ready, and none of them is an alert.
@@ -90,6 +89,11 @@ impl Entry {
         held || self.was_ready && (!self.ready || self.cordoned || self.leaving)
     }
 
+    /// It has been Ready at least once.
+    pub fn has_been_ready(&self) -> bool {
+        self.was_ready
+    }
+
     fn blocked(&self) -> bool {
         self.run.as_ref().is_some_and(Run::is_blocked)
     }
@@ -145,6 +149,9 @@ pub struct Board {
     under_remediation: Most,
     racks_open: Most,
     out: Most,
+    /// Nodes out of service by rack; `allowed` is how many there are in it.
+    out_by_rack: BTreeMap<String, Most>,
+    blocked: Vec<Blocked>,
 }
 
 /// A change of one object, as the API server has it.
@@ -324,6 +331,14 @@ impl Board {
             self.nodes.values().filter(held).map(|entry| entry.rack.as_str()).collect();
         let domains = usize::try_from(config.max_domains).unwrap_or(usize::MAX);
         self.racks_open.is(open.len(), domains);
+        let mut racks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for entry in self.nodes.values() {
+            let (out, nodes) = racks.entry(&entry.rack).or_default();
+            (*out, *nodes) = (*out + usize::from(entry.is_out()), *nodes + 1);
+        }
+        for (rack, (out, nodes)) in racks {
+            self.out_by_rack.entry(rack.to_owned()).or_default().is(out, nodes);
+        }
         self.under_remediation.is(self.nodes.values().filter(held).count(), limit);
     }
 }
@@ -402,6 +417,16 @@ impl Board {
     /// Nodes out of service, by the limit of the cluster.
     pub fn out(&self) -> Most {
         self.out
+    }
+
+    /// Nodes out of service in each rack, by how many there are in it.
+    pub fn out_by_rack(&self) -> &BTreeMap<String, Most> {
+        &self.out_by_rack
+    }
+
+    /// Drains that were refused for a while, in the order in which that began.
+    pub fn blocked(&self) -> &[Blocked] {
+        &self.blocked
     }
 
     /// Nodes under remediation, by the same limit.

@@ -1,0 +1,187 @@
+//! `rerail simulate`: what would happen, without a cluster or with one that is only read.
+
+pub mod cluster;
+pub mod table;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, ValueHint};
+use rerail_sim::world::{Scene, SceneError};
+use rerail_simulate::{
+    PlayError, Progress, play,
+    what_if::{self, Nodes, Sick, WhatIfError},
+};
+use tokio::time::Instant;
+
+use crate::{
+    CommandError, logs,
+    outlook::{self, Output, files},
+};
+
+/// Simulated, and not as it should be: an expectation is missed, or a property does not hold.
+const NOT_AS_EXPECTED: u8 = 3;
+
+/// Play the unchanged operator on a simulated cluster, in virtual time, and tell what came of it: when all
+/// was healthy, in which order, how many nodes were out at most, which drains were blocked. Exits with 0 if
+/// everything was as the scenario expects, with 3 if not, and with 1 if it could not be played.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["scenario", "from_cluster"])))]
+pub struct SimulateArguments {
+    /// The cluster, and what happens in it, as YAML (docs/reference/scenario.md); `-` reads standard input.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    scenario: Option<PathBuf>,
+    /// Read nodes, Pods, budgets, policies and configuration of a cluster, and play those. The cluster is not
+    /// written to.
+    #[arg(long)]
+    from_cluster: bool,
+    /// Play these policies, too: one of the same name is replaced, another one joins. May be given several
+    /// times.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+    /// These nodes become sick after 30 s, until they are rebooted: NODES is a name in which `*` stands for
+    /// anything, or labels `key=value,key=value`. May be given several times.
+    #[arg(long, value_name = "NODES:CONDITION[:MESSAGE]")]
+    sick: Vec<Sick>,
+    /// These machines lose power after 30 s, and stay dark. May be given several times.
+    #[arg(long, value_name = "NODES")]
+    power_off: Vec<Nodes>,
+    /// Play every policy as if its mode were Enforce.
+    #[arg(long)]
+    enforce: bool,
+    /// What everything is drawn from that looks random, such as how long a boot takes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write what is played to a file, as a scenario.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    save: Option<PathBuf>,
+    /// For people, or for programs.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Kubeconfig file; without it KUBECONFIG, ~/.kube/config or the Pod's own service account.
+    #[arg(long, conflicts_with = "scenario")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// Why nothing was simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The file cannot be read.
+    #[error("--scenario {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    /// It is no scenario.
+    #[error("--scenario {path}: {source}")]
+    Scene { path: String, source: SceneError },
+    /// What was put together makes no sense.
+    #[error("what was read cannot be played: {0}")]
+    Composed(SceneError),
+    /// Flags that mean nobody.
+    #[error(transparent)]
+    WhatIf(#[from] WhatIfError),
+    /// No policy.
+    #[error("there is no policy to play; give one with -f, or apply one")]
+    NoPolicy,
+    /// A part of the cluster cannot be read.
+    #[error("{what} cannot be read: {source}{advice}")]
+    Cluster { what: &'static str, source: Box<kube::Error>, advice: &'static str },
+    /// The scenario cannot be written.
+    #[error("--save {path}: {message}")]
+    Save { path: String, message: String },
+    /// It was not played to its end.
+    #[error(transparent)]
+    Play(#[from] PlayError),
+    /// A bug.
+    #[error("the simulation broke down; this is a bug, and the words above are worth a report")]
+    Broken,
+}
+
+pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError> {
+    logs::start_quiet();
+    let (scene, notes) = scene(&arguments).await?;
+    if let Some(path) = &arguments.save {
+        save(path, &scene)?;
+    }
+    let began = Instant::now();
+    let shows = std::io::stderr().is_terminal();
+    let seed = arguments.seed;
+    let played = tokio::task::spawn_blocking(move || play(&scene, seed, |now| tell(shows, now)));
+    let report = played.await.map_err(|_| SimulateError::Broken)?.map_err(SimulateError::Play)?;
+    if shows {
+        let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+    }
+    match arguments.output {
+        Output::Json => outlook::print_json(&report)?,
+        Output::Table => outlook::print(&table::report(&report, &notes, began.elapsed()))?,
+    }
+    if arguments.output == Output::Json {
+        for note in &notes {
+            let _ = writeln!(std::io::stderr(), "note: {note}");
+        }
+    }
+    Ok(if report.as_expected { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_EXPECTED) })
+}
+
+/// What is played, and what is to be known beside it.
+async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), CommandError> {
+    let found = match arguments.files.as_slice() {
+        [] => files::Files::default(),
+        paths => files::read(paths)?,
+    };
+    let (mut scene, mut notes) = match &arguments.scenario {
+        Some(path) => (read(path)?, Vec::new()),
+        None => {
+            let snapshot = cluster::read(arguments.kubeconfig.as_deref()).await?;
+            (snapshot.scene, snapshot.notes)
+        }
+    };
+    notes.extend(found.ignored);
+    let policies = found.policies.into_iter().map(|found| found.written).collect();
+    what_if::apply(&mut scene, policies).map_err(SimulateError::WhatIf)?;
+    if scene.policies.is_empty() {
+        return Err(SimulateError::NoPolicy.into());
+    }
+    if arguments.enforce {
+        what_if::enforce(&mut scene);
+    }
+    for sick in &arguments.sick {
+        what_if::sicken(&mut scene, sick).map_err(SimulateError::WhatIf)?;
+    }
+    for nodes in &arguments.power_off {
+        what_if::power_off(&mut scene, nodes).map_err(SimulateError::WhatIf)?;
+    }
+    scene.check().map_err(SimulateError::Composed)?;
+    Ok((scene, notes))
+}
+
+fn read(path: &std::path::Path) -> Result<Scene, SimulateError> {
+    let name = path.display().to_string();
+    let text = match name.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        name => std::fs::read_to_string(name),
+    };
+    let text = text.map_err(|source| SimulateError::Read { path: name.clone(), source })?;
+    Scene::parse(&text).map_err(|source| SimulateError::Scene { path: name, source })
+}
+
+fn save(path: &std::path::Path, scene: &Scene) -> Result<(), SimulateError> {
+    let failed = |message| SimulateError::Save { path: path.display().to_string(), message };
+    let text = serde_saphyr::to_string(scene).map_err(|error| failed(error.to_string()))?;
+    std::fs::write(path, text).map_err(|error| failed(error.to_string()))
+}
+
+/// Shows once a simulated minute how far it is.
+fn tell(shows: bool, now: Progress) {
+    let seconds = now.elapsed.as_secs();
+    if shows && seconds % 60 == 0 {
+        let elapsed = outlook::words::length(now.elapsed);
+        let _ = write!(
+            std::io::stderr(),
+            "\r\u{1b}[K{elapsed} simulated: {} healed, {} in trouble or in work",
+            now.healed,
+            now.troubled
+        );
+    }
+}

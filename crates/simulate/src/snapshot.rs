@@ -1,0 +1,142 @@
+//! The scene of a cluster as it is: its nodes and how they are, what runs on them and where, budgets,
+//! policies and configuration. Pure; what a scene cannot say is told in notes.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{
+    core::v1::{Node, NodeCondition, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Resource, ResourceExt};
+use rerail_api::{duration::GoDuration, names};
+use rerail_sim::world::{
+    API_VERSION, Act, CONTROL_PLANE, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Source,
+};
+use serde_json::{Value, json};
+
+mod workloads;
+
+/// What was read of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Cluster {
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// All Pods.
+    pub pods: Vec<Pod>,
+    /// All budgets of applications.
+    pub budgets: Vec<PodDisruptionBudget>,
+    /// Name and spec of the policies.
+    pub policies: Vec<(String, Value)>,
+    /// What `rerail-config` holds.
+    pub config: Option<String>,
+}
+
+/// The scene, and what it leaves out.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The scene.
+    pub scene: Scene,
+    /// What is not as in the cluster, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Conditions that a kubelet writes.
+const OF_KUBELET: [&str; 5] =
+    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
+
+/// Who set what was there before.
+const BEFORE: &str = "before";
+
+/// Makes the scene.
+pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
+    let mut notes = Vec::new();
+    let nodes: Vec<&Node> =
+        cluster.nodes.iter().filter(|node| node.meta().deletion_timestamp.is_none()).collect();
+    let known: BTreeSet<String> = nodes.iter().map(|node| node.name_any()).collect();
+    if nodes.len() < cluster.nodes.len() {
+        let gone = cluster.nodes.len() - nodes.len();
+        notes.push(format!("{} being deleted, and left out", count(gone, "node is", "nodes are")));
+    }
+    let mut scene = Scene {
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        name: name.to_owned(),
+        about: "A cluster as it was.".to_owned(),
+        nodes: nodes.iter().map(|node| group(node)).collect(),
+        config: cluster.config.clone(),
+        policies: cluster.policies.iter().map(policy).collect(),
+        timeline: nodes.iter().flat_map(|node| state(node)).collect(),
+        ..Scene::default()
+    };
+    let ours = nodes.iter().filter(|node| node.annotations().contains_key(names::CORDONED_BY));
+    match ours.count() {
+        0 => {}
+        ours => notes.push(format!(
+            "{} under remediation now; here its run begins anew",
+            count(ours, "node is", "nodes are")
+        )),
+    }
+    workloads::add(&mut scene, cluster, &known, &mut notes);
+    Snapshot { scene, notes }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Also where it came from a cluster: only what a person has written.
+fn policy((name, spec): &(String, Value)) -> Value {
+    json!({ "metadata": { "name": name }, "spec": spec })
+}
+
+fn group(node: &Node) -> NodeGroup {
+    let mut labels = node.labels().clone();
+    let control_plane = labels.remove(CONTROL_PLANE).is_some();
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    let pods = allocatable.and_then(|all| all.get("pods")).and_then(|pods| pods.0.parse().ok());
+    NodeGroup { name: node.name_any(), labels, control_plane, pods, ..NodeGroup::default() }
+}
+
+/// What makes a new machine what this node is.
+fn state(node: &Node) -> Vec<Entry> {
+    let nodes = vec![node.name_any()];
+    let by = || BEFORE.to_owned();
+    let mut acts = Vec::new();
+    let spec = node.spec.clone().unwrap_or_default();
+    let ours = node.annotations().contains_key(names::CORDONED_BY);
+    if spec.unschedulable == Some(true) && !ours {
+        acts.push(Act::Cordon { nodes: nodes.clone(), by: by() });
+    }
+    for taint in spec.taints.unwrap_or_default() {
+        // Those of Kubernetes itself come by themselves.
+        if !taint.key.starts_with("node.kubernetes.io/") && taint.key != CONTROL_PLANE {
+            let (key, effect) = (taint.key, Some(taint.effect));
+            acts.push(Act::Taint { nodes: nodes.clone(), key, effect, by: by() });
+        }
+    }
+    let conditions = node.status.clone().unwrap_or_default().conditions.unwrap_or_default();
+    let is = |kind: &str| conditions.iter().find(|one| one.type_ == kind);
+    if is("Ready").is_none_or(|ready| ready.status != "True") {
+        acts.push(Act::Power { nodes: nodes.clone(), pick: None, to: PowerAct::Off });
+    }
+    let sick =
+        |one: &&NodeCondition| one.status == "True" && !OF_KUBELET.contains(&one.type_.as_str());
+    for condition in conditions.iter().filter(sick) {
+        let with = Sickness {
+            condition: condition.type_.clone(),
+            reason: condition.reason.clone().unwrap_or_default(),
+            message: condition.message.clone().unwrap_or_default(),
+            source: Source::Elsewhere,
+            boot_heals: true,
+            renewed: true,
+        };
+        acts.push(Act::Sicken { nodes: nodes.clone(), pick: None, with });
+    }
+    // From the beginning, as far as anything is: Pods are placed first.
+    let at = "5s".parse::<GoDuration>().ok();
+    at.map(|at| acts.into_iter().map(|act| Entry { at: at.clone(), act }).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

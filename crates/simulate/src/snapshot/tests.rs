@@ -1,0 +1,170 @@
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde::de::DeserializeOwned;
+
+use super::*;
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn node(name: &str, spec: Value, ready: &str, sick: &[(&str, &str)]) -> Node {
+    let mut conditions = vec![
+        json!({ "type": "Ready", "status": ready }),
+        json!({ "type": "DiskPressure", "status": "False" }),
+    ];
+    let sick = sick.iter().map(|(kind, message)| {
+        json!({ "type": kind, "status": "True", "reason": "Firing", "message": message })
+    });
+    conditions.extend(sick);
+    read(json!({
+        "metadata": { "name": name, "labels": { "pool": "a", "kubernetes.io/hostname": name } },
+        "spec": spec,
+        "status": { "conditions": conditions, "allocatable": { "pods": "58" } },
+    }))
+}
+
+fn pod(name: &str, owner: Option<(&str, &str)>, node: &str, more: Value) -> Pod {
+    let owners = owner.map(|(kind, name)| {
+        json!([{ "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true }])
+    });
+    let mut pod = json!({
+        "metadata": { "name": name, "namespace": "shop", "labels": { "tier": "front" },
+            "ownerReferences": owners.unwrap_or_default() },
+        "spec": { "nodeName": node, "containers": [{ "name": "c", "image": "i" }] },
+        "status": { "phase": "Running" },
+    });
+    json_patch(&mut pod, &more);
+    read(pod)
+}
+
+/// Merges, as far as these tests need it.
+fn json_patch(target: &mut Value, patch: &Value) {
+    for (key, value) in patch.as_object().into_iter().flatten() {
+        match (target.get_mut(key), value) {
+            (Some(inner), Value::Object(_)) if inner.is_object() => json_patch(inner, value),
+            _ => target[key] = value.clone(),
+        }
+    }
+}
+
+fn cluster() -> Cluster {
+    let hashed = json!({ "metadata": { "labels": { "pod-template-hash": "5d4f" } } });
+    let budget: PodDisruptionBudget = read(json!({
+        "metadata": { "name": "web", "namespace": "shop" },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "tier": "front" } } },
+        "status": { "currentHealthy": 2, "desiredHealthy": 1, "disruptionsAllowed": 1, "expectedPods": 2 },
+    }));
+    let taint = json!({ "taints": [
+        { "key": "gpu", "effect": "NoSchedule" },
+        { "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" },
+    ], "unschedulable": true });
+    let mut ours = node("n-4", json!({ "unschedulable": true }), "True", &[]);
+    ours.metadata.annotations =
+        Some([(names::CORDONED_BY.to_owned(), "run/uid".to_owned())].into());
+    Cluster {
+        nodes: vec![
+            node("n-1", json!({}), "True", &[("KernelDeadlock", "[P3] stuck")]),
+            node("n-2", taint, "True", &[]),
+            node("n-3", json!({}), "Unknown", &[]),
+            ours,
+        ],
+        pods: vec![
+            pod("web-5d4f-a", Some(("ReplicaSet", "web-5d4f")), "n-1", hashed.clone()),
+            pod("web-5d4f-b", Some(("ReplicaSet", "web-5d4f")), "n-2", hashed),
+            pod(
+                "db-0",
+                Some(("StatefulSet", "db")),
+                "n-1",
+                json!({ "spec": {
+                "terminationGracePeriodSeconds": 90, "volumes": [{ "name": "v", "emptyDir": {} }],
+                "tolerations": [{ "key": "node.kubernetes.io/not-ready", "operator": "Exists" },
+                    { "key": "gpu", "operator": "Exists" }],
+            } }),
+            ),
+            pod("exporter-x", Some(("DaemonSet", "exporter")), "n-1", json!({})),
+            pod("static", Some(("Node", "n-1")), "n-1", json!({})),
+            pod("done", Some(("Job", "job")), "n-1", json!({ "status": { "phase": "Succeeded" } })),
+            pod("bare", None, "n-2", json!({})),
+        ],
+        budgets: vec![budget],
+        policies: vec![(
+            "p".to_owned(),
+            json!({ "mode": "Enforce", "nodes": { "all": true },
+                "triggers": [{ "condition": { "type": "KernelDeadlock" } }],
+                "remedies": [{ "reboot": { "method": "Command" } }] }),
+        )],
+        config: Some("maxUnavailable: 1\n".to_owned()),
+    }
+}
+
+#[test]
+fn nodes_are_as_they_were() {
+    let Snapshot { scene, notes } = scene(&cluster(), "prod");
+    scene.check().unwrap();
+    let names: Vec<_> = scene.nodes.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["n-1", "n-2", "n-3", "n-4"]);
+    assert_eq!(scene.nodes[0].pods, Some(58));
+    assert_eq!(scene.nodes[0].labels["pool"], "a");
+    let acts: Vec<_> = scene.timeline.iter().map(|entry| &entry.act).collect();
+    let [
+        Act::Sicken { with, .. },
+        Act::Cordon { nodes, .. },
+        Act::Taint { key, .. },
+        Act::Power { to, .. },
+    ] = acts.as_slice()
+    else {
+        panic!("{acts:?}")
+    };
+    assert_eq!((with.condition.as_str(), with.message.as_str()), ("KernelDeadlock", "[P3] stuck"));
+    assert_eq!(
+        (nodes.as_slice(), key.as_str(), *to),
+        (&["n-2".to_owned()][..], "gpu", PowerAct::Off)
+    );
+    assert!(
+        notes.iter().any(|note| note.starts_with("1 node is under remediation now")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn pods_are_played_by_their_controllers_and_where_they_are() {
+    let Snapshot { scene, notes } = scene(&cluster(), "prod");
+    let all: Vec<_> = scene.deployments.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(all, ["web", "db"]);
+    let [web, db] = scene.deployments.as_slice() else { panic!() };
+    assert_eq!(
+        (web.replicas, web.placed.as_slice()),
+        (2, &["n-1".to_owned(), "n-2".to_owned()][..])
+    );
+    assert_eq!(web.labels, [("tier".to_owned(), "front".to_owned())].into());
+    assert_eq!(db.grace.as_ref().map(|grace| grace.value().as_secs()), Some(90));
+    assert!(db.empty_dir && db.tolerations.len() == 1, "{db:?}");
+    assert_eq!(scene.daemon_sets[0].name, "exporter");
+    let objects: Vec<_> = scene.objects.iter().map(|one| one["kind"].clone()).collect();
+    assert_eq!(objects, ["ServiceAccount", "Pod", "PodDisruptionBudget"]);
+    assert!(notes.iter().any(|note| note == "1 static Pod is left out"), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("StatefulSet")), "{notes:?}");
+}
+
+/// Written down, read again and played: the sick node is healed, the budget holds, and nobody's cordon is
+/// lifted.
+#[test]
+fn a_snapshot_can_be_written_read_and_played() {
+    let Snapshot { scene, .. } = scene(&cluster(), "prod");
+    let text = serde_saphyr::to_string(&scene).unwrap();
+    let scene = Scene::parse(&text).unwrap();
+    let report = crate::play(&scene, 1, |_| {}).unwrap();
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    let admitted: Vec<_> = report.order.iter().map(|one| one.node.as_str()).collect();
+    // n-2 is cordoned and n-3 is dark, so that the budget of one is used up.
+    assert!(admitted.is_empty(), "{report:?}");
+    let left: Vec<_> = report.left.iter().map(|one| one.node.as_str()).collect();
+    assert_eq!(left, ["n-1", "n-2", "n-3"]);
+    let mut scene = scene;
+    scene.config = Some("maxUnavailable: 3\n".to_owned());
+    scene.policies[0]["spec"]["budget"] = json!({ "maxUnavailable": 3, "maxDomains": 3 });
+    let report = crate::play(&scene, 1, |_| {}).unwrap();
+    assert_eq!(report.order.len(), 1, "{report:?}");
+    assert_eq!((report.order[0].node.as_str(), report.order[0].priority), ("n-1", Some(3)));
+    assert_eq!(report.healed, 1);
+}
