@@ -61,8 +61,9 @@ pub struct SimulateArguments {
     /// For people, or for programs.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Kubeconfig file; without it KUBECONFIG, ~/.kube/config or the Pod's own service account.
-    #[arg(long, conflicts_with = "scenario")]
+    /// Kubeconfig file, for --from-cluster; without it KUBECONFIG, ~/.kube/config or the Pod's own service
+    /// account.
+    #[arg(long)]
     kubeconfig: Option<PathBuf>,
 }
 
@@ -82,7 +83,7 @@ pub enum SimulateError {
     #[error(transparent)]
     WhatIf(#[from] WhatIfError),
     /// No policy.
-    #[error("there is no policy to play; give one with -f, or apply one")]
+    #[error("the cluster has no policy; give one with -f")]
     NoPolicy,
     /// A part of the cluster cannot be read.
     #[error("{what} cannot be read: {source}{advice}")]
@@ -140,7 +141,8 @@ async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), Co
     notes.extend(found.ignored);
     let policies = found.policies.into_iter().map(|found| found.written).collect();
     what_if::apply(&mut scene, policies).map_err(SimulateError::WhatIf)?;
-    if scene.policies.is_empty() {
+    // The timeline of a scenario may apply one.
+    if arguments.from_cluster && scene.policies.is_empty() {
         return Err(SimulateError::NoPolicy.into());
     }
     if arguments.enforce {

@@ -106,7 +106,6 @@ fn bad_words_are_refused_with_what_to_do() {
         (&[][..], "--scenario"),
         (&["--scenario", "/nowhere.yaml"], "--scenario /nowhere.yaml: No such file"),
         (&["--scenario", &small(), "--from-cluster"], "cannot be used with"),
-        (&["--scenario", &small(), "--kubeconfig", "x"], "cannot be used with"),
         (&["--scenario", &small(), "--sick", "n-001"], "names no condition"),
         (
             &["--scenario", &small(), "--sick", "m-*:X"],
@@ -135,10 +134,6 @@ fn bad_words_are_refused_with_what_to_do() {
             "this program reads `scenario.rerail.dev/v1alpha1`",
         ),
         ("nodes: [", "cannot be read"),
-        (
-            "apiVersion: scenario.rerail.dev/v1alpha1\nkind: Scenario\nname: x\nnodes: [{name: a}]\n",
-            "no policy to play",
-        ),
         (
             "apiVersion: scenario.rerail.dev/v1alpha1\nkind: Scenario\nname: x\nnodes: [{name: a}]\nexpect: {soon: 1}\n",
             "unknown field `soon`",

@@ -17,6 +17,7 @@ mod clearing;
 mod clock;
 mod config;
 mod cordons;
+mod differential;
 mod doors;
 mod drain;
 mod dry_beside;

@@ -1,0 +1,166 @@
+//! What `rerail simulate` foretells is what the operator does: the same scenario, played in the simulated
+//! cluster and on a real control plane, is decided in the same order; and so is what is foretold of the
+//! real cluster as it is, before its policy is applied.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rerail_core::step::Step;
+use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
+use rerail_fleet::Pool;
+use rerail_sim::world::{Act, Scene};
+use serde_json::{Value, json};
+
+use crate::{
+    doors::{rerail, words},
+    queue::fast,
+    shared::{Stage, by_itself, on_its_own},
+};
+
+/// Node and failure domain, in the order of admission.
+type Order = Vec<(String, String)>;
+
+/// Between two entries of a timeline: conditions tell their time in whole seconds.
+const BETWEEN: Duration = Duration::from_millis(1200);
+
+/// The order as far as it is decided by plans: nodes that are admitted in a row in one domain, several at
+/// a time, are taken together if `together`.
+fn rounds(order: &Order, together: bool) -> Vec<BTreeSet<String>> {
+    let same = |one: &(String, String), next: &(String, String)| together && one.1 == next.1;
+    let names = |round: &[(String, String)]| round.iter().map(|(node, _)| node.clone()).collect();
+    order.chunk_by(same).map(names).collect()
+}
+
+fn order(report: &Value) -> Order {
+    let of = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let all = report["order"].as_array().unwrap();
+    all.iter().map(|one| (of(one, "node"), of(one, "domain"))).collect()
+}
+
+/// The machines of the scene, whose one group is all alike.
+fn pool(scene: &Scene) -> Pool {
+    let [group] = scene.nodes.as_slice() else { panic!("one group") };
+    let pool = Pool::new(&group.labels["pool"], group.count, group.racks);
+    assert_eq!(pool.prefix, group.prefix, "fake machines are called as their pool");
+    Pool { zone: String::new(), ..pool }
+}
+
+/// The scene with its policies coming last, as they do in the real cluster.
+fn policies_last(mut scene: Scene) -> Scene {
+    let last = scene.timeline.last().unwrap().at.value().as_secs();
+    for policy in std::mem::take(&mut scene.policies) {
+        let entry = json!({ "at": format!("{}s", last + 5), "do": { "create": { "object": whole(policy) } } });
+        scene.timeline.push(serde_json::from_value(entry).unwrap());
+    }
+    scene
+}
+
+/// With what a scene leaves out.
+fn whole(mut policy: Value) -> Value {
+    policy["apiVersion"] = json!("rerail.dev/v1alpha1");
+    policy["kind"] = json!("RemediationPolicy");
+    policy
+}
+
+/// What is foretold of a scene, by the program that users run.
+async fn foretold(stage: &Stage, scene: &Scene) -> Value {
+    let path = stage.cluster().plane.dir().join("scenario.yaml");
+    std::fs::write(&path, serde_json::to_string(scene).unwrap()).unwrap();
+    let path = path.display().to_string();
+    simulated(stage, &["--scenario", &path]).await
+}
+
+async fn simulated(stage: &Stage, arguments: &[&str]) -> Value {
+    let arguments = [&["simulate"], arguments, &["-o", "json"]].concat();
+    let answer = rerail(stage.cluster(), &arguments).await;
+    let report = serde_json::from_slice(&answer.stdout);
+    report.unwrap_or_else(|error| panic!("{error}: {}", words(&answer)))
+}
+
+/// Does on the real cluster what the timeline says.
+async fn play(stage: &Stage, scene: &Scene) {
+    let others = |object: &Value| {
+        !["ConfigMap", "RemediationPolicy"].contains(&object["kind"].as_str().unwrap())
+    };
+    for object in scene.objects().iter().filter(|object| others(object)) {
+        stage.cluster().apply(&object.to_string()).await.unwrap();
+    }
+    let wanted: usize = scene.deployments.iter().map(|one| one.replicas as usize).sum();
+    let run = || async {
+        let pods = stage.default_pods().list(&Default::default()).await.unwrap().items;
+        let ready = pods.iter().filter(|pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            phase == Some("Running")
+        });
+        let ready = ready.count();
+        if ready >= wanted { Ok(()) } else { Err(format!("{ready} of {wanted} run")) }
+    };
+    wait_for("the Pods of the scenario", PATIENCE, run).await.unwrap();
+    for entry in &scene.timeline {
+        let Act::Sicken { nodes, with, .. } = &entry.act else {
+            panic!("{entry:?} is not played here")
+        };
+        for node in nodes {
+            let fleet = &stage.cluster().fleet;
+            let set =
+                fleet.set_condition(node, &with.condition, "True", &with.reason, &with.message);
+            set.await.unwrap();
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+/// Plays it in both worlds, and compares. `together`: several are admitted at a time.
+fn same_order(text: &str, together: bool) {
+    let scene = Scene::parse(text).unwrap();
+    let options =
+        ClusterOptions { config: scene.config.clone(), fleet: fast(), ..ClusterOptions::default() };
+    let name: &'static str = scene.nodes[0].labels["pool"].clone().leak();
+    let machines = pool(&scene);
+    by_itself(on_its_own(name, machines, options, |stage| async move {
+        let of_scene = foretold(&stage, &policies_last(scene.clone())).await;
+        assert_eq!(of_scene["violations"], json!([]), "{of_scene:#}");
+        let of_scene = order(&of_scene);
+        play(&stage, &scene).await;
+
+        let policy = whole(scene.policies[0].clone()).to_string();
+        let file = stage.cluster().plane.dir().join("policy.yaml");
+        std::fs::write(&file, &policy).unwrap();
+        let file = file.display().to_string();
+        let of_cluster = simulated(&stage, &["--from-cluster", "-f", &file]).await;
+        let of_cluster = order(&of_cluster);
+        assert!(stage.cluster().runs().list(&Default::default()).await.unwrap().items.is_empty());
+
+        stage.cluster().apply(&policy).await.unwrap();
+        let all = stage.admissions_reach(of_scene.len()).await;
+        for one in &all {
+            let ended = |step: Step| step.is_terminal() || step == Step::Held;
+            let is = |status: &rerail_api::remediation::NodeRemediationStatus| matches!(status.step, rerail_api::remediation::StepName::Known(step) if ended(step));
+            stage.run_when(&one.node, "its end", is).await;
+        }
+        let all = stage.admissions().await;
+        let real: Order = all.into_iter().map(|one| (one.node, one.domain)).collect();
+        let expected = rounds(&real, together);
+        assert_eq!(rounds(&of_scene, together), expected, "the scenario, simulated: {of_scene:?}");
+        assert_eq!(
+            rounds(&of_cluster, together),
+            expected,
+            "the cluster, simulated: {of_cluster:?}"
+        );
+        stage.finish_with_machines_left_behind().await;
+    }));
+}
+
+#[test]
+fn one_at_a_time_by_priority_and_rack() {
+    same_order(include_str!("differential/priorities.yaml"), false);
+}
+
+#[test]
+fn a_rack_at_a_time_with_several_nodes_at_once() {
+    same_order(include_str!("differential/racks.yaml"), true);
+}
+
+#[test]
+fn a_blocked_drain_gives_up_and_the_others_have_their_turn() {
+    same_order(include_str!("differential/blocked.yaml"), false);
+}
