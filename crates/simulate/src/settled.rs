@@ -58,11 +58,16 @@ fn busy(board: &Board, rests_count: bool) -> bool {
         return true;
     }
     let queue = board.queue();
+    // A status lists a part of many, and an operator that has not spoken yet lists nobody.
+    let more = board
+        .policies()
+        .values()
+        .any(|policy| !policy.is_known || policy.waiting_number > policy.waiting.len());
     board.nodes().iter().any(|(name, entry)| match entry.face() {
         face if face.in_work() => true,
         Face::Waiting(_) => {
             let waits = queue.iter().find(|waits| waits.node == *name);
-            waits.is_none_or(|waits| {
+            waits.map_or(more, |waits| {
                 waits.reason.parse().is_ok_and(|reason| may_start(reason, rests_count))
             })
         }
@@ -148,9 +153,17 @@ mod tests {
     fn who_is_in_work_or_will_have_a_turn_keeps_it_going() {
         let mut fixture = Fixture::new();
         fixture.node(0, "n1", "rack-a", &SICK);
+        fixture.policy(1, 0, &json!({}));
         let day = 24 * 3600;
         let still = [Verdict::GoesOn, Verdict::GoesOn, Verdict::TooLong];
-        assert_eq!(looks(&mut fixture, 0, &[10, 100, day + 1]), still, "nobody says why it waits");
+        assert_eq!(looks(&mut fixture, 0, &[10, 100, day + 1]), still, "nobody has spoken yet");
+        let mut fixture = Fixture::new();
+        fixture.node(0, "n1", "rack-a", &SICK);
+        fixture.policy(1, 1, &json!({ "counts": { "waiting": 21 } }));
+        assert_eq!(looks(&mut fixture, 0, &[10, 100])[1], Verdict::GoesOn, "it may be one more");
+        fixture.policy(101, 1, &json!({ "counts": { "waiting": 0 } }));
+        let settled = Verdict::Settled;
+        assert_eq!(looks(&mut fixture, 0, &[110, 170])[1], settled, "no policy is concerned");
         let waits = |reason: &str| json!({ "waiting": [{ "node": "n1", "reason": reason }] });
         for (reason, verdict) in [
             ("BudgetExhausted", Verdict::GoesOn),
