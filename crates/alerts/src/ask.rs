@@ -1,6 +1,7 @@
 //! Asks one Alertmanager or one Prometheus what fires.
 
 use jiff::{SignedDuration, Timestamp};
+use rerail_core::words::quoted;
 use serde::Deserialize;
 
 use crate::{
@@ -165,8 +166,7 @@ fn good(answer: &Fetched) -> Result<&Fetched, AskError> {
         return Ok(answer);
     }
     let words = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]);
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(AskError::Status { status: answer.status, words })
+    Err(AskError::Status { status: answer.status, words: quoted(&words) })
 }
 
 #[cfg(test)]
@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn an_error_says_what_the_server_said_in_one_line() {
-        let error = asked(&Question::Prometheus, &[("alerts", 401, "<html>\n  Unauthorized")]);
+        let error =
+            asked(&Question::Prometheus, &[("alerts", 401, "<html>\n \u{1b} Unauthorized")]);
         let error = error.unwrap_err();
         assert!(error.is_about_access());
         assert_eq!(error.to_string(), "the server answered 401: <html> Unauthorized");

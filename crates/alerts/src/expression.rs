@@ -16,6 +16,7 @@ use cel::{
     objects::{Key, Map},
 };
 use regex::Regex;
+use rerail_core::words;
 
 mod names;
 
@@ -161,7 +162,7 @@ impl OfAlert<'_> {
                 other.type_of()
             )),
             Err(ExecutionError::NoSuchKey(key)) => {
-                Verdict::Failed(format!("the alert has no label `{key}`"))
+                Verdict::Failed(one_line(&format!("the alert has no label `{key}`")))
             }
             Err(error) => Verdict::Failed(one_line(&error.to_string())),
         }
@@ -197,8 +198,7 @@ fn functions() -> Context<'static> {
 
 /// A text of several lines as one, and not too long for a condition's message.
 fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(300).collect()
+    words::one_line(text, 300)
 }
 
 #[cfg(test)]

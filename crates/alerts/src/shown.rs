@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use rerail_core::words::{one_line, quoted};
 use serde::{Deserialize, de::IgnoredAny};
 
 /// Alerts of one answer that are looked at. A server that shows more has a broken rule, and its answer is
@@ -38,12 +39,12 @@ pub struct Answer {
 pub enum AnswerError {
     /// It is not what the API answers.
     #[error("the answer is not understood: {0}; is this the address of an {1}?")]
-    Shape(serde_json::Error, &'static str),
+    Shape(String, &'static str),
     /// A file holds none of the shapes that are known.
     #[error(
         "these are no alerts as Alertmanager, Prometheus or a webhook gives them, and no list of objects with `labels`: {0}"
     )]
-    File(serde_json::Error),
+    File(String),
     /// Prometheus says that it could not answer.
     #[error("the server could not answer: {0}")]
     Refused(String),
@@ -149,7 +150,7 @@ fn gather<T>(
 /// If it is not such an answer, or too much.
 pub fn alertmanager(body: &[u8]) -> Result<Answer, AnswerError> {
     let all: Vec<Lenient<OfAlertmanager>> = serde_json::from_slice(body)
-        .map_err(|error| AnswerError::Shape(error, "Alertmanager with its API v2"))?;
+        .map_err(|error| AnswerError::Shape(quoted(&error), "Alertmanager with its API v2"))?;
     gather(all, |alert| Some(shown(alert.labels, alert.annotations, &alert.status)))
 }
 
@@ -159,9 +160,9 @@ pub fn alertmanager(body: &[u8]) -> Result<Answer, AnswerError> {
 /// If it is not such an answer, Prometheus could not answer, or it is too much.
 pub fn prometheus(body: &[u8]) -> Result<Answer, AnswerError> {
     let answer: PrometheusAnswer = serde_json::from_slice(body)
-        .map_err(|error| AnswerError::Shape(error, "API of Prometheus"))?;
+        .map_err(|error| AnswerError::Shape(quoted(&error), "API of Prometheus"))?;
     let Some(data) = answer.data.filter(|_| answer.status == "success") else {
-        return Err(AnswerError::Refused(answer.error.unwrap_or(answer.status)));
+        return Err(AnswerError::Refused(quoted(&answer.error.unwrap_or(answer.status))));
     };
     gather(data.alerts, |alert| {
         let fires = alert.state == "firing";
@@ -176,11 +177,11 @@ pub fn prometheus(body: &[u8]) -> Result<Answer, AnswerError> {
 /// If it is not such a message, or too much.
 pub fn webhook(body: &[u8]) -> Result<Answer, AnswerError> {
     let message: Webhook = serde_json::from_slice(body)
-        .map_err(|error| AnswerError::Shape(error, "Alertmanager webhook"))?;
+        .map_err(|error| AnswerError::Shape(quoted(&error), "Alertmanager webhook"))?;
     if message.version != "4" {
         return Err(AnswerError::Refused(format!(
             "the webhook has version `{}`, and 4 is known",
-            message.version.chars().take(20).collect::<String>()
+            one_line(&message.version, 20)
         )));
     }
     gather(message.alerts, |alert| {
@@ -251,6 +252,11 @@ mod tests {
             json!({ "status": "error", "errorType": "execution", "error": "out of memory" });
         let error = prometheus(refused.to_string().as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), "the server could not answer: out of memory");
+        let long = format!("out\u{1b}[31m of\nmemory {}", "x".repeat(1 << 20));
+        let refused = json!({ "status": "error", "error": long }).to_string();
+        let error = prometheus(refused.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("the server could not answer: out [31m of memory xx"), "{error}");
+        assert!(error.len() < 300, "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | [`clock`] | can the operator's clock be trusted |
 //! | [`invariants`] | what must always hold, whatever decided it |
 //! | [`reason`] | why, in one word |
+//! | [`words`] | how are others' words repeated |
 //! | [`mutants`] | which bugs the tests must find |
 
 pub mod alert;
@@ -45,3 +46,4 @@ pub mod run;
 pub mod step;
 pub mod sweep;
 pub mod trigger;
+pub mod words;

@@ -8,7 +8,7 @@ use cel::{
     common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators},
 };
 
-use super::{ExpressionError, FULL_NAME, LABELS, SHORT_NAME};
+use super::{ExpressionError, FULL_NAME, LABELS, SHORT_NAME, one_line};
 
 /// CEL's functions that are of use on labels and names. Times have none: an alert is matched by what it
 /// says, not by when.
@@ -76,7 +76,7 @@ impl<'e> Walk<'e> {
         match expression {
             Expr::Ident(name) => {
                 let known = self.scope.contains(&name.as_str()) || name.starts_with('@');
-                if known { Ok(()) } else { Err(ExpressionError::Unknown(name.clone())) }
+                if known { Ok(()) } else { Err(ExpressionError::Unknown(one_line(name))) }
             }
             Expr::Call(call) => self.call(call),
             Expr::Comprehension(all) => {
@@ -101,7 +101,7 @@ impl<'e> Walk<'e> {
                 EntryExpr::StructField(field) => self.expression(&field.value),
             }),
             Expr::Select(select) => self.expression(&select.operand),
-            Expr::Struct(of_type) => Err(ExpressionError::Unknown(of_type.type_name.clone())),
+            Expr::Struct(of_type) => Err(ExpressionError::Unknown(one_line(&of_type.type_name))),
             Expr::Unspecified => Err(ExpressionError::Syntax("a part of it is empty".to_owned())),
             Expr::Literal(_) => Ok(()),
         }
@@ -112,7 +112,7 @@ impl<'e> Walk<'e> {
         // Operators have names that nobody can write: `_&&_`, `!_`, `@in`.
         let identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
         if identifier && !FUNCTIONS.contains(&name) {
-            return Err(ExpressionError::Unknown(name.to_owned()));
+            return Err(ExpressionError::Unknown(one_line(name)));
         }
         // `optional.of(x)` reads as a call upon a variable of that name.
         let target = call.target.as_deref().filter(|target| !is_ident(target, "optional"));

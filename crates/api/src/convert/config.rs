@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::util::intstr::IntOrString};
-use rerail_core::config::ClusterConfig;
+use rerail_core::{config::ClusterConfig, words::quoted};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -121,7 +121,7 @@ fn is_label_key(key: &str) -> bool {
 
 /// The first line of what was found, bounded: it may be anything that a person can paste.
 fn short(text: &impl ToString) -> String {
-    text.to_string().lines().next().unwrap_or_default().chars().take(200).collect()
+    quoted(&text.to_string().lines().next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -182,11 +182,12 @@ mod tests {
             ("maxDomains: [", "not a YAML mapping"),
             (nine.as_str(), "topologyKeys: 9 keys are too many"),
             (bomb.as_str(), "unknown field `a`"),
+            ("\"max\\e[31mDomains\\r\": 1", "unknown field `max [31mDomains`"),
         ] {
             let error = of(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
             assert!(error.starts_with("rerail-config, config.yaml: "), "{error}");
-            assert!(error.len() < 500, "{error}");
+            assert!(error.len() < 500 && !error.contains(char::is_control), "{error:?}");
         }
     }
 

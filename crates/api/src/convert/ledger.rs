@@ -1,6 +1,9 @@
 //! The annotation `rerail.dev/ledger` of the operator's Lease: JSON of a ledger's [`Document`].
 
-use rerail_core::ledger::{Document, SIZE_LIMIT, VERSION};
+use rerail_core::{
+    ledger::{Document, SIZE_LIMIT, VERSION},
+    words::quoted,
+};
 use serde::Deserialize;
 
 /// How a person gets out of a ledger that cannot be read.
@@ -36,7 +39,8 @@ pub fn parse(text: &str) -> Result<Document, LedgerError> {
     struct Version {
         version: u64,
     }
-    let malformed = |error: serde_json::Error| LedgerError::Malformed(error.to_string());
+    // serde repeats what it did not expect, which may be the whole annotation.
+    let malformed = |error: serde_json::Error| LedgerError::Malformed(quoted(&error));
     if !text.trim_start().starts_with('{') {
         return Err(LedgerError::Malformed("it is no JSON object".to_owned()));
     }
@@ -129,6 +133,13 @@ mod tests {
             );
         }
         assert!(matches!(parse(unknown), Err(LedgerError::Version(2))));
+    }
+
+    #[test]
+    fn what_a_ledger_holds_in_place_of_a_ledger_does_not_fill_the_message() {
+        let text = format!(r#"{{"version":"{}\u001b[31m"}}"#, "x\\n".repeat(50_000));
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.len() < 800 && !error.contains(char::is_control), "{error:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use rerail_core::{
     breaker::{Storm, Storms},
     budget::CountOrPercent,
     policy as core,
+    words::one_line,
 };
 
 use crate::limits::{
@@ -24,7 +25,7 @@ pub struct LimitError {
 
 impl LimitError {
     fn new(field: &'static str, found: impl ToString, expected: &'static str) -> Self {
-        let found = found.to_string().chars().take(40).collect();
+        let found = one_line(&found.to_string(), 40);
         LimitError { field, found, expected }
     }
 }

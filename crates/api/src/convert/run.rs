@@ -8,6 +8,7 @@ use rerail_core::{
     reason::Reason,
     run::{Frozen, Intent, IntentEffect, Retries, Run},
     step::Step,
+    words::one_line,
 };
 
 use super::policy::{self, PolicyError};
@@ -60,11 +61,11 @@ pub fn run(object: &NodeRemediation) -> Result<Run, RunError> {
     let step = match &status.step {
         StepName::Known(step) => *step,
         StepName::Unknown(step) => {
-            return Err(RunError::UnknownStep { run: name, step: step.clone() });
+            return Err(RunError::UnknownStep { run: name, step: one_line(step, 40) });
         }
     };
     let contract = status.plan.as_ref().map(policy::frozen).transpose().map_err(|source| {
-        RunError::Plan { run: name.clone(), node: object.spec.node_name.clone(), source }
+        RunError::Plan { run: name.clone(), node: one_line(&object.spec.node_name, 253), source }
     })?;
     let current = current_record(status, step);
     let created = object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);

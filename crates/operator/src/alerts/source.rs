@@ -13,6 +13,7 @@ use rerail_api::{
     AlertSource,
     alert_source::{AccessSpec, AlertSourceSpec, PushSpec},
 };
+use rerail_core::words::quoted;
 
 use super::access;
 use crate::observe::objects::Entry;
@@ -200,7 +201,7 @@ impl Source {
         let expression = Arc::new(Expression::parse(&spec.expression)?);
         let prefix = &spec.condition_prefix;
         if let Some(other) = OTHERS.into_iter().find(|other| other.starts_with(prefix.as_str())) {
-            return Err(SourceError::Prefix(prefix.clone(), other));
+            return Err(SourceError::Prefix(quoted(prefix), other));
         }
         Ok(Source {
             name: object.name_any(),
@@ -278,7 +279,7 @@ impl Checked {
                 match accepted.iter().find(overlaps) {
                     Some(other) => Err(SourceError::PrefixTaken {
                         other: other.name.clone(),
-                        theirs: other.prefix.clone(),
+                        theirs: quoted(&other.prefix),
                     }),
                     None => Ok(source),
                 }

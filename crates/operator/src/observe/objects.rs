@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, api::ApiResource, core::DynamicObject, runtime::watcher::Event};
+use rerail_core::words::quoted;
 use serde::de::DeserializeOwned;
 
 use super::watch::is_newer;
@@ -79,7 +80,8 @@ pub fn read<K: DeserializeOwned>(object: &DynamicObject) -> Entry<K> {
     match value.and_then(serde_json::from_value::<K>) {
         Ok(good) => Entry::Good(Arc::new(good)),
         Err(error) => {
-            let malformed = Malformed { object: object.clone(), error: error.to_string() };
+            // serde repeats what it did not expect, which may be most of the object.
+            let malformed = Malformed { object: object.clone(), error: quoted(&error) };
             Entry::Malformed(Arc::new(malformed))
         }
     }
