@@ -3,6 +3,7 @@
 use std::{borrow::Cow, str::FromStr};
 
 use jiff::SignedDuration;
+use rerail_core::words::one_line;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -42,17 +43,30 @@ impl FromStr for GoDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || DurationError(text.chars().take(40).collect());
-        let units = |c: char| c.is_ascii_digit() || "hms".contains(c);
-        if text.is_empty() || text.len() > 32 || !text.chars().all(units) {
+        let error = || DurationError(one_line(text, 40));
+        if text.is_empty() || text.len() > 32 {
             return Err(error());
         }
-        let value: SignedDuration = text.parse().map_err(|_| error())?;
-        if value.is_negative() || value > LIMIT {
-            return Err(error());
-        }
+        let value = milliseconds(text).map(SignedDuration::from_millis);
+        let value = value.filter(|value| *value <= LIMIT).ok_or_else(error)?;
         Ok(GoDuration { text: text.to_owned(), value })
     }
+}
+
+/// Integers with units, added up, in any order and as often as one likes: so Go reads them, and with it
+/// the API server, which stores whatever fits [`PATTERN`].
+fn milliseconds(text: &str) -> Option<i64> {
+    let (mut total, mut rest) = (0_i64, text);
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = rest.split_at(unit_at);
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+        let (unit, each) = units.into_iter().find(|(name, _)| unit.starts_with(name))?;
+        rest = &rest[unit_at + unit.len()..];
+        let part = number.parse::<i64>().ok()?.checked_mul(each)?;
+        total = total.checked_add(part)?;
+    }
+    Some(total)
 }
 
 impl Serialize for GoDuration {
@@ -95,9 +109,17 @@ mod tests {
 
     #[test]
     fn reads_what_the_pattern_allows() {
-        for (text, seconds) in
-            [("10m", 600), ("1h30m", 5400), ("90s", 90), ("0s", 0), ("8760h", 31_536_000)]
-        {
+        for (text, seconds) in [
+            ("10m", 600),
+            ("1h30m", 5400),
+            ("90s", 90),
+            ("0s", 0),
+            ("8760h", 31_536_000),
+            ("30m1h", 5400),
+            ("1h1h", 7200),
+            ("1m500ms500ms", 61),
+            ("0000000000000000000000000000001h", 3600),
+        ] {
             assert_eq!(
                 text.parse::<GoDuration>().unwrap().value(),
                 SignedDuration::from_secs(seconds),
@@ -124,6 +146,11 @@ mod tests {
             "99999999999999999999h",
             "1e9h",
             "ten",
+            "hm",
+            "1hm",
+            "1mms",
+            "8760h1ms",
+            "9223372036854775807h",
         ] {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
