@@ -9,6 +9,7 @@ use rerail_core::{
     facts::ATTEMPTS_KEPT,
     policy as core,
     priority::PriorityRange,
+    words::one_line,
 };
 
 use super::limits::{self, LimitError};
@@ -52,7 +53,7 @@ pub enum PolicyError {
         max: u32,
     },
     /// Bounds in the wrong order.
-    #[error("`spec.priority`: must be min <= default <= max")]
+    #[error("`spec.priority`: must be min <= default <= max <= 9999")]
     Priority,
     /// An attempts limit out of range.
     #[error("`spec.attempts.max` must be 1 to 32, not {0}")]
@@ -91,7 +92,8 @@ pub fn policy(object: &RemediationPolicy) -> Result<core::Policy, PolicyError> {
 
 /// The bounds of what a message may claim.
 pub fn priority_range(spec: &PrioritySpec) -> Result<PriorityRange, PolicyError> {
-    if spec.min > spec.default || spec.default > spec.max {
+    // A run could not say so: the schema of its priority goes to 9999.
+    if spec.min > spec.default || spec.default > spec.max || spec.max > 9999 {
         return Err(PolicyError::Priority);
     }
     Ok(PriorityRange { min: spec.min, max: spec.max, default: spec.default })
@@ -214,7 +216,7 @@ fn requirements(selector: &LabelSelector) -> Result<core::NodeSelector, PolicyEr
             ("NotIn", false) => core::Requirement::NotIn(key, values),
             ("Exists", true) => core::Requirement::Exists(key),
             ("DoesNotExist", true) => core::Requirement::DoesNotExist(key),
-            (operator, _) => return Err(PolicyError::Expression(operator.to_owned())),
+            (operator, _) => return Err(PolicyError::Expression(one_line(operator, 40))),
         });
     }
     if all.is_empty() {
@@ -252,6 +254,7 @@ mod tests {
             (json!({ "breaker": { "window": "0s" } }), "spec.breaker.window: 0s is out of range"),
             (json!({ "priority": { "ageing": { "floor": 10000 } } }), "spec.priority.ageing.floor"),
             (json!({ "priority": { "min": 10 } }), "must be min <= default <= max"),
+            (json!({ "priority": { "max": 10000 } }), "must be min <= default <= max <= 9999"),
         ] {
             let error = stored(spec.clone()).unwrap_err().to_string();
             assert!(error.contains(expected), "{spec}: {error}");
