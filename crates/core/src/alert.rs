@@ -152,8 +152,12 @@ pub fn read(
         _ => None,
     };
     let priority = read.unwrap_or(DEFAULT_PRIORITY);
+    // Beyond Sciuro: a summary of several lines, or one that moves a terminal's cursor, is one line.
+    let line = |text: &str| text.replace(char::is_control, " ");
     let message = match summary {
-        Some(summary) => cut_message(&format!("[P{priority}] {}", cut_message(summary))).to_owned(),
+        Some(summary) => {
+            cut_message(&format!("[P{priority}] {}", line(cut_message(summary)))).to_owned()
+        }
         None => format!("[P{priority}]"),
     };
     (Some(Alert { labels, condition_type, priority, message }), flaw)

@@ -57,6 +57,12 @@ fn the_message_is_the_summary_where_there_is_one() {
 }
 
 #[test]
+fn a_summary_of_several_lines_is_one_line_and_moves_no_cursor() {
+    let message = read_with(Some("3"), Some("two\r\nlines\u{1b}[31m é\n")).0.message;
+    assert_eq!(message, "[P3] two  lines [31m é ");
+}
+
+#[test]
 fn an_alert_that_can_name_no_condition_is_left_out_and_says_why() {
     let unusable = |labels| {
         let (alert, flaw) = read(labels, None, "AlertManager_");
