@@ -13,6 +13,7 @@ use crate::{
     remediation::Effect,
     run::{IntentEffect, Run},
     step::Step,
+    words::one_line,
 };
 
 pub use crate::reason::Invariant;
@@ -30,7 +31,9 @@ pub struct Violation {
 }
 
 fn violation(run: &Run, invariant: Invariant, message: impl Into<String>) -> Violation {
-    Violation { run: run.name.clone(), invariant, message: message.into() }
+    // It may quote what stands on the record: UIDs, boot IDs.
+    let message = one_line(&message.into(), 500);
+    Violation { run: run.name.clone(), invariant, message }
 }
 
 /// Everything that can be checked in one snapshot. Runs that are frozen already are not looked at.

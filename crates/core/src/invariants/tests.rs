@@ -34,6 +34,16 @@ fn every_step_of_the_usual_way_is_sound() {
     }
 }
 
+/// Found by fuzzing: a UID on the record is whatever somebody wrote there.
+#[test]
+fn what_is_quoted_from_the_record_stays_one_short_line() {
+    let mut run = run(Step::Rebooting);
+    run.intent = intent(IntentEffect::Reboot, 1);
+    run.node_uid = format!("\u{1b}[31m\n{}", "x".repeat(5000));
+    let told = of_run(&run).unwrap().to_string();
+    assert!(told.chars().count() < 600 && !told.contains(char::is_control), "{told:?}");
+}
+
 #[test]
 fn a_run_that_is_not_as_it_must_be_is_told() {
     type Case = (Step, fn(&mut Run), Invariant);
