@@ -37,6 +37,9 @@ pub enum PolicyError {
     /// No trigger.
     #[error("`spec.triggers`: at least one trigger is needed")]
     NoTrigger,
+    /// A trigger on conditions of any type: `Ready` among them, whose `True` is health.
+    #[error("`spec.triggers`: a condition type, or its beginning before the `*`, is needed")]
+    TriggerType,
     /// No remedy, or an empty one.
     #[error(
         "`spec.remedies`: each needs exactly one remedy, and there must be at least one; use `reboot: {{method: Command}}`"
@@ -113,6 +116,10 @@ fn contract(
 ) -> Result<core::Contract, PolicyError> {
     if triggers.is_empty() {
         return Err(PolicyError::NoTrigger);
+    }
+    let types = || triggers.iter().map(|trigger| trigger.condition.condition_type.as_str());
+    if types().any(|name| name.trim_end_matches('*').is_empty()) {
+        return Err(PolicyError::TriggerType);
     }
     if attempts.max == 0 || attempts.max as usize > ATTEMPTS_KEPT {
         return Err(PolicyError::AttemptsRange(attempts.max));
@@ -253,6 +260,7 @@ mod tests {
             (json!({ "budget": { "maxDomains": 0 } }), "spec.budget.maxDomains: 0 is out of range"),
             (json!({ "breaker": { "window": "0s" } }), "spec.breaker.window: 0s is out of range"),
             (json!({ "priority": { "ageing": { "floor": 10000 } } }), "spec.priority.ageing.floor"),
+            (json!({ "triggers": [{ "condition": { "type": "*" } }] }), "a condition type, or its"),
             (json!({ "priority": { "min": 10 } }), "must be min <= default <= max"),
             (json!({ "priority": { "max": 10000 } }), "must be min <= default <= max <= 9999"),
         ] {
