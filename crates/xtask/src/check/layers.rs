@@ -45,6 +45,10 @@ const LAYERS: &[(&str, Ours)] = &[
         ]),
     ),
     ("rerail-fleet", Ours::Only(&["rerail-core", "rerail-api", "rerail-agent"])),
+    (
+        "rerail-fuzz-bodies",
+        Ours::Only(&["rerail-core", "rerail-api", "rerail-alerts", "rerail-operator"]),
+    ),
     ("rerail-proxy", Ours::Only(&["rerail-operator"])),
     ("rerail-e2e", Ours::Any),
     ("rerail-bench", Ours::Only(&["rerail-core", "rerail-alerts"])),

@@ -1,0 +1,81 @@
+//! The annotation of the operator's Lease: who has the right to act.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rerail_api::convert::ledger::{LedgerError, encode, parse};
+use rerail_core::ledger::{
+    Change, Document, Known, Ledger, SIZE_LIMIT, VERSION, recovered, releasable,
+};
+use serde_json::Value;
+
+use crate::{now, said::said};
+
+/// A document is read as it is, or not at all; nothing leaves it of which nothing is known.
+pub fn ledger(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let document = match parse(text) {
+        Ok(document) => document,
+        Err(error) => return said(&error.to_string()),
+    };
+    assert!(document.version == VERSION && document.epoch >= 0);
+    nothing_is_lost(text, &document);
+    match encode(&document) {
+        Ok(written) => {
+            assert!(written.len() <= SIZE_LIMIT);
+            assert_eq!(parse(&written).ok().as_ref(), Some(&document));
+        }
+        Err(error @ LedgerError::TooLong(length)) => {
+            assert!(length > SIZE_LIMIT);
+            said(&error.to_string());
+        }
+        Err(error) => panic!("what was read cannot be written: {error}"),
+    }
+    assert_eq!(document.with(document.ledger()), document);
+    keeps(&document.ledger());
+}
+
+/// Every slot and every start of the text is in the document: one that is read as if it were empty would
+/// give rights away twice.
+fn nothing_is_lost(text: &str, document: &Document) {
+    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
+        panic!("no JSON object was read as a ledger: {text}");
+    };
+    let listed = |name: &str| fields.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    assert_eq!(document.slots.len(), listed("slots"), "{text}");
+    assert_eq!(document.starts.len(), listed("starts"), "{text}");
+    for name in ["slots", "starts"] {
+        assert!(fields.get(name).is_none_or(Value::is_array), "{name} was read as empty: {text}");
+    }
+    for (slot, written) in document
+        .slots
+        .iter()
+        .zip(fields.get("slots").and_then(Value::as_array).into_iter().flatten())
+    {
+        assert_eq!(Some(slot.run_uid.as_str()), written["runUID"].as_str());
+        assert_eq!(Some(slot.node_uid.as_str()), written["nodeUID"].as_str());
+    }
+}
+
+/// Of runs of which nothing is known, nothing is released, neither by a leader nor by the next one.
+fn keeps(ledger: &Ledger) {
+    let (nodes, none) = (BTreeMap::new(), BTreeSet::new());
+    let known =
+        Known { runs: &[], strays: &[], nodes: &nodes, in_doubt: &none, done: &none, now: now() };
+    assert_eq!(releasable(ledger, &known), BTreeSet::new());
+    let before: BTreeSet<_> = ledger.slots.iter().map(|slot| &slot.run_uid).collect();
+    let recovered = recovered(ledger, &known, &none);
+    assert_eq!(recovered.iter().map(|slot| &slot.run_uid).collect::<BTreeSet<_>>(), before);
+    assert_eq!(recovered.len(), before.len(), "a run is there once");
+    // What is written next: no slot goes by itself, starts are few and in order, and it settles.
+    let change = Change { replace: Some(recovered), ..Change::default() };
+    let next = ledger.after(&change, now());
+    assert!(before.iter().all(|uid| next.holds(uid)));
+    assert!(next.starts.len() <= 500 && next.starts.is_sorted());
+    assert_eq!(next.after(&Change::default(), now()), next);
+    for melting in [true, false] {
+        let seen = next.meltdown.seen(melting, now());
+        assert_eq!(seen.since.is_some(), melting);
+        assert!(seen.ended.is_none_or(|ended| ended <= now()));
+        assert_eq!(next.meltdown.and(seen), seen.and(next.meltdown));
+    }
+}
