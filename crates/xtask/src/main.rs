@@ -5,12 +5,14 @@ mod check;
 mod conformance;
 mod controlplane;
 mod explore;
+mod fuzz;
 mod generate;
 mod libtest;
 mod mutants;
 mod process;
 mod report;
 mod test;
+mod tool;
 mod try_it;
 mod vectors;
 
@@ -59,6 +61,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Feed what others write to the production code, under libFuzzer, and look whether every property holds.
+    Fuzz(fuzz::FuzzArguments),
     /// Compare a real API server with what was recorded of it, or record it.
     Conformance(conformance::ConformanceArguments),
     /// Start, list and stop real control planes to work with.
@@ -79,6 +83,8 @@ enum TaskError {
     Bench(#[from] bench::BenchError),
     #[error(transparent)]
     Explore(#[from] explore::ExploreError),
+    #[error(transparent)]
+    Fuzz(#[from] fuzz::FuzzError),
     #[error(transparent)]
     Mutants(#[from] mutants::MutantsError),
     #[error(transparent)]
@@ -109,6 +115,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Try => Ok(try_it::run()?),
         Task::Bench(arguments) => Ok(bench::run(&root()?, &arguments)?),
         Task::Explore { arguments } => Ok(explore::run(&root()?, &arguments)?),
+        Task::Fuzz(arguments) => Ok(fuzz::run(&root()?, &arguments)?),
         Task::Mutants(arguments) => Ok(mutants::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Conformance(arguments) => Ok(conformance::run(&root()?, &arguments)?),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::check;
+use crate::fuzz;
 use crate::libtest::{self, Tally};
 use crate::process::{self, ProcessError};
 use crate::report::{Report, Verdict};
@@ -31,6 +32,7 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     if name.is_none() {
         check::run(root, &mut report);
         report.counted("tests without a cluster", || unit_tests(root));
+        report.step("fuzz, a minute each", || fuzz::a_minute_each(root));
     }
     report.step("build the programs", || build_programs(root));
     let built = !report.last_failed();

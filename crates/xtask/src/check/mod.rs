@@ -15,6 +15,7 @@ use crate::report::{Report, Verdict};
 pub fn run(root: &Path, report: &mut Report) {
     report.step("format", || format(root));
     report.step("clippy", || clippy(root));
+    report.step("workspace of the fuzz targets", || fuzz_workspace(root));
     report.step("generated files", || {
         let drift = generate::drift(root)?;
         Ok::<_, generate::GenerateError>(Verdict::from_findings(&drift, generate::ADVICE))
@@ -35,6 +36,27 @@ fn format(root: &Path) -> Result<Verdict, ProcessError> {
     command.current_dir(root).args(["fmt", "--all", "--", "--check"]);
     let finished = process::capture("format", &mut command, None)?;
     Ok(verdict(finished, "run `cargo fmt --all`"))
+}
+
+/// The fuzz targets are a workspace of their own. What they call is in this one, and looked at there; the
+/// targets are a line each.
+fn fuzz_workspace(root: &Path) -> Result<Verdict, ProcessError> {
+    let mut command = process::cargo();
+    command.current_dir(root.join("fuzz")).args(["fmt", "--", "--check"]);
+    let finished = process::capture("format", &mut command, None)?;
+    if !finished.success {
+        return Ok(verdict(finished, "run `cargo fmt` in fuzz/"));
+    }
+    let mut command = process::cargo();
+    command.current_dir(root.join("fuzz")).args(["metadata", "--format-version=1", "--locked"]);
+    Ok(match process::output(&mut command) {
+        Ok(_) => Verdict::Passed,
+        Err(error) => Verdict::Failed {
+            output: error.to_string(),
+            advice: "run `cargo update --workspace` in fuzz/, and commit fuzz/Cargo.lock"
+                .to_owned(),
+        },
+    })
 }
 
 fn clippy(root: &Path) -> Result<Verdict, ProcessError> {
