@@ -1,6 +1,7 @@
 //! `cargo xtask`: generates, checks, tests and shows Rerail.
 
 mod bench;
+mod cargo_mutants;
 mod check;
 mod conformance;
 mod controlplane;
@@ -48,6 +49,8 @@ enum Task {
     Bench(bench::BenchArguments),
     /// Look whether bugs on purpose are found by the properties, in how many simulated histories.
     Mutants(mutants::MutantsArguments),
+    /// Change the core in one small place at a time, and look whether its tests notice (cargo-mutants).
+    CargoMutants(cargo_mutants::CargoMutantsArguments),
     /// Run recorded behaviour of kubectl, of the Eviction API and of Sciuro through the production code.
     Vectors {
         /// JSON files; their content says what they are.
@@ -88,6 +91,8 @@ enum TaskError {
     #[error(transparent)]
     Mutants(#[from] mutants::MutantsError),
     #[error(transparent)]
+    CargoMutants(#[from] cargo_mutants::CargoMutantsError),
+    #[error(transparent)]
     Vectors(#[from] vectors::VectorsError),
     #[error(transparent)]
     Conformance(#[from] conformance::ConformanceError),
@@ -117,6 +122,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Explore { arguments } => Ok(explore::run(&root()?, &arguments)?),
         Task::Fuzz(arguments) => Ok(fuzz::run(&root()?, &arguments)?),
         Task::Mutants(arguments) => Ok(mutants::run(&root()?, &arguments)?),
+        Task::CargoMutants(arguments) => Ok(cargo_mutants::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Conformance(arguments) => Ok(conformance::run(&root()?, &arguments)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),

@@ -1,0 +1,209 @@
+//! `cargo xtask cargo-mutants`: the core with one small change at a time. Does a test of the core notice?
+//! Beside `cargo xtask mutants`, whose bugs are written by people and looked for in simulated histories.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+
+use crate::process::{self, ProcessError};
+use crate::tool::Tool;
+
+const CARGO_MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0" };
+
+/// Changes that no test notices, each with the reason why that may stay so.
+const SURVIVORS: &str = "crates/core/survivors.yaml";
+
+/// Below this part of changes that are noticed, the tests are not good enough.
+const GOAL: f64 = 0.9;
+
+/// Random tests draw as many cases: more find no more changes, and most runs end at the first failure.
+const CASES: &str = "32";
+
+/// Which part, and how many at a time.
+#[derive(Debug, Args)]
+pub struct CargoMutantsArguments {
+    /// Only one part of all changes: `0/8` is every eighth one, from the first.
+    #[arg(long, value_name = "K/N")]
+    part: Option<String>,
+    /// How many changes are tried at the same time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// Passed on to cargo-mutants, such as `--file crates/core/src/lease.rs` or `--iterate`.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// Why there is no score.
+#[derive(Debug, thiserror::Error)]
+pub enum CargoMutantsError {
+    /// Around processes.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Its lists, or ours.
+    #[error("{}: {message}", path.display())]
+    List {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The tests fail without any change, or cargo-mutants does.
+    #[error("cargo-mutants tried nothing; what it says is above")]
+    Nothing,
+}
+
+/// Tries them; true if the score is good and every survivor has a reason.
+pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, CargoMutantsError> {
+    let program = CARGO_MUTANTS.installed(root)?;
+    let out = root.join("target/cargo-mutants");
+    let mut command = Command::new(program);
+    command.current_dir(root).args(["mutants", "--package", "rerail-core", "--profile", "mutants"]);
+    command.arg("--output").arg(&out).args(["--jobs", &arguments.jobs.to_string()]);
+    // A test that never ends is noticed, too.
+    command.args(["--timeout", "120", "--cargo-test-arg=--lib", "--colors", "never"]);
+    // Bugs that are compiled in by people only; they are off.
+    command.args(["--exclude", "crates/core/src/mutants.rs"]);
+    if let Some(part) = &arguments.part {
+        command.args(["--sharding", "round-robin", "--shard", part]);
+    }
+    command.args(&arguments.rest);
+    // The first failure is enough. That flag of test programs is unstable, and so is only asked for there,
+    // by the runner, and not while anything is compiled.
+    command.args(["--", "--", "-Zunstable-options", "--fail-fast"]);
+    command.env(runner()?, "env RUSTC_BOOTSTRAP=1");
+    command.env("PROPTEST_CASES", CASES).env("PROPTEST_MAX_SHRINK_ITERS", "0");
+    process::stream(&mut command, |line| anstream::println!("{line}"))?;
+    let read = |name: &str| lines(&out.join("mutants.out").join(name));
+    let tried = Tried {
+        caught: read("caught.txt")?,
+        timeout: read("timeout.txt")?,
+        missed: read("missed.txt")?,
+        unviable: read("unviable.txt")?,
+    };
+    let reasons = reasons(&root.join(SURVIVORS))?;
+    tell(&tried, &reasons)
+}
+
+/// The environment variable by which cargo starts test programs through another one.
+fn runner() -> Result<String, ProcessError> {
+    let said = process::output(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+}
+
+/// What became of the changes, by their names.
+#[derive(Debug, Default)]
+struct Tried {
+    caught: Vec<String>,
+    timeout: Vec<String>,
+    missed: Vec<String>,
+    /// Those that do not compile.
+    unviable: Vec<String>,
+}
+
+impl Tried {
+    fn viable(&self) -> usize {
+        self.caught.len() + self.timeout.len() + self.missed.len()
+    }
+
+    fn score(&self) -> f64 {
+        let noticed = self.caught.len() + self.timeout.len();
+        // Counts of a few thousand.
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let score = noticed as f64 / self.viable() as f64;
+        score
+    }
+}
+
+fn lines(path: &Path) -> Result<Vec<String>, CargoMutantsError> {
+    let failed = |error: std::io::Error| CargoMutantsError::List {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    Ok(std::fs::read_to_string(path).map_err(failed)?.lines().map(str::to_owned).collect())
+}
+
+fn reasons(path: &Path) -> Result<BTreeMap<String, String>, CargoMutantsError> {
+    let failed = |message: String| CargoMutantsError::List { path: path.to_owned(), message };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let read: Option<BTreeMap<String, String>> =
+        serde_saphyr::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    Ok(read.unwrap_or_default())
+}
+
+/// A change without the line and column that it is at, which move: `crates/core/src/lease.rs: replace …`.
+fn key(name: &str) -> String {
+    let mut parts = name.splitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(file), Some(_), Some(_), Some(what)) => format!("{file}:{what}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn tell(tried: &Tried, reasons: &BTreeMap<String, String>) -> Result<bool, CargoMutantsError> {
+    if tried.viable() == 0 {
+        return Err(CargoMutantsError::Nothing);
+    }
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        tried.missed.iter().partition(|name| reasons.contains_key(&key(name)));
+    for name in &unknown {
+        anstream::println!("survived, and no reason is in {SURVIVORS}: {name}");
+    }
+    let score = tried.score();
+    anstream::println!(
+        "{} changes compile: {} caught, {} never ended, {} survived ({} with a reason), and {} do not compile\n\
+         score {:.1} %, goal {:.0} %",
+        tried.viable(),
+        tried.caught.len(),
+        tried.timeout.len(),
+        tried.missed.len(),
+        known.len(),
+        tried.unviable.len(),
+        score * 100.0,
+        GOAL * 100.0
+    );
+    Ok(score >= GOAL && unknown.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_change_is_known_wherever_it_has_moved() {
+        let name = "crates/core/src/alert.rs:144:21: replace > with >= in read";
+        assert_eq!(key(name), "crates/core/src/alert.rs: replace > with >= in read");
+        assert_eq!(key("odd"), "odd");
+    }
+
+    #[test]
+    fn survivors_need_a_reason_and_the_score_must_be_good() {
+        let mut tried = Tried {
+            caught: names(&["a", "b", "c", "d", "e", "f", "g", "h"]),
+            timeout: names(&["i"]),
+            missed: names(&["x.rs:1:2: replace + with - in f"]),
+            unviable: names(&["u"]),
+        };
+        let none = BTreeMap::new();
+        assert!(!tell(&tried, &none).unwrap());
+        let known = [("x.rs: replace + with - in f".to_owned(), "equal".to_owned())].into();
+        assert!(tell(&tried, &known).unwrap());
+        tried.missed.push("x.rs:9:9: replace + with - in f".to_owned());
+        assert!(!tell(&tried, &known).unwrap(), "9 of 11");
+        assert!(matches!(tell(&Tried::default(), &none), Err(CargoMutantsError::Nothing)));
+    }
+
+    #[test]
+    fn every_reason_can_be_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(SURVIVORS);
+        for (name, reason) in reasons(&path).unwrap() {
+            assert!(name.starts_with("crates/core/src/") && reason.len() > 10, "{name}: {reason}");
+        }
+    }
+}
