@@ -14,7 +14,7 @@ pub use conditions::Conditions;
 pub use labels::Labels;
 
 /// A node's `Ready` condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ready {
     /// Status `True`.
     True,
@@ -26,7 +26,7 @@ pub enum Ready {
 
 /// Identifies one report of a condition. Another tuple is newer evidence; nobody's clock is compared
 /// with ours (planner.md, Evidence).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// The condition's type.
@@ -45,7 +45,7 @@ pub struct Evidence {
 
 /// One condition of a node, and what the operator's own clock saw of it. Its texts are shared between
 /// the nodes that say the same: most conditions of most nodes do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConditionFact {
     /// The report itself.
     pub evidence: Evidence,
@@ -90,7 +90,7 @@ pub fn cut_message(message: &str) -> &str {
 pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 
 /// A node as decisions see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeFacts {
     /// `metadata.name`.
     pub name: String,
@@ -173,7 +173,7 @@ pub enum Cordon {
 
 /// The node's memory of its runs: the annotation `rerail.dev/last-remediation`. It survives the
 /// deletion of every NodeRemediation and a reinstallation of the operator (SAFE-14).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LastRemediation {
     /// Sequence number of the next run of this node; part of its name.
@@ -197,7 +197,7 @@ pub const ATTEMPTS_KEPT: usize = 32;
 pub const EVIDENCE_KEPT: usize = 16;
 
 /// The last run of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct LastRun {
     /// UID of the run.

@@ -74,7 +74,7 @@ pub struct Limits {
 }
 
 /// A Lease as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// Who holds it; empty = released.
     pub holder: String,
@@ -94,7 +94,7 @@ pub struct Observed {
 }
 
 /// What a leader knows of its own writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mine {
     /// Its identity, unique per acquisition.
     pub identity: String,
@@ -107,7 +107,7 @@ pub struct Mine {
 }
 
 /// Why a leader stops to be one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Hash)]
 pub enum Lost {
     /// No renewal was acknowledged in time.
     #[error("the Lease could not be renewed in time")]
@@ -130,7 +130,7 @@ pub enum Lost {
 }
 
 /// What to do about the Lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Take it, with a `PUT` on the version that was read, or a `POST` where there is none.
     Acquire,
@@ -212,6 +212,26 @@ pub fn whose(seen: &Seen, mine: &Mine) -> Whose {
     } else {
         Whose::Foreign(Lost::Foreign)
     }
+}
+
+/// The nonce of a term's write: by it the term knows its own, and their order.
+pub fn nonce(identity: &str, write: u64) -> String {
+    format!("{identity}/{write}")
+}
+
+/// The number of the write, if the nonce is one of this term's.
+pub fn write_of(identity: &str, nonce: &str) -> Option<u64> {
+    nonce.strip_prefix(identity)?.strip_prefix('/')?.parse().ok()
+}
+
+/// The last look at the Lease before an effect: true when a fresh read shows it in this term's hands, and
+/// not in an older state than was acknowledged, which its write number `acknowledged` tells (SAFE-2,
+/// protocol R7).
+pub fn confirms(seen: Option<&Seen>, identity: &str, acknowledged: u64) -> bool {
+    seen.is_some_and(|seen| {
+        seen.holder == identity
+            && write_of(identity, &seen.nonce).is_some_and(|write| write >= acknowledged)
+    })
 }
 
 /// What the leader does about its own Pod, which is the last on the node that it drains (hazard H31).

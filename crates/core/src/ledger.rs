@@ -28,7 +28,7 @@ const STARTS_KEPT: usize = 500;
 
 /// One held slot. It names the node, so that the rule for releasing it can be applied when the run is
 /// gone (protocol R3).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Slot {
     /// UID of the run.
@@ -53,7 +53,7 @@ impl Slot {
 }
 
 /// One start, for the pace of a policy (`maxStarts`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Start {
     /// When.
@@ -63,7 +63,7 @@ pub struct Start {
 }
 
 /// What is held, what has started lately, and the last meltdown.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Ledger {
     /// The held slots.
     pub slots: Vec<Slot>,
@@ -101,7 +101,7 @@ impl Ledger {
 }
 
 /// What one write of the ledger changes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Change {
     /// In place of all slots: what a recovery writes.
     pub replace: Option<Vec<Slot>>,
@@ -140,7 +140,7 @@ impl Change {
 }
 
 /// What the annotation of the Lease says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     /// The version of the document.
@@ -163,6 +163,22 @@ pub struct Document {
 }
 
 impl Document {
+    /// The document with which a term takes over: the ledger unchanged, with a higher epoch (protocol R5,
+    /// point 1).
+    pub fn taken_over(before: Option<Document>, term: &str, nonce: String) -> Document {
+        let before = before.unwrap_or(Document {
+            version: VERSION,
+            epoch: 0,
+            term: String::new(),
+            nonce: String::new(),
+            slots: Vec::new(),
+            starts: Vec::new(),
+            meltdown: Meltdown::default(),
+        });
+        let epoch = before.epoch.saturating_add(1);
+        Document { epoch, term: term.to_owned(), nonce, ..before }
+    }
+
     /// The ledger in it.
     pub fn ledger(&self) -> Ledger {
         let Document { slots, starts, meltdown, .. } = self.clone();

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`candidate`] | who is a candidate, and the causes |
 //! | [`gather`] | all candidates, runs that exist already included |
+//! | [`held`] | the ledger beside the runs, and which slots go |
 //! | [`order`] | who comes first, ageing |
 //! | [`slots`] | who is under remediation |
 //! | [`gate`] | the chain of gates |
@@ -23,6 +24,7 @@ mod domain;
 mod gate;
 mod gather;
 mod glance;
+mod held;
 mod look;
 mod memo;
 mod order;
@@ -52,6 +54,7 @@ use crate::{
 use glance::Glances;
 
 pub use candidate::Cause;
+pub use held::Held;
 pub use memo::Memo;
 pub use report::{DomainReport, Explanation, GateReport, PairReport, Plan, Scope, ScopeReport};
 pub use wait::{Verdict, Wait, WaitReason};

@@ -119,7 +119,7 @@ impl Default for Breaker {
 }
 
 /// The part of a policy that a run freezes: later edits concern new runs only (SAFE-15).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Contract {
     /// Any of these being true makes a node a candidate.
     pub triggers: Vec<Trigger>,
@@ -134,7 +134,7 @@ pub struct Contract {
 }
 
 /// A condition that calls for a remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Trigger {
     /// Which condition types it looks at.
     pub condition_type: TypePattern,
@@ -155,7 +155,7 @@ pub struct Trigger {
 }
 
 /// What a trigger is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Class {
     /// Something is wrong with the node.
     #[default]
@@ -165,7 +165,7 @@ pub enum Class {
 }
 
 /// A condition type, or all that begin with a prefix (`AlertManager_*`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TypePattern {
     /// Exactly this type.
     Exact(String),
@@ -193,7 +193,7 @@ impl TypePattern {
 }
 
 /// How a node is drained.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DrainContract {
     /// When a drain that is not done rolls back.
     pub timeout: SignedDuration,
@@ -202,7 +202,7 @@ pub struct DrainContract {
 }
 
 /// One rung of the ladder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Remedy {
     /// What is done.
     pub action: Action,
@@ -211,7 +211,7 @@ pub struct Remedy {
 }
 
 /// What a remedy does to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A Pod on the node runs the reboot command that the operator is configured with.
     RebootByCommand,
@@ -227,7 +227,7 @@ impl Action {
 }
 
 /// When a machine counts as healed (SAFE-19).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VerifyContract {
     /// How long the node must have been Ready without a break.
     pub ready: SignedDuration,
@@ -244,7 +244,7 @@ pub struct VerifyContract {
 }
 
 /// What happens to a machine that booted, is Ready, and still shows the trigger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnNotCured {
     /// It stays cordoned until a person decides.
     Hold,
@@ -253,7 +253,7 @@ pub enum OnNotCured {
 }
 
 /// How often a machine may be disrupted, over all its runs (SAFE-14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempts {
     /// At most this many attempts …
     pub max: u32,

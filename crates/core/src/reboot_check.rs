@@ -30,7 +30,7 @@ pub fn pods_harmless_at(since: Timestamp) -> Timestamp {
 }
 
 /// What a reboot Pod was made for; travels as the arguments of its command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Expected {
     /// Name of the NodeRemediation.
     pub run_name: String,
@@ -95,7 +95,7 @@ impl Expected {
 }
 
 /// The reboot intent as read from the run's status.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IntentSeen {
     /// The attempt that the intent names.
     pub attempt: u32,
@@ -106,7 +106,7 @@ pub struct IntentSeen {
 }
 
 /// The NodeRemediation as the Pod just read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunSeen {
     /// UID of the object that has the run's name now.
     pub uid: String,
@@ -115,7 +115,7 @@ pub struct RunSeen {
 }
 
 /// The Node as the Pod just read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeSeen {
     /// UID of the object that has the node's name now.
     pub uid: String,
@@ -126,7 +126,7 @@ pub struct NodeSeen {
 }
 
 /// Everything the check looks at. `None` for an object that a successful read showed to be absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// `/proc/sys/kernel/random/boot_id` of the host's kernel, never `nodeInfo.bootID`, which a
     /// kubelet may not have reported yet.
@@ -138,7 +138,7 @@ pub struct Seen {
 }
 
 /// Why a reboot Pod does nothing. The text is what a person reads in the Pod's termination message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Refusal {
     /// The machine has booted since the intent: the attempt is done, or somebody else rebooted.
     BootIDDiffers,
@@ -177,7 +177,7 @@ impl fmt::Display for Refusal {
 }
 
 /// What the Pod may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Reboot, within [`ACT_WITHIN_SECONDS`] of the reads.
     Reboot,

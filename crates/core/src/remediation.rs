@@ -130,7 +130,7 @@ pub enum PodSeen {
 }
 
 /// What is to be done on the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Set `unschedulable` and our mark in one patch (SAFE-6).
     Cordon,
@@ -158,7 +158,7 @@ pub enum Effect {
 }
 
 /// What happens next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Commit this as the run's new status.
     Change(Box<Run>),
@@ -169,7 +169,7 @@ pub enum Action {
 }
 
 /// A decision and its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// What happens next.
     pub action: Action,

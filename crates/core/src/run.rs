@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// One remediation of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     /// UID of the NodeRemediation.
     pub uid: String,
@@ -71,7 +71,7 @@ pub struct Run {
 
 /// Requests of people to try a held run's ladder again. A request counts only while the run is Held:
 /// one that came earlier was not about what the run is held for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Retries {
     /// `spec.retries`: how often it was asked for.
     pub asked: u32,
@@ -83,7 +83,7 @@ pub struct Retries {
 }
 
 /// A run that an invariant has stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frozen {
     /// Since when.
     pub since: Timestamp,
@@ -222,7 +222,7 @@ impl Run {
 }
 
 /// What the operator is about to do, committed before it is done (SAFE-3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Intent {
     /// What.
     pub effect: IntentEffect,
@@ -237,7 +237,7 @@ pub struct Intent {
 }
 
 /// The effects that an intent announces, one per step attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IntentEffect {
     /// Set `unschedulable` and our mark.
     Cordon,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A run that is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stray {
     /// UID of the run, as its mark says.
     pub run_uid: String,

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use rerail_core::{
+    lease,
     ledger::{Change, Ledger, Slot},
     mutant,
     run::Run,
@@ -139,16 +140,6 @@ impl Acknowledged {
     }
 }
 
-/// The nonce of a term's write: by it the term knows its own, and their order.
-fn nonce(identity: &str, write: u64) -> String {
-    format!("{identity}/{write}")
-}
-
-/// The number of the write, if the nonce is one of this term's.
-fn write_of(identity: &str, nonce: &str) -> Option<u64> {
-    nonce.strip_prefix(identity)?.strip_prefix('/')?.parse().ok()
-}
-
 impl Handle {
     /// The acknowledged ledger.
     pub fn ledger(&self) -> Ledger {
@@ -237,10 +228,7 @@ impl Handle {
             let acknowledged = shared.write.load(Ordering::Acquire);
             let found = check::find(&read, "Lease", &name).await?;
             let seen = found.as_ref().map(object::seen);
-            Ok(seen.is_some_and(|seen| {
-                seen.holder == *identity
-                    && write_of(&identity, &seen.nonce).is_some_and(|write| write >= acknowledged)
-            }))
+            Ok(lease::confirms(seen.as_ref(), &identity, acknowledged))
         };
         if self.confirmations.read((), is_ours).await? {
             return Ok(());
@@ -326,20 +314,5 @@ mod tests {
         }
         known.claims().clear();
         assert_eq!(known.without_claimed(release.clone()), release);
-    }
-
-    #[test]
-    fn a_term_knows_its_own_writes_and_their_order() {
-        let ours = nonce("rerail-operator-abc_2", 17);
-        assert_eq!(write_of("rerail-operator-abc_2", &ours), Some(17));
-        for foreign in [
-            "rerail-operator-abc_2",
-            "rerail-operator-abc_21/3",
-            "x/1",
-            "",
-            "rerail-operator-abc_2/x",
-        ] {
-            assert_eq!(write_of("rerail-operator-abc_2", foreign), None, "{foreign}");
-        }
     }
 }

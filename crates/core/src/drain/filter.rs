@@ -150,7 +150,7 @@ impl PodFacts {
 }
 
 /// What to do with pods that have an `emptyDir` (contracts: kubectl drain, filter 4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum EmptyDir {
     /// Evict them; the data is lost.
     #[default]
@@ -160,7 +160,7 @@ pub enum EmptyDir {
 }
 
 /// What to do with pods that no controller manages (contracts: kubectl drain, filter 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Unmanaged {
     /// Evict them; nothing creates them again.
     Delete,
@@ -171,7 +171,7 @@ pub enum Unmanaged {
 
 /// What to do with pods whose `apps/v1` DaemonSet no longer exists (contracts: kubectl drain,
 /// filter 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum OrphanedDaemonSet {
     /// Evict them, like kubectl with `--force`. Needs the lookup.
     Delete,
@@ -183,7 +183,7 @@ pub enum OrphanedDaemonSet {
 }
 
 /// What to do with pods of DaemonSets, and pods that tolerate the cordon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum DaemonSetPods {
     /// Leave them on the node, like kubectl with `--ignore-daemonsets`.
     #[default]
@@ -193,7 +193,7 @@ pub enum DaemonSetPods {
 }
 
 /// What to do with pods that are already terminating.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum TerminatingPods {
     /// Wait until they are gone (or until `skip_terminating_after`).
     #[default]
@@ -204,7 +204,7 @@ pub enum TerminatingPods {
 }
 
 /// How to drain; frozen with the run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct DrainOptions {
     /// Policy field `drain.emptyDir`.
     pub empty_dir: EmptyDir,

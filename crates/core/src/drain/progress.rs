@@ -37,7 +37,7 @@ const STILL_THERE_SECONDS: (i64, i64) = (2, 60);
 const WAKE_GAP_SECONDS: i64 = 1;
 
 /// Which pod: what an eviction needs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodRef {
     /// Namespace.
     pub namespace: String,

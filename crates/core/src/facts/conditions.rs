@@ -3,7 +3,7 @@
 use super::ConditionFact;
 
 /// Conditions, one of each type, sorted by type.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Conditions(Box<[ConditionFact]>);
 
 impl Conditions {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 /// Labels, sorted by key. Each is kept as one text `key=value`, the way people write a label: no key
 /// has a `=` in it (Kubernetes' syntax of qualified names). Texts that occur on many nodes are shared
 /// by who fills this in.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Hash)]
 pub struct Labels(Box<[Arc<str>]>);
 
 fn split(text: &str) -> (&str, &str) {

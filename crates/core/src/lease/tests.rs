@@ -340,3 +340,29 @@ proptest! {
         prop_assert_eq!(check(&processes, time).len(), 1);
     }
 }
+
+#[test]
+fn a_term_knows_its_own_writes_and_their_order() {
+    let ours = nonce("rerail-operator-abc_2", 17);
+    assert_eq!(write_of("rerail-operator-abc_2", &ours), Some(17));
+    for foreign in
+        ["rerail-operator-abc_2", "rerail-operator-abc_21/3", "x/1", "", "rerail-operator-abc_2/x"]
+    {
+        assert_eq!(write_of("rerail-operator-abc_2", foreign), None, "{foreign}");
+    }
+}
+
+#[test]
+fn a_last_look_confirms_only_a_lease_that_is_ours_and_not_older_than_was_acknowledged() {
+    let read = |holder: &str, nonce: &str| Seen {
+        holder: holder.into(),
+        duration: None,
+        nonce: nonce.into(),
+    };
+    let confirmed = |seen: &Seen| confirms(Some(seen), "a_1", 3);
+    assert!(confirmed(&read("a_1", "a_1/3")) && confirmed(&read("a_1", "a_1/4")));
+    for other in [read("a_1", "a_1/2"), read("b_1", "a_1/3"), read("", "a_1/3"), read("a_1", "")] {
+        assert!(!confirmed(&other), "{other:?}");
+    }
+    assert!(!confirms(None, "a_1", 3));
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The last meltdown, as far as an operator has seen it. It is on record so that every `for` starts again
 /// at its end whoever leads then (planner.md, Gates: Meltdown).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Meltdown {
     /// Since when it is one; absent once its end was seen.

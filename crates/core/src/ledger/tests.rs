@@ -183,3 +183,18 @@ fn an_epoch_is_raised_above_any_foreign_one_that_is_as_high() {
     assert_eq!(epoch_above(marks.into_iter(), 10, "me_1"), None);
     assert_eq!(epoch_above(std::iter::empty(), 1, "me_1"), None);
 }
+
+#[test]
+fn a_term_takes_the_ledger_over_unchanged_with_a_higher_epoch() {
+    let ledger = Ledger {
+        slots: vec![slot("u")],
+        starts: vec![],
+        meltdown: Meltdown { ended: Some(at(0)), ..Meltdown::default() },
+    };
+    let old = Document::taken_over(None, "a_1", "a_1/1".into());
+    let before = Document { epoch: 4, ..old.with(ledger.clone()) };
+    let after = Document::taken_over(Some(before), "b_1", "b_1/1".into());
+    assert_eq!((after.epoch, after.term.as_str(), after.nonce.as_str()), (5, "b_1", "b_1/1"));
+    assert_eq!(after.ledger(), ledger);
+    assert_eq!((old.epoch, old.slots.len(), old.version), (1, 0, VERSION));
+}

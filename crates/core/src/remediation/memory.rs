@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Memory of one run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Memory {
     /// Since when the node has been Ready and in service without a break, by our own clock.
     pub ready_since: Option<Timestamp>,
@@ -27,7 +27,7 @@ pub struct Memory {
 /// is there at most; but a Pod whose object was deleted by force may live on beside the next (R2c), and
 /// the word of the kubelet about the next says nothing of it. Only a process that has followed an attempt
 /// from before its first Pod can tell that there was one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Copies {
     attempt: u32,
     /// How many were asked for by this process; those that were there already apart.
@@ -60,7 +60,7 @@ impl Copies {
 }
 
 /// What the memory is about: one stay in one step, on one boot of the machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Stay {
     step: Step,
     since: Timestamp,

@@ -10,13 +10,13 @@ use std::{
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{ResourceExt, api::PostParams};
 use rerail_core::{
-    lease::{self, Decision, Lost, Mine, Times, Whose},
+    lease::{self, Decision, Lost, Mine, Times, Whose, nonce, write_of},
     ledger::{Change, Document},
     mutant,
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Acknowledged, Handle, LeadError, Order, leases, nonce, object, write_of};
+use super::{Acknowledged, Handle, LeadError, Order, leases, object};
 use crate::{
     check,
     client::{CallError, call_within},

@@ -13,7 +13,7 @@ use rerail_api::{
 };
 use rerail_core::{
     lease::{Seen, Times},
-    ledger::{Document, Meltdown, VERSION},
+    ledger::Document,
 };
 
 use crate::deps::LeaseName;
@@ -37,22 +37,6 @@ pub(super) fn text(lease: &Lease) -> Option<&str> {
 /// The ledger in a Lease; `None` when there is none.
 pub(super) fn document(lease: &Lease) -> Result<Option<Document>, LedgerError> {
     text(lease).map(ledger::parse).transpose()
-}
-
-/// The document with which a term takes over: the ledger unchanged, with a higher epoch (protocol R5,
-/// point 1).
-pub(super) fn taken_over(before: Option<Document>, term: &str, nonce: String) -> Document {
-    let before = before.unwrap_or(Document {
-        version: VERSION,
-        epoch: 0,
-        term: String::new(),
-        nonce: String::new(),
-        slots: Vec::new(),
-        starts: Vec::new(),
-        meltdown: Meltdown::default(),
-    });
-    let epoch = before.epoch.saturating_add(1);
-    Document { epoch, term: term.to_owned(), nonce, ..before }
 }
 
 /// The Lease to be written: `before` with this document, in the hands of `holder`. What others put on
@@ -95,21 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_term_takes_the_ledger_over_unchanged_with_a_higher_epoch() {
-        let text = r#"{"version":1,"epoch":4,"term":"a_1","nonce":"a_1/9",
-            "slots":[{"runUID":"u","nodeName":"n","nodeUID":"x"}],"starts":[],
-            "meltdown":{"ended":"2026-01-01T00:00:00Z"}}"#;
-        let before = ledger::parse(text).unwrap();
-        let after = taken_over(Some(before.clone()), "b_1", "b_1/1".into());
-        assert_eq!((after.epoch, after.term.as_str(), after.nonce.as_str()), (5, "b_1", "b_1/1"));
-        assert_eq!(after.ledger(), before.ledger());
-        let first = taken_over(None, "b_1", "b_1/1".into());
-        assert_eq!((first.epoch, first.slots.len()), (1, 0));
-    }
-
-    #[test]
     fn a_written_lease_keeps_what_others_put_on_it_and_counts_transitions() {
-        let document = taken_over(None, "a_1", "a_1/1".into());
+        let document = Document::taken_over(None, "a_1", "a_1/1".into());
         let (times, now) = (Times::default(), Timestamp::UNIX_EPOCH);
         let mut lease =
             written(None, &document, (&LeaseName::default(), "a_1"), &times, now).unwrap();

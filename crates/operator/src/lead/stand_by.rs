@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
-use rerail_core::lease::{self, Decision};
+use rerail_core::{
+    lease::{self, Decision, nonce},
+    ledger::Document,
+};
 use tokio::sync::watch;
 
-use super::{Handle, keep::Keeper, leases, nonce, object};
+use super::{Handle, keep::Keeper, leases, object};
 use crate::{check, client::CallError, context::Shared};
 
 /// Waits for the Lease and takes it; `None` when told to stop. A Lease that this process has given
@@ -96,7 +99,7 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
     let document = before.as_ref().map_or(Ok(None), object::document);
     let document = document.map_err(|error| NotTaken::Frozen(error.to_string()))?;
     let identity = format!("{}_{}", deps.identity, shared.seat.next_acquisition());
-    let document = object::taken_over(document, &identity, nonce(&identity, 1));
+    let document = Document::taken_over(document, &identity, nonce(&identity, 1));
     let wanted = object::written(
         before.as_ref(),
         &document,

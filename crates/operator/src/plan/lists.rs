@@ -19,10 +19,11 @@ use rerail_core::{
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
     ledger::{Document, Ledger},
+    plan::Held,
 };
 use serde::de::DeserializeOwned;
 
-use super::world::{Held, Known};
+use super::world::Known;
 use crate::{
     check,
     client::{CallError, Clients, call},

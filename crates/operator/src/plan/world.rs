@@ -14,9 +14,9 @@ use rerail_api::{
 use rerail_core::{
     config::ClusterConfig,
     facts::{NodeFacts, Pauses},
-    ledger::{self, Ledger, Slot},
+    ledger::Slot,
     mutant,
-    plan::World,
+    plan::{Held, World},
     policy::Policy,
     reason::Reason,
     run::Run,
@@ -56,32 +56,19 @@ pub struct Known {
     pub own_node: Option<String>,
 }
 
-/// The ledger, and what is known of its slots beside the runs.
-#[derive(Default)]
-pub struct Held {
-    /// As it was last acknowledged.
-    pub ledger: Ledger,
-    /// UIDs of runs whose admission may still be on its way to the API server, or whose drivers claimed a
-    /// slot to go on with.
-    pub in_doubt: BTreeSet<String>,
-    /// UIDs of runs that are gone and of which nothing is left.
-    pub done: BTreeSet<String>,
-}
-
-impl Held {
-    fn of(context: &Context) -> Self {
-        // The claims first: one that is forgotten meanwhile has its slot acknowledged.
-        let claims = context.term.lease.claims();
-        let mut ledger = context.term.lease.ledger();
-        let mut in_doubt = context.term.in_doubt();
-        for (uid, claim) in claims.into_iter().filter(|_| !mutant!("claim-not-kept")) {
-            if !ledger.holds(&uid) {
-                ledger.slots.push(claim.slot);
-            }
-            in_doubt.insert(uid);
-        }
-        Held { ledger, in_doubt, done: context.strays.done() }
+/// What the term knows of its slots.
+fn held(context: &Context) -> Held {
+    // The claims first: one that is forgotten meanwhile has its slot acknowledged.
+    let claims = context.term.lease.claims();
+    let mut held = Held {
+        ledger: context.term.lease.ledger(),
+        in_doubt: context.term.in_doubt(),
+        done: context.strays.done(),
+    };
+    for (_, claim) in claims.into_iter().filter(|_| !mutant!("claim-not-kept")) {
+        held.claimed(claim.slot);
     }
+    held
 }
 
 /// The world that these make, and the UIDs of the runs whose slots may go. The one place for whoever
@@ -103,7 +90,7 @@ pub fn world(known: Known, watched: &Watched) -> (World, BTreeSet<String>) {
     };
     let runs = known.runs.into_iter().filter_map(any_run).collect();
     let record = known.held.ledger.meltdown;
-    let release = with_runs(&mut world, runs, known.held);
+    let release = world.take_in_runs(runs, known.held);
     let last = watched.with(record);
     world.melting = last.since.is_some();
     // One that is still to come was taken by a clock that was ahead.
@@ -124,7 +111,7 @@ pub fn from_caches(context: &Context, now: Timestamp) -> (World, BTreeSet<String
         clock_skew: context.clients.server_clock.skew(now),
         out_of_date: context.clients.recency.out_of_date(),
         config: context.config.current(),
-        held: Held::of(context),
+        held: held(context),
         own_node: (!own_node.is_empty()).then_some(own_node),
     };
     world(known, &context.meltdown)
@@ -139,34 +126,7 @@ fn readable<K>(entries: &[Entry<K>]) -> impl Iterator<Item = &K> {
 
 /// Puts other runs into the world of a term. Returns the slots that may go.
 pub fn look_at_runs(context: &Context, world: &mut World, runs: Vec<Run>) -> BTreeSet<String> {
-    with_runs(world, runs, Held::of(context))
-}
-
-/// Puts runs into the world, and with them what the ledger holds beyond what they and the strays hold:
-/// slots of admissions that are in doubt, most of all. Returns the slots that may go.
-fn with_runs(world: &mut World, runs: Vec<Run>, held: Held) -> BTreeSet<String> {
-    let Held { mut ledger, in_doubt, done } = held;
-    let known = ledger::Known {
-        runs: &runs,
-        strays: &world.strays,
-        nodes: &world.nodes,
-        in_doubt: &in_doubt,
-        done: &done,
-        now: world.now,
-    };
-    let gone = ledger::releasable(&ledger, &known);
-    let begun = runs.iter().filter(|run| {
-        // One in doubt may have more than its step says.
-        run.step != Step::Pending && !run.step.is_terminal() && !in_doubt.contains(&run.uid)
-    });
-    let strays = world.strays.iter().map(|stray| stray.run_uid.as_str());
-    let stands: BTreeSet<_> = begun.map(|run| run.uid.as_str()).chain(strays).collect();
-    ledger
-        .slots
-        .retain(|slot| !stands.contains(slot.run_uid.as_str()) && !gone.contains(&slot.run_uid));
-    world.ledger = ledger;
-    world.open_runs = runs.into_iter().filter(|run| !run.step.is_terminal()).collect();
-    gone
+    world.take_in_runs(runs, held(context))
 }
 
 /// Keeps these nodes from being chosen. They still count in every budget, as ignored ones do.

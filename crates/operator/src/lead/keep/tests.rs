@@ -52,7 +52,7 @@ where
     let clients = Clients::over(service_fn(answer), &Identity::new(), &deps.metrics);
     let (shared, _publisher) = begin(clients, deps.clone());
     let term = "operator-1-1_1";
-    let document = object::taken_over(None, term, nonce(term, 1));
+    let document = Document::taken_over(None, term, nonce(term, 1));
     let (times, now) = (Times::default(), deps.clock.now());
     let lease =
         object::written(None, &document, (&LeaseName::default(), term), &times, now).unwrap();
