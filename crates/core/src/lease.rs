@@ -234,6 +234,12 @@ pub fn confirms(seen: Option<&Seen>, identity: &str, acknowledged: u64) -> bool 
     })
 }
 
+/// True when a run that bears this mark, epoch and leader, is written by another term that is not older:
+/// the API server refuses every write of ours, and a term that finds one is over (protocol R6).
+pub fn supersedes((its_epoch, leader): (i64, &str), epoch: i64, identity: &str) -> bool {
+    leader != identity && !leader.is_empty() && its_epoch >= epoch
+}
+
 /// What the leader does about its own Pod, which is the last on the node that it drains (hazard H31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnPod {

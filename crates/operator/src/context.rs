@@ -18,7 +18,7 @@ use rerail_api::{
     names,
     remediation::NodeRemediationStatus,
 };
-use rerail_core::{facts::Pauses, invariants::Violation, mutant, run::Run};
+use rerail_core::{facts::Pauses, invariants::Violation, lease, mutant, run::Run};
 
 use crate::{
     check::InCommon,
@@ -176,8 +176,8 @@ impl Context {
     /// act any more (protocol R6). The task that keeps the Lease is told, and the term ends.
     pub fn is_superseded_by(&self, object: &NodeRemediation) -> bool {
         let Some(status) = &object.status else { return false };
-        let foreign = status.leader != self.term.identity && !status.leader.is_empty();
-        let superseded = foreign && status.epoch >= self.term.epoch;
+        let mark = (status.epoch, status.leader.as_str());
+        let superseded = lease::supersedes(mark, self.term.epoch, &self.term.identity);
         if superseded {
             self.term.lease.superseded_by(status.epoch);
         }

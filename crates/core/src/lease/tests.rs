@@ -366,3 +366,11 @@ fn a_last_look_confirms_only_a_lease_that_is_ours_and_not_older_than_was_acknowl
     }
     assert!(!confirms(None, "a_1", 3));
 }
+
+#[test]
+fn a_term_is_superseded_by_another_one_that_is_not_older() {
+    assert!(supersedes((4, "b_1"), 4, "a_1") && supersedes((5, "b_1"), 4, "a_1"));
+    assert!(!supersedes((3, "b_1"), 4, "a_1"), "an older one");
+    assert!(!supersedes((4, "a_1"), 4, "a_1"), "itself");
+    assert!(!supersedes((4, ""), 4, "a_1"), "nobody");
+}

@@ -293,6 +293,10 @@ async fn prepare(
     if !same_node || run.policy != candidate.policy {
         return Err(AdmitError::OtherRun(run.name));
     }
+    // One that waits has no driver that would see it; its admission would be refused for ever.
+    if context.is_superseded_by(&object) {
+        return Ok(None);
+    }
     if run.wants_retry() {
         // A held run goes the whole way again, with the contract that it was admitted with.
         let next = remediation::retry(&run, node, context.now());
