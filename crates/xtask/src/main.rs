@@ -9,6 +9,7 @@ mod explore;
 mod fuzz;
 mod generate;
 mod libtest;
+mod models;
 mod mutants;
 mod process;
 mod report;
@@ -66,6 +67,13 @@ enum Task {
     },
     /// Feed what others write to the production code, under libFuzzer, and look whether every property holds.
     Fuzz(fuzz::FuzzArguments),
+    /// Explore every state of small worlds in which the core decides; `models --help` says how.
+    #[command(disable_help_flag = true)]
+    Models {
+        /// What is handed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Compare a real API server with what was recorded of it, or record it.
     Conformance(conformance::ConformanceArguments),
     /// Start, list and stop real control planes to work with.
@@ -88,6 +96,7 @@ enum TaskError {
     Explore(#[from] explore::ExploreError),
     #[error(transparent)]
     Fuzz(#[from] fuzz::FuzzError),
+    Models(#[from] models::ModelsError),
     #[error(transparent)]
     Mutants(#[from] mutants::MutantsError),
     #[error(transparent)]
@@ -121,6 +130,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Bench(arguments) => Ok(bench::run(&root()?, &arguments)?),
         Task::Explore { arguments } => Ok(explore::run(&root()?, &arguments)?),
         Task::Fuzz(arguments) => Ok(fuzz::run(&root()?, &arguments)?),
+        Task::Models { arguments } => Ok(models::run(&root()?, &arguments)?),
         Task::Mutants(arguments) => Ok(mutants::run(&root()?, &arguments)?),
         Task::CargoMutants(arguments) => Ok(cargo_mutants::run(&root()?, &arguments)?),
         Task::Vectors { files } => Ok(vectors::run(&files)?),
