@@ -4,7 +4,6 @@ mod driver;
 mod held;
 mod injections;
 mod memory;
-mod model;
 mod others;
 mod protocol;
 mod random;
