@@ -83,9 +83,14 @@ pub fn small() -> Vec<Case<Leaders>> {
 /// What is explored by command: three operators, more at once.
 pub fn full() -> Vec<Case<Leaders>> {
     let three = Purse { operators: 3, takeovers: 2, ..Purse::default() };
+    let two = Purse { operators: 2, takeovers: 1, ..three };
     let purses = [
-        Purse { ticks: 6, cancels: 1, late: 1, ..three },
-        Purse { ticks: 0, deletions: 2, cancels: 1, late: 1, ..three },
+        Purse { ticks: 3, cancels: 1, late: 1, ..two },
+        Purse { ticks: 3, restores: 1, cancels: 1, ..two },
+        Purse { deletions: 1, cancels: 1, late: 1, ..two },
+        Purse { deletions: 2, ..three },
+        Purse { ticks: 6, ..three },
+        Purse { deletions: 1, cancels: 1, ..three },
     ];
     purses.map(Leaders::case).into()
 }

@@ -55,9 +55,9 @@ fn main() -> ExitCode {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for model in models {
         model.explore(arguments.full, arguments.threads.into(), &mut |outcome| {
-            let Outcome { model, faults, unique, took, .. } = &outcome;
+            let Outcome { model, faults, unique, depth, took, .. } = &outcome;
             let seconds = took.as_secs_f64();
-            anstream::eprintln!("{model}, {faults}: {unique} states, {seconds:.1} s");
+            anstream::eprintln!("{model}, {faults}: {unique} states, {depth} deep, {seconds:.1} s");
             outcomes.push(outcome);
         });
     }
