@@ -88,9 +88,8 @@ pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, Cargo
 
 /// The environment variable by which cargo starts test programs through another one.
 fn runner() -> Result<String, ProcessError> {
-    let said = process::output(Command::new("rustc").arg("-vV"))?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
-    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+    let host = process::host()?.to_uppercase().replace('-', "_");
+    Ok(format!("CARGO_TARGET_{host}_RUNNER"))
 }
 
 /// What became of the changes, by their names.

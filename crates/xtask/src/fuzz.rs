@@ -13,14 +13,13 @@ use clap::Args;
 use rerail_fuzz_bodies::{TARGETS, Target};
 
 use crate::process::{self, ProcessError};
-use crate::report::Verdict;
 use crate::tool::Tool;
 use target::{Outcome, Run};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// What to do about a crash.
-const ADVICE: &str = "mend the code or the property, with a unit test beside the code; then keep the input \
+pub const ADVICE: &str = "mend the code or the property, with a unit test beside the code; then keep the input \
      in fuzz/regressions/TARGET (CONTRIBUTING.md, Fuzzing)";
 
 /// What is fuzzed, and for how long.
@@ -85,27 +84,6 @@ pub fn run(root: &Path, arguments: &FuzzArguments) -> Result<bool, FuzzError> {
     }
     let outcomes = fuzz(root, &targets, arguments)?;
     Ok(outcomes.iter().all(|outcome| outcome.crash.is_none()))
-}
-
-/// The step of `cargo xtask test`.
-pub fn a_minute_each(root: &Path) -> Result<Verdict, FuzzError> {
-    let arguments = FuzzArguments {
-        targets: Vec::new(),
-        seconds: 60,
-        runs: None,
-        jobs: 2,
-        seed: None,
-        input: None,
-    };
-    let outcomes = fuzz(root, &TARGETS, &arguments)?;
-    let crashed: Vec<_> = outcomes.iter().filter(|outcome| outcome.crash.is_some()).collect();
-    if crashed.is_empty() {
-        return Ok(Verdict::Passed);
-    }
-    let names = crashed.iter().map(|outcome| outcome.name).collect::<Vec<_>>().join(", ");
-    let output =
-        format!("an input that breaks a property was found for {names}; it is shown above");
-    Ok(Verdict::Failed { output, advice: ADVICE.to_owned() })
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Target>, FuzzError> {
@@ -179,7 +157,7 @@ fn build(root: &Path) -> Result<PathBuf, FuzzError> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = root.join(target).join("fuzz");
-    let host = host()?;
+    let host = process::host()?;
     let mut command = Command::new(program);
     command.current_dir(root).args(["build", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
     command.args(["--target", &host, "--target-dir"]).arg(&target);
@@ -188,13 +166,6 @@ fn build(root: &Path) -> Result<PathBuf, FuzzError> {
         return Err(FuzzError::Build(finished.output));
     }
     Ok(target.join(host).join("release"))
-}
-
-/// The triple of this machine.
-fn host() -> Result<String, ProcessError> {
-    let said = process::output(Command::new("rustc").arg("-vV"))?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.unwrap_or("x86_64-unknown-linux-gnu").to_owned())
 }
 
 fn print(outcomes: &[Outcome]) {

@@ -96,6 +96,7 @@ enum TaskError {
     Explore(#[from] explore::ExploreError),
     #[error(transparent)]
     Fuzz(#[from] fuzz::FuzzError),
+    #[error(transparent)]
     Models(#[from] models::ModelsError),
     #[error(transparent)]
     Mutants(#[from] mutants::MutantsError),

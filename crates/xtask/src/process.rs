@@ -122,6 +122,13 @@ pub fn output(command: &mut Command) -> Result<String, ProcessError> {
     Err(ProcessError::Failed { program: name(command), output })
 }
 
+/// The triple of this machine, as rustc names it.
+pub fn host() -> Result<String, ProcessError> {
+    let said = output(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.unwrap_or("x86_64-unknown-linux-gnu").to_owned())
+}
+
 /// `cargo` as the caller of this program runs it.
 pub fn cargo() -> Command {
     rerail_e2e::cargo()

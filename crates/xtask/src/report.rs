@@ -48,9 +48,16 @@ struct Step {
 }
 
 /// The steps of one command.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
+    began: Instant,
     steps: Vec<Step>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report { began: Instant::now(), steps: Vec::new() }
+    }
 }
 
 impl Report {
@@ -67,10 +74,21 @@ impl Report {
     ) {
         anstream::println!("{BOLD}…{PLAIN} {name}");
         let began = Instant::now();
-        let (verdict, tally) = work().unwrap_or_else(|error| {
+        let result = work();
+        self.ended(name, began.elapsed(), result);
+    }
+
+    /// Notes a step that was done elsewhere, beside others.
+    pub fn ended<E: fmt::Display>(
+        &mut self,
+        name: &str,
+        took: Duration,
+        result: Result<(Verdict, Option<Tally>), E>,
+    ) {
+        let (verdict, tally) = result.unwrap_or_else(|error| {
             (Verdict::Failed { output: error.to_string(), advice: String::new() }, None)
         });
-        let step = Step { name: name.to_owned(), verdict, took: began.elapsed(), tally };
+        let step = Step { name: name.to_owned(), verdict, took, tally };
         step.print_line();
         step.print_failure();
         self.steps.push(step);
@@ -97,7 +115,8 @@ impl Report {
 
     /// Prints all steps again, in one table.
     pub fn print_table(&self) {
-        let total: Duration = self.steps.iter().map(|step| step.took).sum();
+        // Not the sum: some steps are done beside others.
+        let total = self.began.elapsed();
         anstream::println!("\n{BOLD}Summary{PLAIN}");
         for step in &self.steps {
             step.print_line();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use crate::check;
 use crate::fuzz;
 use crate::libtest::{self, Tally};
-use crate::process::{self, ProcessError};
+use crate::process::{self, Finished, ProcessError};
 use crate::report::{Report, Verdict};
 
 /// The package of the scenarios.
@@ -20,6 +21,8 @@ const ON_CLUSTER: [&str; 3] = ["rerail-conformance", "rerail-controlplane", "rer
 
 const WITH_CLUSTER: &str = "scenarios on a real control plane";
 const OF_CLUSTER: &str = "tests of control plane, conformance and fleet";
+
+const FUZZING: &str = "fuzz, a minute each target";
 
 /// More threads than there are scenarios.
 const AT_ONCE: &str = "--test-threads=500";
@@ -32,18 +35,22 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     if name.is_none() {
         check::run(root, &mut report);
         report.counted("tests without a cluster", || unit_tests(root));
-        report.step("fuzz, a minute each", || fuzz::a_minute_each(root));
     }
     report.step("build the programs", || build_programs(root));
     let built = !report.last_failed();
     report.step("build the control plane", build_control_plane);
-    if built && !report.last_failed() {
+    let can_play = built && !report.last_failed();
+    let fuzzed = name.is_none().then(fuzz_beside);
+    if can_play {
         report.counted(WITH_CLUSTER, || scenarios(root, name));
         if name.is_none() {
             report.counted(OF_CLUSTER, || other_tests_on_a_cluster(root));
         }
     } else {
         report.not_run(WITH_CLUSTER, "what they need was not built");
+    }
+    if let Some(fuzzed) = fuzzed {
+        note_fuzzing(&mut report, fuzzed);
     }
     report.print_table();
     let totals = report.totals();
@@ -52,6 +59,38 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     }
     anstream::println!("\n{} passed, {} failed", totals.passed, totals.failed);
     report.success()
+}
+
+type Fuzzed = JoinHandle<(Duration, Result<Finished, ProcessError>)>;
+
+/// Fuzzing goes on beside the scenarios, which mostly wait: in a folder of its own for what is built, at the
+/// lowest priority.
+fn fuzz_beside() -> Fuzzed {
+    anstream::println!("… {FUZZING}, beside what follows");
+    let began = Instant::now();
+    thread::spawn(move || {
+        let program = std::env::current_exe().unwrap_or_else(|_| "rerail-xtask".into());
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(program).arg("fuzz");
+        let finished = process::capture(FUZZING, &mut command, None);
+        (began.elapsed(), finished)
+    })
+}
+
+fn note_fuzzing(report: &mut Report, fuzzed: Fuzzed) {
+    let (took, finished) = fuzzed.join().unwrap_or_else(|_| {
+        let (program, output) = ("fuzz".to_owned(), "its thread panicked".to_owned());
+        (Duration::ZERO, Err(ProcessError::Failed { program, output }))
+    });
+    let verdict = finished.map(|finished| {
+        anstream::println!("{}", finished.output.trim_end());
+        let advice = fuzz::ADVICE.to_owned();
+        match finished.success {
+            true => (Verdict::Passed, None),
+            false => (Verdict::Failed { output: "it is shown above".to_owned(), advice }, None),
+        }
+    });
+    report.ended(FUZZING, took, verdict);
 }
 
 fn unit_tests(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
