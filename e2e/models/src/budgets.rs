@@ -73,12 +73,14 @@ pub fn small() -> Vec<Case<Budgets>> {
 
 /// What is explored by command: four nodes, more at once.
 pub fn full() -> Vec<Case<Budgets>> {
-    let four = Purse { nodes: 4, domains: 2, ..Purse::default() };
+    let three = Purse { nodes: 3, domains: 2, ..Purse::default() };
+    let four = Purse { nodes: 4, ..three };
     let purses = [
-        Purse { racks: 1, pools: 1, late: 1, crashes: 1, ..four },
-        Purse { pools: 2, outages: 1, late: 1, ..four },
-        Purse { limits: 2, outages: 1, late: 1, ..four },
+        Purse { racks: 1, crashes: 1, late: 1, ..three },
         Purse { domains: 1, racks: 2, late: 1, crashes: 1, ..four },
+        Purse { limits: 2, outages: 1, ..four },
+        Purse { pools: 1, outages: 1, ..four },
+        Purse { racks: 1, late: 1, ..four },
     ];
     purses.map(Budgets::case).into()
 }

@@ -58,13 +58,14 @@ fn main() -> ExitCode {
             let Outcome { model, faults, unique, depth, took, .. } = &outcome;
             let seconds = took.as_secs_f64();
             anstream::eprintln!("{model}, {faults}: {unique} states, {depth} deep, {seconds:.1} s");
+            // At once: others may take long.
+            if !outcome.good() {
+                anstream::println!("{outcome}");
+            }
             outcomes.push(outcome);
         });
     }
     anstream::println!("{}\n\n{}", table(&outcomes), properties(&outcomes));
-    for outcome in outcomes.iter().filter(|outcome| !outcome.good()) {
-        anstream::println!("\n{outcome}");
-    }
     match outcomes.iter().all(Outcome::good) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
