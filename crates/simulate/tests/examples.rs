@@ -1,5 +1,7 @@
 //! Every scenario in `examples/scenarios` comes out as it says, and the same each time.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in helpers too")]
+
 use std::{fs, path::Path};
 
 use rerail_sim::world::{Act, Scene, Source};

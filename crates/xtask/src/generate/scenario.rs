@@ -56,7 +56,7 @@ fn variants(text: &mut String, title: &str, schema: &Value) -> Result<(), Genera
         }
         for (name, inner) in variant["properties"].as_object().into_iter().flatten() {
             paragraph(text, &described(name));
-            fields(text, &format!("{name}"), &props(name, inner.clone())?);
+            fields(text, name, &props(name, inner.clone())?);
         }
     }
     Ok(())
