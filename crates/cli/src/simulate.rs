@@ -25,9 +25,6 @@ use crate::{
 /// Simulated, and not as it should be: an expectation is missed, or a property does not hold.
 const NOT_AS_EXPECTED: u8 = 3;
 
-/// Play the unchanged operator on a simulated cluster, in virtual time, and tell what came of it: when all
-/// was healthy, in which order, how many nodes were out at most, which drains were blocked. Exits with 0 if
-/// everything was as the scenario expects, with 3 if not, and with 1 if it could not be played.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["scenario", "from_cluster"])))]
 pub struct SimulateArguments {

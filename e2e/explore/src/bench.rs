@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    kill,
+    kill::{self, Share},
     plan::{Mode, Settings},
     play::{PlayError, warm_up},
     tier::{Tally, play_all},
@@ -98,7 +98,11 @@ pub fn measure(
         let all = || story.singles(requests).map(|said| (kill::SEED, said));
         parts.push(part(&format!("every kill point, {story}"), threads, all, audience));
         let what = format!("one in {pairs} pairs, {story}");
-        let some = || story.pairs(requests, pairs, 0).map(|said| (kill::SEED, said));
+        let some = || {
+            story
+                .pairs(requests, Share::Drawn { one_in: pairs, seed: 0 })
+                .map(|said| (kill::SEED, said))
+        };
         parts.push(part(&what, threads, some, audience));
     }
     let seeds = || (FROM..FROM.saturating_add(seeds)).map(|seed| (seed, Settings::default()));

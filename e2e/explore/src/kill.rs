@@ -13,6 +13,37 @@ use crate::{
 /// Seed of kill points; what the scene draws is drawn from it.
 pub const SEED: u64 = 1;
 
+/// Which of all pairs of kill points are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// One in so many, drawn from a seed.
+    Drawn {
+        /// In so many.
+        one_in: u64,
+        /// The seed.
+        seed: u64,
+    },
+    /// One of so many parts of the same size; together they are all pairs, each once.
+    Part {
+        /// Which, from 0.
+        part: u64,
+        /// How many parts there are.
+        of: u64,
+    },
+}
+
+impl Share {
+    /// Whether it has the pair of this number.
+    fn has(self, number: u64) -> bool {
+        match self {
+            Share::Drawn { one_in, seed } => {
+                one_in <= 1 || Draw::new(seed, "pairs", number).below(one_in) == 0
+            }
+            Share::Part { part, of } => number % of.max(1) == part,
+        }
+    }
+}
+
 /// A scene that is killed, and with how many operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Story {
@@ -79,13 +110,12 @@ impl Story {
         })
     }
 
-    /// Runs with two kill points, one in so many of all, drawn from `seed`. The second one may lie behind
-    /// the end of the scene without kills: what was killed has more to do.
+    /// Runs with two kill points, a share of all. The second one may lie behind the end of the scene without
+    /// kills: what was killed has more to do.
     pub fn pairs(
         &self,
         requests: u64,
-        one_in: u64,
-        seed: u64,
+        share: Share,
     ) -> impl Iterator<Item = Settings> + Send + use<> {
         let story = *self;
         let points = move |from: u64| {
@@ -97,10 +127,9 @@ impl Story {
         });
         let pairs = firsts
             .flat_map(move |first| points(first.request + 1).map(move |second| [first, second]));
-        let chosen = move |number: u64| Draw::new(seed, "pairs", number).below(one_in) == 0;
         (0..)
             .zip(pairs)
-            .filter(move |(number, _)| one_in <= 1 || chosen(*number))
+            .filter(move |(number, _)| share.has(*number))
             .map(move |(_, kills)| story.settings(&kills))
     }
 }
@@ -114,10 +143,17 @@ mod tests {
         let story = STORIES[0];
         assert_eq!(story.singles(10).count(), 30);
         assert_eq!(story.in_a_row(10).count(), 9);
-        let all = story.pairs(10, 1, 0).count();
+        let drawn = |one_in| Share::Drawn { one_in, seed: 0 };
+        let all = story.pairs(10, drawn(1)).count();
         // The first at request 1..=10, the second behind it, up to 15.
         assert_eq!(all, (5..=14).map(|behind| 9 * behind).sum::<usize>());
-        let part = story.pairs(10, 10, 0).count();
-        assert!(part > all / 20 && part < all / 5, "{part} of {all}");
+        let some = story.pairs(10, drawn(10)).count();
+        assert!(some > all / 20 && some < all / 5, "{some} of {all}");
+        let part = |part| story.pairs(10, Share::Part { part, of: 7 }).map(|run| run.kills);
+        let mut parts: Vec<_> = (0..7).flat_map(part).map(|kills| format!("{kills:?}")).collect();
+        assert_eq!(parts.len(), all);
+        parts.sort();
+        parts.dedup();
+        assert_eq!(parts.len(), all, "each once");
     }
 }

@@ -5,7 +5,8 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rerail_explore::{
-    bench, crew, kill,
+    bench, crew,
+    kill::{self, Share},
     mishap::span,
     plan::{Plan, Settings},
     play::{Keep, PlayError, play},
@@ -49,6 +50,10 @@ enum Command {
         /// From this seed they are drawn.
         #[arg(long, default_value_t = 0)]
         seed: u64,
+        /// Not drawn, but the part of this number, from 0, of all: the parts 0 to N-1 of `--one-in N` are all
+        /// pairs, each once.
+        #[arg(long, conflicts_with = "seed")]
+        part: Option<u64>,
     },
     /// One run again, with its story.
     Replay(Replay),
@@ -127,8 +132,12 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
         Command::Kill => stories("kill points", threads, |story, requests| {
             story.singles(requests).chain(story.in_a_row(requests))
         }),
-        Command::Pairs { one_in, seed } => {
-            stories("pairs", threads, |story, requests| story.pairs(requests, one_in, seed))
+        Command::Pairs { one_in, seed, part } => {
+            let share = match part {
+                Some(part) => Share::Part { part, of: one_in },
+                None => Share::Drawn { one_in, seed },
+            };
+            stories("pairs", threads, |story, requests| story.pairs(requests, share))
         }
         Command::Replay(replay) => again(&replay),
         Command::Bench { seeds, pairs } => {

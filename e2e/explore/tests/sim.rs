@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in helpers too")]
 
 use rerail_explore::{
-    crew, kill,
+    crew,
+    kill::{self, Share},
     plan::{Mode, Plan, Settings},
     play::{Keep, play},
     regressions, report,
@@ -89,7 +90,8 @@ fn an_operator_may_lose_two_answers_in_a_row() {
 fn an_operator_may_die_twice() {
     for (story, one_in) in kill::STORIES.into_iter().zip(PAIRS) {
         let requests = story.requests().unwrap();
-        let runs = story.pairs(requests, one_in, 0).map(|said| (kill::SEED, said));
+        let runs =
+            story.pairs(requests, Share::Drawn { one_in, seed: 0 }).map(|said| (kill::SEED, said));
         let tally = play_all(threads(), runs, |_| {});
         all_good(&format!("pairs of kill points, {story}"), &tally);
         assert!(tally.runs > 1_000, "{} runs", tally.runs);
