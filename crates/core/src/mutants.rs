@@ -70,6 +70,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["SAFE-5", "SAFE-9", "SAFE-4"],
         "what was planned on caches is admitted without fresh reads",
     ),
+    mutant(
+        "doubt-not-overtaken",
+        &["SAFE-3", "SAFE-18"],
+        "an effect is sent while a status write that got no answer may still land",
+    ),
     mutant("attempts-not-counted", &["SAFE-14"], "a machine may be rebooted any number of times"),
     mutant(
         "lost-run-not-counted",

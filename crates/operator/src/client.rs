@@ -85,6 +85,12 @@ impl CallError {
         }
     }
 
+    /// True where it is not known whether it was done, and it may still be: no answer, or one by which the
+    /// API server does not know either.
+    pub fn is_in_doubt(&self) -> bool {
+        self.code().is_none_or(|code| code >= 500)
+    }
+
     /// The object has changed since it was read.
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)

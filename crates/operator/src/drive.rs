@@ -96,6 +96,9 @@ pub struct Driver {
     written_at: Option<Timestamp>,
     /// What a write of the node has shown, for the change of status that follows it.
     after_write: Option<AfterWrite>,
+    /// The version of the run on which a status write was built that got no answer: as long as the run has
+    /// it, that write may land.
+    in_doubt: Option<String>,
 }
 
 impl Driver {
@@ -113,6 +116,7 @@ impl Driver {
             looked_at: None,
             written_at: None,
             after_write: None,
+            in_doubt: None,
         }
     }
 
@@ -381,8 +385,33 @@ impl Driver {
                 self.context.learn_answer(&written, asked);
                 Ok(Next::Again)
             }
-            Err(error) => self.refresh(object, error).await,
+            Err(error) => {
+                if error.is_in_doubt() {
+                    self.in_doubt = object.resource_version();
+                }
+                self.refresh(object, error).await
+            }
         }
+    }
+
+    /// Moves the run's version where a status write got no answer: it cannot land any more, and no effect
+    /// is on its way in a step that the run has left meanwhile (protocol R11, SAFE-3). `None` where there
+    /// is no such write.
+    async fn overtake(&mut self, object: &NodeRemediation) -> Option<Result<Next, DriveError>> {
+        let doubted = self.in_doubt.take().filter(|version| {
+            Some(version) == object.resource_version().as_ref() && !mutant!("doubt-not-overtaken")
+        })?;
+        let asked = self.context.now();
+        Some(match act::run::touch(&self.context.clients.act, object, asked).await {
+            Ok(object) => {
+                self.context.learn_answer(&object, asked);
+                Ok(Next::Again)
+            }
+            Err(error) => {
+                self.in_doubt = Some(doubted);
+                self.refresh(object, error).await
+            }
+        })
     }
 
     /// After a write that may or may not have been done: look, before anything else. Where the object

@@ -23,6 +23,7 @@ pub fn small() -> Vec<Case<OneRun>> {
         Purse { claims: 2, people: 1, ..none },
         Purse { claims: 1, late: 1, crashes: 1, ..none },
         Purse { holds: 2, cancels: 1, ..none },
+        Purse { holds: 2, late: 1, ..none },
         Purse { forged: 1, people: 1, ..none },
         Purse { forged: 1, late: 1, ..none },
         Purse { unmarked: 1, people: 2, ..none },

@@ -128,12 +128,12 @@ fn an_attempt_under_anothers_mark_is_found_when_every_mark_counts_as_ours() {
     breaks(a_run(purse, run::Rules { own_marks: false, ..RUN }), run::RESPECT);
 }
 
-/// Open, and no rule is taken away: the write that holds a run for the label is late, the label goes, and
-/// the write lands between the decision to cordon and the cordon.
+/// The write that holds a run for the label is late, the label goes, and the write lands between the
+/// decision to cordon and the cordon.
 #[test]
-fn open_a_cordon_lands_when_the_write_that_holds_its_run_was_late() {
+fn w15_is_found_when_a_status_write_in_doubt_is_not_overtaken() {
     let purse = run::Purse { holds: 2, late: 1, ..Default::default() };
-    breaks(OneRun::case(purse), run::P3A);
+    breaks(a_run(purse, run::Rules { r11: false, ..RUN }), run::P3A);
 }
 
 const TWO: lease::Purse = lease::Purse {

@@ -29,6 +29,9 @@ impl Driver {
         if let Some(violation) = facts.and_then(|node| invariants::of_effect(run, node, &effect)) {
             return self.freeze(object, run, violation).await;
         }
+        if let Some(overtaken) = self.overtake(object).await {
+            return overtaken;
+        }
         if run.step.holds_slot() && !self.has_right(run).await? {
             return Ok(Next::Again);
         }

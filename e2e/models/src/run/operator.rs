@@ -101,11 +101,25 @@ fn driver(state: &State, rules: Rules, moves: &mut Moves) {
             };
             push(moves, name, next);
         }
+        Action::Do(_) if rules.r11 && in_doubt(state) => {
+            let name = "the operator overtakes its status write that is in doubt";
+            push(moves, name, State { run_version: looked.run_version + 1, ..looked });
+        }
         Action::Do(_) => {
             let name = format!("the operator decides: {}", words(&call.what));
             push(moves, name, State { in_hand: Some(call), ..looked });
         }
     }
+}
+
+/// A status write got no answer, and can still land. After a crash the next term's adoption overtakes it,
+/// which is a write of the status, too.
+fn in_doubt(state: &State) -> bool {
+    state.late.as_ref().is_some_and(|call| {
+        let changes =
+            matches!(&call.what, What::Driven(d) if matches!(d.action, Action::Change(_)));
+        changes && call.run_version == state.run_version
+    })
 }
 
 /// What somebody else says on the node against touching it.

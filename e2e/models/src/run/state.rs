@@ -89,6 +89,8 @@ pub struct Rules {
     pub r9: bool,
     /// Marks of runs that are gone are swept.
     pub r10: bool,
+    /// Before an effect, a status write that is in doubt is overtaken.
+    pub r11: bool,
     /// What other controllers and people say on the node counts.
     pub respect: bool,
     /// A mark that names another run is not ours.
@@ -105,6 +107,7 @@ impl Rules {
         r4: true,
         r9: true,
         r10: true,
+        r11: true,
         respect: true,
         own_marks: true,
     };
