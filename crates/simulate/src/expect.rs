@@ -5,13 +5,13 @@ use rerail_sim::world::Expect;
 
 use crate::{
     board::length,
-    report::{EndingView, Report},
+    report::{Ending, Report},
 };
 
 /// What is not as expected, one sentence each.
 pub(crate) fn missed(expect: &Expect, report: &Report) -> Vec<String> {
     let mut missed = Vec::new();
-    if report.ending == EndingView::GaveUp {
+    if report.ending == Ending::GaveUp {
         missed.push("a day after the last event nodes that can heal had not healed".to_owned());
     }
     cleared(expect, report, &mut missed);

@@ -21,4 +21,4 @@ pub mod snapshot;
 pub mod stage;
 pub mod what_if;
 
-pub use play::{Ending, PlayError, Progress, play};
+pub use play::{PlayError, Progress, play};

@@ -13,7 +13,7 @@ use tokio::{task::LocalSet, time::sleep};
 use crate::{
     board::{Board, Face, Seen},
     crew::CrewError,
-    report::{self, Report},
+    report::{self, Ending, Report},
     settled::Verdict,
     stage::Stage,
 };
@@ -53,17 +53,6 @@ pub struct Progress {
     pub healed: usize,
     /// Nodes with which something is wrong, or in work.
     pub troubled: usize,
-}
-
-/// How a play ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing more can heal by itself.
-    Settled,
-    /// What can heal had not healed a day after the last event.
-    GaveUp,
-    /// The scene is played no longer.
-    Stopped,
 }
 
 /// What a play leaves.

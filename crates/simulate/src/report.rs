@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     board::{Board, Entry, Face, Most},
     expect,
-    play::{Ending, Played},
+    play::Played,
 };
 
 /// Seconds: a drain that goes on sooner was only paced.
@@ -39,7 +39,7 @@ pub struct Report {
     /// bug.
     pub violations: Vec<String>,
     /// How it ended.
-    pub ending: EndingView,
+    pub ending: Ending,
     /// How long it was played.
     pub played_seconds: i64,
     /// How many nodes there are.
@@ -79,7 +79,7 @@ pub struct Report {
 
 /// How a play ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-pub enum EndingView {
+pub enum Ending {
     /// Nothing more can happen by itself.
     Settled,
     /// What can heal had not healed a day after the last event.
@@ -202,11 +202,7 @@ pub(crate) fn of(scene: &Scene, seed: u64, played: &Played) -> Report {
         as_expected: false,
         missed: Vec::new(),
         violations: board.violations().to_vec(),
-        ending: match played.ending {
-            Ending::Settled => EndingView::Settled,
-            Ending::GaveUp => EndingView::GaveUp,
-            Ending::Stopped => EndingView::Stopped,
-        },
+        ending: played.ending,
         played_seconds: board.elapsed().as_secs(),
         nodes: board.nodes().len(),
         troubled: played.troubled.len(),

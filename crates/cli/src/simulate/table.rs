@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use rerail_simulate::report::{Admitted, EndingView, Lengths, MostView, Report, Then};
+use rerail_simulate::report::{Admitted, Ending, Lengths, MostView, Report, Then};
 
 use crate::outlook::words::{count, length, table, wrapped};
 
@@ -52,9 +52,9 @@ fn summary(report: &Report) -> String {
         (_, None) => format!("{healed}, {} left", count(report.left.len(), "node")),
     };
     let ending = match report.ending {
-        EndingView::Settled => "",
-        EndingView::GaveUp => ", and nothing more healed for a day",
-        EndingView::Stopped => ", when the scenario ended",
+        Ending::Settled => "",
+        Ending::GaveUp => ", and nothing more healed for a day",
+        Ending::Stopped => ", when the scenario ended",
     };
     let verdict = match (report.violations.is_empty(), report.missed.is_empty()) {
         (false, _) => "VIOLATION",

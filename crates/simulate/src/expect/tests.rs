@@ -16,7 +16,7 @@ fn report() -> Report {
         as_expected: true,
         missed: Vec::new(),
         violations: Vec::new(),
-        ending: EndingView::Settled,
+        ending: Ending::Settled,
         played_seconds: 1000,
         nodes: 6,
         troubled: 2,
@@ -117,6 +117,6 @@ fn who_never_clears_misses_every_time_and_who_gives_up_is_never_as_expected() {
     );
     let quiet = Report { troubled: 0, left: Vec::new(), ..never };
     assert!(missed(&within, &quiet).is_empty(), "nothing went wrong");
-    let gave_up = Report { ending: EndingView::GaveUp, ..report() };
+    let gave_up = Report { ending: Ending::GaveUp, ..report() };
     assert_eq!(missed(&Expect::default(), &gave_up).len(), 1);
 }
