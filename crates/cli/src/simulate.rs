@@ -13,6 +13,7 @@ use clap::{Args, ValueHint};
 use rerail_sim::world::{Scene, SceneError};
 use rerail_simulate::{
     PlayError, Progress, play,
+    report::Report,
     what_if::{self, Nodes, Sick, WhatIfError},
 };
 use tokio::time::Instant;
@@ -39,11 +40,11 @@ pub struct SimulateArguments {
     /// times.
     #[arg(short = 'f', long = "filename", value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
-    /// These nodes become sick after 30 s, until they are rebooted: NODES is a name in which `*` stands for
+    /// These nodes become sick, 30 s after the policies are there, until they are rebooted: NODES is a name in which `*` stands for
     /// anything, or labels `key=value,key=value`. May be given several times.
     #[arg(long, value_name = "NODES:CONDITION[:MESSAGE]")]
     sick: Vec<Sick>,
-    /// These machines lose power after 30 s, and stay dark. May be given several times.
+    /// These machines lose power at that time, and stay dark. May be given several times.
     #[arg(long, value_name = "NODES")]
     power_off: Vec<Nodes>,
     /// Play every policy as if its mode were Enforce.
@@ -106,18 +107,14 @@ pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError>
     let shows = std::io::stderr().is_terminal();
     let seed = arguments.seed;
     let played = tokio::task::spawn_blocking(move || play(&scene, seed, |now| tell(shows, now)));
-    let report = played.await.map_err(|_| SimulateError::Broken)?.map_err(SimulateError::Play)?;
+    let played = played.await.map_err(|_| SimulateError::Broken)?.map_err(SimulateError::Play)?;
+    let report = Report { notes, ..played };
     if shows {
         let _ = write!(std::io::stderr(), "\r\u{1b}[K");
     }
     match arguments.output {
         Output::Json => outlook::print_json(&report)?,
-        Output::Table => outlook::print(&table::report(&report, &notes, began.elapsed()))?,
-    }
-    if arguments.output == Output::Json {
-        for note in &notes {
-            let _ = writeln!(std::io::stderr(), "note: {note}");
-        }
+        Output::Table => outlook::print(&table::report(&report, began.elapsed()))?,
     }
     Ok(if report.as_expected { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_EXPECTED) })
 }

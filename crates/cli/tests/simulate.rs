@@ -31,7 +31,7 @@ fn a_scenario_is_told_as_tables_without_colours_in_a_pipe() {
     let told = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
     assert!(
-        told.starts_with("As expected: 3 nodes healed, of 3 in trouble, all clear after "),
+        told.starts_with("Played: 3 nodes healed, of 3 in trouble, all clear after "),
         "{told}"
     );
     for part in

@@ -68,7 +68,7 @@ pub use fault::Fault;
 pub use options::{CONTROL_PLANE, Options, RACK, Spec, Times, ZONE};
 pub use scene::{
     API_VERSION, Budget, DaemonSet, Deployment, Entry, Expect, KIND, NodeGroup, Random, Scene,
-    SceneError, SceneTimes, Span,
+    SceneError, SceneTimes, Span, Taint,
 };
 pub use truth::{MachineView, Power, Truth};
 

@@ -53,6 +53,8 @@ pub struct Trouble {
 pub struct Entry {
     /// Its failure domain, for people.
     pub rack: String,
+    /// Its failure domain, as the operator names it; empty where there are none.
+    pub domain: String,
     /// Its Ready condition is True.
     pub ready: bool,
     /// `spec.unschedulable`.
@@ -108,6 +110,8 @@ pub struct Admission {
     pub node: String,
     /// Its rack.
     pub rack: String,
+    /// Its failure domain, as the operator names it.
+    pub domain: String,
     /// Its priority.
     pub priority: Option<u16>,
 }
@@ -226,16 +230,18 @@ impl Board {
         let name = text(seen.object, "/metadata/name").to_owned();
         if seen.gone {
             self.tell(seen.at, Tone::Others, &name, format!("deleted{}", by(seen.by)));
+            self.unblock(seen.at, |blocked| blocked.node == name);
             self.nodes.remove(&name);
             self.labels.remove(&name);
             return;
         }
         let labels = self.note_labels(&name, seen.object);
-        let rack = rack(&Domain::of(&name, &labels, &self.config.topology_keys), &name);
+        let domain = Domain::of(&name, &labels, &self.config.topology_keys);
         let known = self.nodes.contains_key(&name);
         let entry = self.nodes.entry(name.clone()).or_default();
         let before = entry.clone();
-        entry.rack = rack;
+        entry.rack = rack(&domain, &name);
+        entry.domain = domain.to_string();
         entry.ready = condition(seen.object, "Ready").is_some_and(|c| text(c, "/status") == "True");
         entry.was_ready |= entry.ready;
         entry.cordoned = seen.object.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
@@ -297,7 +303,9 @@ impl Board {
             let keys = &self.config.topology_keys;
             for (name, entry) in &mut self.nodes {
                 if let Some(labels) = self.labels.get(name) {
-                    entry.rack = rack(&Domain::of(name, labels, keys), name);
+                    let domain = Domain::of(name, labels, keys);
+                    entry.rack = rack(&domain, name);
+                    entry.domain = domain.to_string();
                 }
             }
         }
@@ -328,12 +336,12 @@ impl Board {
             entry.run.as_ref().and_then(|run| run.step).is_some_and(|step| step.holds_slot())
         };
         let open: BTreeSet<&str> =
-            self.nodes.values().filter(held).map(|entry| entry.rack.as_str()).collect();
+            self.nodes.values().filter(held).map(|entry| entry.domain.as_str()).collect();
         let domains = usize::try_from(config.max_domains).unwrap_or(usize::MAX);
         self.racks_open.is(open.len(), domains);
         let mut racks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for entry in self.nodes.values() {
-            let (out, nodes) = racks.entry(&entry.rack).or_default();
+        for entry in self.nodes.values().filter(|entry| !entry.domain.is_empty()) {
+            let (out, nodes) = racks.entry(&entry.domain).or_default();
             (*out, *nodes) = (*out + usize::from(entry.is_out()), *nodes + 1);
         }
         for (rack, (out, nodes)) in racks {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use rerail_api::duration::GoDuration;
 use rerail_sim::world::{Act, Error, Scene, Source};
 use tokio::{task::LocalSet, time::sleep};
 
@@ -36,6 +37,14 @@ pub enum PlayError {
          leave `source` out: the condition then stands on the node as if a bridge had written it"
     )]
     Alerts,
+    /// It would never end.
+    #[error(
+        "`random` of the scene has no `until`, and neither has the scene: say how long it is played"
+    )]
+    Endless,
+    /// An operator is not at work any more, and does not say why.
+    #[error("an operator ended by itself; this is a bug, and worth a report")]
+    Ended,
     /// The scene cannot be played.
     #[error("the scene cannot be played: {0}")]
     World(#[from] Error),
@@ -61,8 +70,10 @@ pub(crate) struct Played {
     pub ending: Ending,
     /// When nodes were last in trouble, by name.
     pub troubled: BTreeMap<String, Timestamp>,
-    /// When the first node was in trouble.
+    /// When the first node was in trouble, after the policies were there.
     pub first_trouble: Option<Timestamp>,
+    /// What could not be done of the scene.
+    pub not_done: Vec<String>,
 }
 
 /// Plays it. Blocks the thread; `progress` is called once for each simulated second.
@@ -71,6 +82,9 @@ pub fn play(scene: &Scene, seed: u64, progress: impl FnMut(Progress)) -> Result<
     let mut acts = acts.chain(scene.random.iter().map(|random| &random.act));
     if acts.any(|act| matches!(act, Act::Sicken { with, .. } if with.source == Source::Alert)) {
         return Err(PlayError::Alerts);
+    }
+    if scene.until.is_none() && scene.random.iter().any(|random| random.until.is_none()) {
+        return Err(PlayError::Endless);
     }
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build().map_err(PlayError::Start)?;
@@ -83,7 +97,8 @@ async fn perform(
     seed: u64,
     mut progress: impl FnMut(Progress),
 ) -> Result<Played, PlayError> {
-    let until = scene.until.as_ref().map(rerail_api::duration::GoDuration::value);
+    let until = scene.until.as_ref().map(GoDuration::value);
+    let begins = scene.policies_at.as_ref().map(GoDuration::value).unwrap_or_default();
     let board = Arc::new(Mutex::new(Board::new(rerail_sim::Options::default().start)));
     let spectator = board.clone();
     let see = move |seen: &Seen<'_>| lock(&spectator).see(seen);
@@ -97,7 +112,9 @@ async fn perform(
         for (name, entry) in board.nodes() {
             // That a new machine becomes Ready is part of the beginning.
             if !matches!(entry.face(), Face::Healthy | Face::Healed) && entry.has_been_ready() {
-                first_trouble.get_or_insert(now);
+                if board.elapsed() >= begins {
+                    first_trouble.get_or_insert(now);
+                }
                 troubled.insert(name.clone(), now);
             }
         }
@@ -116,8 +133,12 @@ async fn perform(
     };
     // How the operators step down is not part of the story.
     let board = std::mem::take(&mut *lock(&board));
+    let (broken, not_done) = (stage.is_broken(), stage.not_done());
     stage.strike().await?;
-    Ok(Played { board, ending, troubled, first_trouble })
+    if broken {
+        return Err(PlayError::Ended);
+    }
+    Ok(Played { board, ending, troubled, first_trouble, not_done })
 }
 
 fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {

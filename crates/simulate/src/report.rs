@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use rerail_sim::world::Scene;
+use rerail_sim::world::{Expect, Scene};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,10 +31,17 @@ pub struct Report {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// No violation, and everything as the scenario expects it.
+    /// No violation, all was done that the scenario wants to happen, and everything is as it expects it.
     pub as_expected: bool,
+    /// The scenario expects something.
+    pub expects: bool,
     /// What is not as the scenario expects it, one sentence each.
     pub missed: Vec<String>,
+    /// What the scenario wanted to happen and could not, such as an edit that the API server refused, each with
+    /// its place. Not as expected, either.
+    pub not_done: Vec<String>,
+    /// What is to be known beside it, such as what of a cluster is left out.
+    pub notes: Vec<String>,
     /// What must never be, and was; one sentence each, with the property. Always empty, unless Rerail has a
     /// bug.
     pub violations: Vec<String>,
@@ -200,7 +207,10 @@ pub(crate) fn of(scene: &Scene, seed: u64, played: &Played) -> Report {
         scenario: scene.name.clone(),
         seed,
         as_expected: false,
+        expects: scene.expect != Expect::default(),
         missed: Vec::new(),
+        not_done: played.not_done.clone(),
+        notes: Vec::new(),
         violations: board.violations().to_vec(),
         ending: played.ending,
         played_seconds: board.elapsed().as_secs(),
@@ -221,7 +231,8 @@ pub(crate) fn of(scene: &Scene, seed: u64, played: &Played) -> Report {
         left,
     };
     report.missed = expect::missed(&scene.expect, &report);
-    report.as_expected = report.missed.is_empty() && report.violations.is_empty();
+    let good = report.missed.is_empty() && report.not_done.is_empty();
+    report.as_expected = good && report.violations.is_empty();
     report
 }
 
@@ -268,7 +279,7 @@ fn order(board: &Board, start: Timestamp) -> Vec<Admitted> {
     let of = |admission: &crate::board::Admission| Admitted {
         seconds_at: admission.at.duration_since(start).as_secs(),
         node: admission.node.clone(),
-        domain: admission.rack.clone(),
+        domain: admission.domain.clone(),
         priority: admission.priority,
     };
     board.admissions().iter().map(of).collect()

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt};
 use rerail_api::{duration::GoDuration, names};
 use rerail_sim::world::{
-    API_VERSION, Act, CONTROL_PLANE, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Source,
+    API_VERSION, Act, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Source, Taint,
 };
 use serde_json::{Value, json};
 
@@ -44,8 +44,8 @@ pub struct Snapshot {
 const OF_KUBELET: [&str; 5] =
     ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
 
-/// Who set what was there before.
-const BEFORE: &str = "before";
+/// When the cluster is as it was: dark machines are seen to be, and Pods are where they are.
+const POLICIES_AT: &str = "3m";
 
 /// Makes the scene.
 pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
@@ -65,6 +65,8 @@ pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
         nodes: nodes.iter().map(|node| group(node)).collect(),
         config: cluster.config.clone(),
         policies: cluster.policies.iter().map(policy).collect(),
+        // Nodes that are not Ready are known to be by then.
+        policies_at: POLICIES_AT.parse().ok(),
         timeline: nodes.iter().flat_map(|node| state(node)).collect(),
         ..Scene::default()
     };
@@ -75,6 +77,24 @@ pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
             "{} under remediation now; here its run begins anew",
             count(ours, "node is", "nodes are")
         )),
+    }
+    let remembered = nodes
+        .iter()
+        .filter(|node| node.annotations().contains_key(names::LAST_REMEDIATION))
+        .count();
+    if remembered > 0 {
+        notes.push(format!(
+            "attempts and rests on record are forgotten: of {}",
+            count(remembered, "node", "nodes")
+        ));
+    }
+    let sick: BTreeSet<&str> = nodes.iter().flat_map(|node| troubles(node)).collect();
+    if !sick.is_empty() {
+        let kinds: Vec<_> = sick.into_iter().collect();
+        notes.push(format!(
+            "a reboot is taken to make these conditions False: {}",
+            kinds.join(", ")
+        ));
     }
     workloads::add(&mut scene, cluster, &known, &mut notes);
     Snapshot { scene, notes }
@@ -90,38 +110,53 @@ fn policy((name, spec): &(String, Value)) -> Value {
 }
 
 fn group(node: &Node) -> NodeGroup {
-    let mut labels = node.labels().clone();
-    let control_plane = labels.remove(CONTROL_PLANE).is_some();
+    let spec = node.spec.clone().unwrap_or_default();
+    let ours = node.annotations().contains_key(names::CORDONED_BY);
+    let taints = spec.taints.unwrap_or_default().into_iter();
+    // Those of Kubernetes itself come by themselves.
+    let taints = taints.filter(|taint| !taint.key.starts_with("node.kubernetes.io/"));
+    let taints = taints.map(|taint| Taint {
+        key: taint.key,
+        value: taint.value.unwrap_or_default(),
+        effect: taint.effect,
+    });
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
     let pods = allocatable.and_then(|all| all.get("pods")).and_then(|pods| pods.0.parse().ok());
-    NodeGroup { name: node.name_any(), labels, control_plane, pods, ..NodeGroup::default() }
+    NodeGroup {
+        name: node.name_any(),
+        labels: node.labels().clone(),
+        pods,
+        taints: taints.collect(),
+        cordoned: spec.unschedulable == Some(true) && !ours,
+        ..NodeGroup::default()
+    }
+}
+
+fn conditions(node: &Node) -> &[NodeCondition] {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
+    conditions.unwrap_or_default()
+}
+
+/// True conditions that no kubelet writes.
+fn sicknesses(node: &Node) -> impl Iterator<Item = &NodeCondition> {
+    let sick =
+        |one: &&NodeCondition| one.status == "True" && !OF_KUBELET.contains(&one.type_.as_str());
+    conditions(node).iter().filter(sick)
+}
+
+fn troubles(node: &Node) -> impl Iterator<Item = &str> {
+    sicknesses(node).map(|condition| condition.type_.as_str())
 }
 
 /// What makes a new machine what this node is.
 fn state(node: &Node) -> Vec<Entry> {
     let nodes = vec![node.name_any()];
-    let by = || BEFORE.to_owned();
     let mut acts = Vec::new();
-    let spec = node.spec.clone().unwrap_or_default();
-    let ours = node.annotations().contains_key(names::CORDONED_BY);
-    if spec.unschedulable == Some(true) && !ours {
-        acts.push(Act::Cordon { nodes: nodes.clone(), by: by() });
-    }
-    for taint in spec.taints.unwrap_or_default() {
-        // Those of Kubernetes itself come by themselves.
-        if !taint.key.starts_with("node.kubernetes.io/") && taint.key != CONTROL_PLANE {
-            let (key, effect) = (taint.key, Some(taint.effect));
-            acts.push(Act::Taint { nodes: nodes.clone(), key, effect, by: by() });
-        }
-    }
-    let conditions = node.status.clone().unwrap_or_default().conditions.unwrap_or_default();
-    let is = |kind: &str| conditions.iter().find(|one| one.type_ == kind);
-    if is("Ready").is_none_or(|ready| ready.status != "True") {
+    let ready = conditions(node).iter().find(|one| one.type_ == "Ready");
+    if ready.is_none_or(|ready| ready.status != "True") {
         acts.push(Act::Power { nodes: nodes.clone(), pick: None, to: PowerAct::Off });
     }
-    let sick =
-        |one: &&NodeCondition| one.status == "True" && !OF_KUBELET.contains(&one.type_.as_str());
-    for condition in conditions.iter().filter(sick) {
+    for condition in sicknesses(node) {
         let with = Sickness {
             condition: condition.type_.clone(),
             reason: condition.reason.clone().unwrap_or_default(),

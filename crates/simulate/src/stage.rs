@@ -1,12 +1,16 @@
 //! A scene at play: the simulated cluster, the unchanged operator in it, a judge, and a spectator. All of
 //! it lives in one thread, within a `LocalSet`, on tokio's paused clock.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::{SignedDuration, Timestamp};
+use rerail_api::duration::GoDuration;
 use rerail_sim::{
     Server,
-    observe::{Happening, Observer},
+    observe::{Happening, Observer, What},
     property::Judge,
     store::{Commit, Store},
     world::{Error, Scene, World},
@@ -29,6 +33,8 @@ pub struct Stage {
     known: usize,
     /// The world was judged at rest.
     rested: bool,
+    /// What could not be done of the scene.
+    not_done: Arc<Mutex<Vec<String>>>,
 }
 
 impl Stage {
@@ -41,13 +47,19 @@ impl Stage {
         see: impl FnMut(&Seen<'_>) + Send + 'static,
     ) -> Result<Self, Error> {
         let server = Server::new(rerail_sim::Options { seed, ..Default::default() });
-        server.observe(Spectator(see));
+        let not_done = Arc::default();
+        server.observe(Spectator { see, not_done: Arc::clone(&not_done) });
         let judge = Judge::default();
         server.observe(judge.clone());
         let watch = Watch::new(script_ends(&scene, server.now()), rest);
         let world = World::open(&server, scene, seed)?;
         let crew = Crew::start(&server);
-        Ok(Stage { server, world, crew, judge, watch, known: 0, rested: false })
+        Ok(Stage { server, world, crew, judge, watch, known: 0, rested: false, not_done })
+    }
+
+    /// What could not be done of the scene, each with its place and why.
+    pub fn not_done(&self) -> Vec<String> {
+        self.not_done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The API server.
@@ -96,16 +108,25 @@ fn curable(board: &Board) -> BTreeSet<String> {
 }
 
 fn script_ends(scene: &Scene, start: Timestamp) -> Timestamp {
-    let last = scene.timeline.iter().map(|entry| entry.at.value()).max().unwrap_or_default();
+    let entries = scene.timeline.iter().map(|entry| &entry.at);
+    let dice = scene.random.iter().filter_map(|random| random.until.as_ref());
+    let all = entries.chain(dice).chain(&scene.policies_at).map(GoDuration::value);
+    // Dice that never end are thrown as long as the scene is played.
+    let endless = scene.random.iter().any(|random| random.until.is_none());
+    let until = scene.until.as_ref().filter(|_| endless).map(GoDuration::value);
+    let last = all.chain(until).max().unwrap_or_default();
     start.saturating_add(last).unwrap_or(Timestamp::MAX)
 }
 
-/// Hands every change on.
-struct Spectator<See>(See);
+/// Hands every change on, and keeps what could not be done.
+struct Spectator<See> {
+    see: See,
+    not_done: Arc<Mutex<Vec<String>>>,
+}
 
 impl<See: FnMut(&Seen<'_>) + Send> Observer for Spectator<See> {
     fn committed(&mut self, store: &Store, commit: &Commit) {
-        (self.0)(&Seen {
+        (self.see)(&Seen {
             at: commit.at,
             by: &commit.by,
             resource: &store.resource(commit.resource).plural,
@@ -114,7 +135,14 @@ impl<See: FnMut(&Seen<'_>) + Send> Observer for Spectator<See> {
         });
     }
 
-    fn happened(&mut self, _: &Store, _: &Happening) {}
+    fn happened(&mut self, _: &Store, happening: &Happening) {
+        if let What::Fault(what) = &happening.what
+            && let Some(why) = what.strip_prefix("not done: ")
+        {
+            let mut not_done = self.not_done.lock().unwrap_or_else(PoisonError::into_inner);
+            not_done.push(format!("{}: {why}", happening.subject));
+        }
+    }
 }
 
 #[cfg(test)]

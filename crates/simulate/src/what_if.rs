@@ -3,12 +3,13 @@
 
 use std::str::FromStr;
 
+use jiff::SignedDuration;
 use rerail_api::duration::GoDuration;
 use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Source, Spec};
 use serde_json::{Value, json};
 
-/// When what goes wrong goes wrong: Pods run by then.
-const AT: &str = "30s";
+/// When what goes wrong goes wrong, after the policies are there: Pods run by then.
+const AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Some nodes: a name in which `*` stands for anything, or labels `key=value,key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,8 +149,10 @@ pub fn power_off(scene: &mut Scene, nodes: &Nodes) -> Result<(), WhatIfError> {
 }
 
 fn then(scene: &mut Scene, act: Act) {
-    // A constant that a test reads.
-    if let Ok(at) = AT.parse::<GoDuration>() {
+    let policies_at = scene.policies_at.as_ref().map(GoDuration::value).unwrap_or_default();
+    let seconds = policies_at.saturating_add(AFTER).as_secs();
+    // Whole seconds can always be read.
+    if let Ok(at) = format!("{seconds}s").parse::<GoDuration>() {
         scene.timeline.push(Entry { at, act });
     }
 }

@@ -14,7 +14,7 @@ const ROWS: usize = 40;
 const ROUNDS: usize = 20;
 
 /// The whole answer.
-pub fn report(report: &Report, notes: &[String], took: Duration) -> String {
+pub fn report(report: &Report, took: Duration) -> String {
     let mut text = wrapped(&summary(report), 2);
     text.push_str(&format!(
         "scenario {}, seed {}: {}, {} played in {:.1} s\n",
@@ -24,7 +24,7 @@ pub fn report(report: &Report, notes: &[String], took: Duration) -> String {
         seconds(report.played_seconds),
         took.as_secs_f64()
     ));
-    for note in notes {
+    for note in &report.notes {
         text.push_str(&wrapped(&format!("! {note}"), 2));
     }
     let mut part = |title: &str, body: String| {
@@ -34,6 +34,7 @@ pub fn report(report: &Report, notes: &[String], took: Duration) -> String {
     };
     part("VIOLATIONS", sentences(&report.violations));
     part("NOT AS EXPECTED", sentences(&report.missed));
+    part("NOT DONE OF THE SCENARIO", sentences(&report.not_done));
     part("AT MOST AT ONCE", limits(report));
     part("TIMES", times(report));
     part("FAILURE DOMAINS", domains(report));
@@ -56,10 +57,11 @@ fn summary(report: &Report) -> String {
         Ending::GaveUp => ", and nothing more healed for a day",
         Ending::Stopped => ", when the scenario ended",
     };
-    let verdict = match (report.violations.is_empty(), report.missed.is_empty()) {
-        (false, _) => "VIOLATION",
-        (true, false) => "Not as expected",
-        (true, true) => "As expected",
+    let verdict = match (report.violations.is_empty(), report.as_expected, report.expects) {
+        (false, ..) => "VIOLATION",
+        (true, false, _) => "Not as expected",
+        (true, true, true) => "As expected",
+        (true, true, false) => "Played",
     };
     format!("{verdict}: {came}{ending}")
 }

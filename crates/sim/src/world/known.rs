@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{meta, selector::Labels, store::Key};
 
@@ -181,6 +181,7 @@ pub(super) fn has_ended(pod: &Value) -> bool {
 }
 
 /// The taints of a node, as key and effect.
+#[cfg(test)]
 pub(super) fn taints(node: &Value) -> impl Iterator<Item = (&str, &str)> {
     let taints = node["spec"]["taints"].as_array();
     let text = |taint, field| meta::text(taint, &[field]);
@@ -195,12 +196,22 @@ pub(super) enum Tolerates {
     Always,
 }
 
-/// Looks at tolerations by key and effect; values of taints are not compared, since nobody here sets any.
+/// The same of a taint without a value.
 pub(super) fn tolerates(pod: &Value, key: &str, effect: &str) -> Tolerates {
+    tolerates_taint(pod, &json!({ "key": key, "effect": effect }))
+}
+
+/// Looks at tolerations by key, effect and, where they ask for one, value.
+pub(super) fn tolerates_taint(pod: &Value, taint: &Value) -> Tolerates {
+    let of = |field: &str| meta::text(taint, &[field]).to_owned();
+    let (key, effect, value) = (of("key"), of("effect"), of("value"));
     let all = pod["spec"]["tolerations"].as_array();
     let fits = |one: &&Value| {
         let (own_key, own_effect) = (meta::text(one, &["key"]), meta::text(one, &["effect"]));
-        (own_key.is_empty() || own_key == key) && (own_effect.is_empty() || own_effect == effect)
+        let any_value = meta::text(one, &["operator"]) == "Exists";
+        (own_key.is_empty() || own_key == key)
+            && (own_effect.is_empty() || own_effect == effect)
+            && (any_value || meta::text(one, &["value"]) == value)
     };
     let mut best = Tolerates::No;
     for one in all.into_iter().flatten().filter(fits) {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The Node object as it is first created; the status follows by patch.
-fn node_object(spec: &Spec) -> Value {
+pub(super) fn node_object(spec: &Spec) -> Value {
     let mut labels: serde_json::Map<String, Value> = [
         ("kubernetes.io/hostname", spec.name.as_str()),
         ("kubernetes.io/os", "linux"),
@@ -27,16 +27,26 @@ fn node_object(spec: &Spec) -> Value {
     .map(|(key, value)| (key.to_owned(), json!(value)))
     .into_iter()
     .collect();
-    let role = if spec.control_plane { CONTROL_PLANE } else { "node-role.kubernetes.io/worker" };
-    labels.insert(role.to_owned(), json!(""));
+    if spec.with_role {
+        let worker = "node-role.kubernetes.io/worker";
+        let role = if spec.control_plane { CONTROL_PLANE } else { worker };
+        labels.insert(role.to_owned(), json!(""));
+    }
     labels.extend(spec.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
     let mut node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": spec.name, "labels": labels },
         "spec": {},
     });
+    let mut taints: Vec<Value> = spec.taints.iter().map(|taint| json!(taint)).collect();
     if spec.control_plane {
-        node["spec"]["taints"] = json!([{ "key": CONTROL_PLANE, "effect": "NoSchedule" }]);
+        taints.push(json!({ "key": CONTROL_PLANE, "effect": "NoSchedule" }));
+    }
+    if !taints.is_empty() {
+        node["spec"]["taints"] = json!(taints);
+    }
+    if spec.cordoned {
+        node["spec"]["unschedulable"] = json!(true);
     }
     node
 }

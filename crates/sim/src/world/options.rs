@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::draw::Range;
+use super::{draw::Range, scene::Taint};
 
 /// How long things take, in milliseconds, each from and to: what it is in the end is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub struct Spec {
     pub control_plane: bool,
     /// The most Pods that run on it.
     pub pods: usize,
+    /// Whether its node bears the label of its role.
+    pub with_role: bool,
+    /// Taints that its node has from the beginning.
+    pub taints: Vec<Taint>,
+    /// Whether its node is cordoned from the beginning.
+    pub cordoned: bool,
 }
 
 /// Label of a node: the zone it is in.
@@ -85,7 +91,15 @@ impl Spec {
     /// A worker.
     pub fn new(name: &str) -> Self {
         let name = name.to_owned();
-        Spec { name, labels: BTreeMap::new(), control_plane: false, pods: 110 }
+        Spec {
+            name,
+            labels: BTreeMap::new(),
+            control_plane: false,
+            pods: 110,
+            with_role: true,
+            taints: Vec::new(),
+            cordoned: false,
+        }
     }
 
     /// The same with one more label.

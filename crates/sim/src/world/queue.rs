@@ -76,6 +76,8 @@ pub(super) enum Event {
     Collect(String),
     /// The scene's timeline, or its random parts.
     Script(usize),
+    /// The policies are applied that come later.
+    Policies,
     Dice(usize),
     /// A foreign controller goes on.
     Follow(super::people::Follow),

@@ -68,7 +68,7 @@ use super::{
 };
 
 pub use expect::Expect;
-pub use groups::NodeGroup;
+pub use groups::{NodeGroup, Taint};
 pub use span::Span;
 pub use workloads::{Budget, DaemonSet, Deployment};
 pub(super) use workloads::{PLACED, STARTS_AFTER, STOPS_AFTER};
@@ -110,7 +110,10 @@ pub struct Scene {
     /// RemediationPolicies.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policies: Vec<Value>,
-    /// The operator's configuration, as YAML in YAML.
+    /// When the policies are applied. Default: at the beginning.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policies_at: Option<GoDuration>,
+    /// The operator's configuration, as YAML in YAML. Without it the operator starts nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub config: Option<String>,
     /// Objects that are there from the beginning.
@@ -334,7 +337,13 @@ impl Scene {
         used.map(String::as_str).filter(|name| !crate::store::NAMESPACES.contains(name)).collect()
     }
 
-    /// All objects that are made at the beginning, in order, the Nodes excepted.
+    /// The policies, whole.
+    pub fn whole_policies(&self) -> Vec<Value> {
+        self.policies.iter().cloned().map(policy).collect()
+    }
+
+    /// All objects that are made at the beginning, in order, the Nodes excepted, and policies that come
+    /// later.
     pub fn objects(&self) -> Vec<Value> {
         let mut objects: Vec<Value> =
             self.namespaces().iter().map(|name| namespace(name)).collect();
@@ -350,7 +359,9 @@ impl Scene {
         }
         objects.extend(self.daemon_sets.iter().map(DaemonSet::object));
         objects.extend(self.deployments.iter().flat_map(Deployment::objects));
-        objects.extend(self.policies.iter().cloned().map(policy));
+        if self.policies_at.is_none() {
+            objects.extend(self.whole_policies());
+        }
         objects
     }
 }

@@ -14,6 +14,9 @@ impl State {
         for object in scene.objects() {
             self.create("admin", &object)?;
         }
+        if let Some(at) = &scene.policies_at {
+            self.plan(millis(at), Event::Policies);
+        }
         for (at, entry) in scene.timeline.iter().enumerate() {
             self.plan(millis(&entry.at), Event::Script(at));
         }
@@ -22,6 +25,15 @@ impl State {
             self.plan(from.max(millis(&random.every)), Event::Dice(at));
         }
         Ok(())
+    }
+
+    /// The policies are applied that come later.
+    pub(super) fn policies(&mut self) {
+        let Some(scene) = self.scene.clone() else { return };
+        for object in scene.whole_policies() {
+            let by = "admin".to_owned();
+            self.perform("policiesAt", &super::Act::Create { object, by });
+        }
     }
 
     /// An entry of the timeline.

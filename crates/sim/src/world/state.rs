@@ -119,6 +119,7 @@ impl State {
             }
             Event::Collect(uid) => self.collect(&uid),
             Event::Script(at) => self.script(at),
+            Event::Policies => self.policies(),
             Event::Dice(at) => self.dice(at),
             Event::Follow(follow) => self.follow(follow),
         }

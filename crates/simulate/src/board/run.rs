@@ -82,6 +82,10 @@ impl Board {
     pub(super) fn see_run(&mut self, seen: &Seen<'_>) {
         let node = text(seen.object, "/spec/nodeName").to_owned();
         let mut run = Run::of(seen.object);
+        if seen.gone {
+            let name = run.name.clone();
+            self.unblock(seen.at, |blocked| blocked.run == name);
+        }
         let Some(entry) = self.nodes.get_mut(&node) else { return };
         let before = entry.run.take();
         let same = before.as_ref().is_some_and(|before| before.name == run.name);
@@ -96,19 +100,20 @@ impl Board {
         run.admitted = before.as_ref().and_then(|before| before.admitted);
         if run.is_under_way() && run.admitted.is_none() {
             run.admitted = Some(seen.at);
-            let rack = entry.rack.clone();
-            let priority = run.priority;
-            self.admissions.push(Admission { at: seen.at, node: node.clone(), rack, priority });
+            let (rack, domain) = (entry.rack.clone(), entry.domain.clone());
+            let (node, priority) = (node.clone(), run.priority);
+            self.admissions.push(Admission { at: seen.at, node, rack, domain, priority });
         }
         if let Some(entry) = self.nodes.get_mut(&node) {
             entry.run = Some(run.clone());
         }
-        self.note_blocked(seen.at, &node, &run);
+        self.note_blocked(seen.at, &node, before.as_ref(), &run);
         self.tell_of_run(seen.at, &node, before.as_ref(), &run);
     }
 
     /// Keeps the record of drains that are refused.
-    fn note_blocked(&mut self, at: Timestamp, node: &str, run: &Run) {
+    fn note_blocked(&mut self, at: Timestamp, node: &str, before: Option<&Run>, run: &Run) {
+        self.note_given_up(at, node, before, run);
         let last = self.blocked.iter_mut().rev().find(|blocked| blocked.run == run.name);
         let open = last.filter(|blocked| blocked.until.is_none());
         match (open, run.is_blocked()) {
@@ -126,6 +131,34 @@ impl Board {
                 blocked.gave_up = run.step.filter(|_| !goes_on);
             }
             _ => {}
+        }
+    }
+
+    /// A drain that ends without having been refused by a budget, for Pods that do not go or may not be
+    /// evicted, was blocked all the same.
+    fn note_given_up(&mut self, at: Timestamp, node: &str, before: Option<&Run>, run: &Run) {
+        let drained = before.is_some_and(|before| before.step == Some(Step::Draining));
+        let why = [Reason::DrainTimeout, Reason::DrainRefused, Reason::DrainForbidden];
+        let gave_up = drained
+            && run.step != Some(Step::Draining)
+            && why.iter().any(|reason| reason.name() == run.reason);
+        let known = self.blocked.iter().any(|blocked| blocked.run == run.name);
+        if gave_up && !known {
+            self.blocked.push(Blocked {
+                node: node.to_owned(),
+                run: run.name.clone(),
+                since: before.and_then(|before| before.admitted).unwrap_or(at),
+                until: Some(at),
+                gave_up: run.step,
+                message: run.message.clone(),
+            });
+        }
+    }
+
+    /// What is on record as refused is not any more: its run is gone, or its node.
+    pub(super) fn unblock(&mut self, at: Timestamp, is: impl Fn(&Blocked) -> bool) {
+        for blocked in self.blocked.iter_mut().filter(|blocked| is(blocked)) {
+            blocked.until.get_or_insert(at);
         }
     }
 

@@ -55,7 +55,7 @@ fn cluster() -> Cluster {
         "status": { "currentHealthy": 2, "desiredHealthy": 1, "disruptionsAllowed": 1, "expectedPods": 2 },
     }));
     let taint = json!({ "taints": [
-        { "key": "gpu", "effect": "NoSchedule" },
+        { "key": "dedicated", "value": "gpu", "effect": "NoSchedule" },
         { "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" },
     ], "unschedulable": true });
     let mut ours = node("n-4", json!({ "unschedulable": true }), "True", &[]);
@@ -77,7 +77,7 @@ fn cluster() -> Cluster {
                 "n-1",
                 json!({ "spec": {
                 "terminationGracePeriodSeconds": 90, "volumes": [{ "name": "v", "emptyDir": {} }],
-                "tolerations": [{ "key": "node.kubernetes.io/not-ready", "operator": "Exists" },
+                "tolerations": [{ "key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300 },
                     { "key": "gpu", "operator": "Exists" }],
             } }),
             ),
@@ -105,21 +105,21 @@ fn nodes_are_as_they_were() {
     assert_eq!(names, ["n-1", "n-2", "n-3", "n-4"]);
     assert_eq!(scene.nodes[0].pods, Some(58));
     assert_eq!(scene.nodes[0].labels["pool"], "a");
+    let group = &scene.nodes[1];
+    let taint = Taint {
+        key: "dedicated".to_owned(),
+        value: "gpu".to_owned(),
+        effect: "NoSchedule".to_owned(),
+    };
+    assert!(group.cordoned && !scene.nodes[3].cordoned, "only what is somebody else's");
+    assert_eq!(group.taints, [taint]);
     let acts: Vec<_> = scene.timeline.iter().map(|entry| &entry.act).collect();
-    let [
-        Act::Sicken { with, .. },
-        Act::Cordon { nodes, .. },
-        Act::Taint { key, .. },
-        Act::Power { to, .. },
-    ] = acts.as_slice()
-    else {
+    let [Act::Sicken { with, .. }, Act::Power { nodes, to, .. }] = acts.as_slice() else {
         panic!("{acts:?}")
     };
     assert_eq!((with.condition.as_str(), with.message.as_str()), ("KernelDeadlock", "[P3] stuck"));
-    assert_eq!(
-        (nodes.as_slice(), key.as_str(), *to),
-        (&["n-2".to_owned()][..], "gpu", PowerAct::Off)
-    );
+    assert_eq!((nodes.as_slice(), *to), (&["n-3".to_owned()][..], PowerAct::Off));
+    assert!(notes.iter().any(|note| note.ends_with("False: KernelDeadlock")), "{notes:?}");
     assert!(
         notes.iter().any(|note| note.starts_with("1 node is under remediation now")),
         "{notes:?}"
@@ -144,6 +144,28 @@ fn pods_are_played_by_their_controllers_and_where_they_are() {
     assert_eq!(objects, ["ServiceAccount", "Pod", "PodDisruptionBudget"]);
     assert!(notes.iter().any(|note| note == "1 static Pod is left out"), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("StatefulSet")), "{notes:?}");
+}
+
+/// Nodes that are not Ready are known to be when the policies come: they use a budget up.
+#[test]
+fn a_node_that_is_dark_uses_the_budget_up() {
+    let mut cluster = cluster();
+    cluster.nodes.remove(1);
+    let Snapshot { scene, .. } = scene(&cluster, "prod");
+    let report = crate::play(&scene, 1, |_| {}).unwrap();
+    assert!(report.order.is_empty(), "{report:?}");
+}
+
+/// What a controller takes off by itself keeps no simulated Pod.
+#[test]
+fn a_running_job_does_not_keep_its_node() {
+    let mut cluster = cluster();
+    let finalizers = ["batch.kubernetes.io/job-tracking", "own.example/x"];
+    let tracked = json!({ "metadata": { "finalizers": finalizers } });
+    cluster.pods.push(pod("job-1", Some(("Job", "job")), "n-1", tracked));
+    let Snapshot { scene, .. } = scene(&cluster, "prod");
+    let job = scene.deployments.iter().find(|one| one.name == "job").unwrap();
+    assert_eq!(job.finalizers, ["own.example/x"]);
 }
 
 /// Written down, read again and played: the sick node is healed, the budget holds, and nobody's cordon is

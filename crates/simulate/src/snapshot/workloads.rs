@@ -26,6 +26,10 @@ const OF_CONTROLLERS: [&str; 9] = [
 /// Tolerations that admission gives every Pod.
 const BY_ADMISSION: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
+/// Finalizers that a controller takes off by itself, soon after the Pod has ended.
+const BY_THEMSELVES: [&str; 3] =
+    ["batch.kubernetes.io/job-tracking", "foregroundDeletion", "orphan"];
+
 /// Seconds that a Pod has to end, where it says nothing.
 const GRACE: i64 = 30;
 
@@ -115,7 +119,10 @@ fn labels(pods: &[&Pod]) -> BTreeMap<String, String> {
 
 fn tolerations(pod: &Pod) -> Vec<Value> {
     let all = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
-    let own = all.filter(|one| !BY_ADMISSION.contains(&one.key.as_deref().unwrap_or_default()));
+    let own = all.filter(|one| {
+        let by_admission = BY_ADMISSION.contains(&one.key.as_deref().unwrap_or_default());
+        !by_admission || one.toleration_seconds != Some(300)
+    });
     own.filter_map(|one| serde_json::to_value(one).ok()).collect()
 }
 
@@ -130,12 +137,14 @@ fn deployment(
     let placed = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
     let grace = spec.termination_grace_period_seconds.filter(|grace| *grace != GRACE);
     let volumes = spec.volumes.unwrap_or_default();
+    let finalizers =
+        first.finalizers().iter().filter(|name| !BY_THEMSELVES.contains(&name.as_str()));
     Some(Deployment {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
         replicas: u32::try_from(pods.len()).ok()?,
         grace: grace.and_then(|seconds| format!("{seconds}s").parse().ok()),
-        finalizers: first.finalizers().to_vec(),
+        finalizers: finalizers.cloned().collect(),
         labels: labels(pods),
         tolerations: tolerations(first),
         empty_dir: volumes.iter().any(|volume| volume.empty_dir.is_some()),

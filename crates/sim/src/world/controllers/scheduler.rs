@@ -10,7 +10,7 @@ use crate::{
     store::Key,
     world::{
         api::{Media, PODS, Who},
-        known::{self, Tolerates, has_labels, taints, tolerates},
+        known::{self, Tolerates, has_labels, tolerates, tolerates_taint},
         state::State,
     },
 };
@@ -26,10 +26,11 @@ fn wanted(pod: &Value) -> Option<&str> {
 
 /// True when a node may have a Pod, its room apart.
 pub(super) fn may_have(node: &Value, pod: &Value) -> bool {
-    let tolerated = |key, effect| tolerates(pod, key, effect) != Tolerates::No;
-    let cordoned = node["spec"]["unschedulable"] == true && !tolerated(UNSCHEDULABLE, "NoSchedule");
-    let tainted =
-        taints(node).any(|(key, effect)| effect != "PreferNoSchedule" && !tolerated(key, effect));
+    let tolerated = tolerates(pod, UNSCHEDULABLE, "NoSchedule") != Tolerates::No;
+    let cordoned = node["spec"]["unschedulable"] == true && !tolerated;
+    let tainted = node["spec"]["taints"].as_array().into_iter().flatten().any(|taint| {
+        taint["effect"] != "PreferNoSchedule" && tolerates_taint(pod, taint) == Tolerates::No
+    });
     !cordoned && !tainted && has_labels(node, &pod["spec"]["nodeSelector"])
 }
 

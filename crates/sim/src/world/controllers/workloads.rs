@@ -17,7 +17,7 @@ use crate::{
     world::{
         api::{self, DAEMON_SETS, DEPLOYMENTS, Kind, Media, PODS, REPLICA_SETS, Who, controller},
         draw,
-        known::{self, Tolerates, has_labels, is_ready, taints, tolerates},
+        known::{self, Tolerates, has_labels, is_ready, tolerates_taint},
         scene::PLACED,
         state::State,
     },
@@ -240,8 +240,11 @@ fn placed(owner: &Value) -> Option<&str> {
 
 /// True when a DaemonSet's Pod that is on a node may stay there.
 fn may_stay(node: &Value, pod: &Value) -> bool {
-    let bad = |(key, effect)| effect == "NoExecute" && tolerates(pod, key, effect) == Tolerates::No;
-    has_labels(node, &pod["spec"]["nodeSelector"]) && !taints(node).any(bad)
+    let bad = |taint: &Value| {
+        taint["effect"] == "NoExecute" && tolerates_taint(pod, taint) == Tolerates::No
+    };
+    let taints = node["spec"]["taints"].as_array();
+    has_labels(node, &pod["spec"]["nodeSelector"]) && !taints.into_iter().flatten().any(bad)
 }
 
 /// The node that a DaemonSet's Pod is on, or will be.

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use rerail_api::RemediationPolicy;
+use rerail_api::{RemediationPolicy, names as names_of};
+use serde_json::json;
 
 use super::{Random, Scene, SceneError, policy};
 use crate::{
     Options, Store, meta,
-    world::{Act, api, machine_names},
+    world::{Act, api, kubelet::node_object, machine_names},
 };
 
 fn wrong(place: impl Into<String>, problem: impl Into<String>, advice: &str) -> SceneError {
@@ -32,7 +33,19 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
             return Err(wrong("nodes", problem, "give each group a prefix of its own"));
         }
     }
+    if let Some(text) = &scene.config {
+        let map = json!({ "data": { (names_of::CONFIG_KEY): text } });
+        let map = serde_json::from_value(map).ok();
+        if let Err(error) = rerail_api::convert::config::config(map.as_ref()) {
+            let advice = "write it as in the ConfigMap (docs/reference/configuration.md)";
+            return Err(wrong("config", error.to_string(), advice));
+        }
+    }
     for (at, given) in scene.policies.iter().enumerate() {
+        if !given.is_object() {
+            let advice = "write `metadata` and `spec` of a RemediationPolicy";
+            return Err(wrong(format!("policies[{at}]"), "it is no object", advice));
+        }
         let read: Result<RemediationPolicy, _> = serde_json::from_value(policy(given.clone()));
         if let Err(error) = read {
             let advice = "write it as for kubectl (docs/reference has all fields)";
@@ -72,7 +85,9 @@ fn check_objects(scene: &Scene) -> Result<(), SceneError> {
     let options = Options::default();
     let now = options.start;
     let mut store = Store::new(options);
-    for object in scene.objects() {
+    let nodes = scene.specs().into_iter().map(|spec| node_object(&spec));
+    let late = scene.policies_at.as_ref().map(|_| scene.whole_policies()).unwrap_or_default();
+    for object in nodes.chain(scene.objects()).chain(late) {
         let place = format!("{} {}", meta::text(&object, &["kind"]), meta::of(&object, "name"));
         let made = api::collection_of(&store, &object).and_then(|path| {
             let (who, media) = (api::person("admin"), api::Media::Json);

@@ -18,7 +18,8 @@ pub struct NodeGroup {
     /// How many, with `prefix`.
     #[serde(skip_serializing_if = "is_default")]
     pub count: usize,
-    /// The name of the one machine, in place of `prefix` and `count`.
+    /// The name of the one machine, in place of `prefix` and `count`. It has no label of a role but those that
+    /// are given.
     #[serde(skip_serializing_if = "is_default")]
     pub name: String,
     /// In so many racks, in blocks of the same size: the first ones in `rack-a`. Default: 0, no label
@@ -34,9 +35,28 @@ pub struct NodeGroup {
     /// Whether they are nodes of the control plane.
     #[serde(skip_serializing_if = "is_default")]
     pub control_plane: bool,
+    /// Taints that they have from the beginning.
+    #[serde(skip_serializing_if = "is_default")]
+    pub taints: Vec<Taint>,
+    /// Whether they are cordoned from the beginning.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cordoned: bool,
     /// The most Pods that run on one of them. Default: 110.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<usize>,
+}
+
+/// A taint, as Kubernetes writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub value: String,
+    /// Its effect: `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
 }
 
 /// The kubelet's own default.
@@ -65,7 +85,15 @@ impl NodeGroup {
                 name => name.to_owned(),
             };
             let pods = self.pods.unwrap_or(PODS);
-            Spec { name, labels, control_plane: self.control_plane, pods }
+            Spec {
+                name,
+                labels,
+                control_plane: self.control_plane,
+                pods,
+                with_role: self.name.is_empty(),
+                taints: self.taints.clone(),
+                cordoned: self.cordoned,
+            }
         })
     }
 
