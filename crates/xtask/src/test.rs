@@ -40,7 +40,7 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     let built = !report.last_failed();
     report.step("build the control plane", build_control_plane);
     let can_play = built && !report.last_failed();
-    let fuzzed = name.is_none().then(fuzz_beside);
+    let fuzzed = name.is_none().then(|| fuzz_beside(root));
     if can_play {
         report.counted(WITH_CLUSTER, || scenarios(root, name));
         if name.is_none() {
@@ -65,13 +65,18 @@ type Fuzzed = JoinHandle<(Duration, Result<Finished, ProcessError>)>;
 
 /// Fuzzing goes on beside the scenarios, which mostly wait: in a folder of its own for what is built, at the
 /// lowest priority.
-fn fuzz_beside() -> Fuzzed {
+fn fuzz_beside(root: &Path) -> Fuzzed {
     anstream::println!("… {FUZZING}, beside what follows");
-    let began = Instant::now();
+    let (began, root) = (Instant::now(), root.to_owned());
     thread::spawn(move || {
-        let program = std::env::current_exe().unwrap_or_else(|_| "rerail-xtask".into());
+        // Not this program's own file: what was built meanwhile has taken its place.
+        let cargo = process::cargo();
         let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(program).arg("fuzz");
+        command.current_dir(root).args(["-n", "19"]).arg(cargo.get_program());
+        command.args(["xtask", "fuzz"]);
+        for (name, _) in cargo.get_envs().filter(|(_, value)| value.is_none()) {
+            command.env_remove(name);
+        }
         let finished = process::capture(FUZZING, &mut command, None);
         (began.elapsed(), finished)
     })
