@@ -17,7 +17,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// What every target is run with. An input takes microseconds; one that takes seconds is a finding. The
 /// longest ones are beyond the longest annotation that is read.
 const SETTINGS: [&str; 5] = [
-    "-timeout=10",
+    // An input may take so many seconds, by the wall's clock: other work may leave it little of a core.
+    "-timeout=120",
     "-rss_limit_mb=2048",
     "-max_len=40000",
     "-print_final_stats=1",
