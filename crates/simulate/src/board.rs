@@ -31,7 +31,7 @@ pub use run::{Blocked, Run, length};
 pub use told::{AT_ONCE, Told, Tone};
 
 /// Conditions that a kubelet writes; true is bad for all but Ready, and none of them is an alert.
-const OF_KUBELET: [&str; 5] =
+pub(crate) const OF_KUBELET: [&str; 5] =
     ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
 
 /// The priority of a message without a number, as of a policy that says nothing else.
@@ -153,8 +153,8 @@ pub struct Board {
     under_remediation: Most,
     racks_open: Most,
     out: Most,
-    /// Nodes out of service by rack; `allowed` is how many there are in it.
-    out_by_rack: BTreeMap<String, Most>,
+    /// Nodes out of service by failure domain; `allowed` is how many there are in it.
+    out_by_domain: BTreeMap<String, Most>,
     blocked: Vec<Blocked>,
 }
 
@@ -339,13 +339,17 @@ impl Board {
             self.nodes.values().filter(held).map(|entry| entry.domain.as_str()).collect();
         let domains = usize::try_from(config.max_domains).unwrap_or(usize::MAX);
         self.racks_open.is(open.len(), domains);
-        let mut racks: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let mut domains_out: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for entry in self.nodes.values().filter(|entry| !entry.domain.is_empty()) {
-            let (out, nodes) = racks.entry(&entry.domain).or_default();
+            let (out, nodes) = domains_out.entry(&entry.domain).or_default();
             (*out, *nodes) = (*out + usize::from(entry.is_out()), *nodes + 1);
         }
-        for (rack, (out, nodes)) in racks {
-            self.out_by_rack.entry(rack.to_owned()).or_default().is(out, nodes);
+        for (domain, (out, nodes)) in domains_out {
+            // At every change of an object; a name is only copied when it is new.
+            match self.out_by_domain.get_mut(domain) {
+                Some(known) => known.is(out, nodes),
+                None => self.out_by_domain.entry(domain.to_owned()).or_default().is(out, nodes),
+            }
         }
         self.under_remediation.is(self.nodes.values().filter(held).count(), limit);
     }
@@ -427,9 +431,9 @@ impl Board {
         self.out
     }
 
-    /// Nodes out of service in each rack, by how many there are in it.
-    pub fn out_by_rack(&self) -> &BTreeMap<String, Most> {
-        &self.out_by_rack
+    /// Nodes out of service in each failure domain, by how many there are in it.
+    pub fn out_by_domain(&self) -> &BTreeMap<String, Most> {
+        &self.out_by_domain
     }
 
     /// Drains that were refused for a while, in the order in which that began.

@@ -272,7 +272,7 @@ fn domains(board: &Board) -> Vec<DomainReport> {
         nodes: most.allowed,
         most_unavailable: most.most,
     };
-    board.out_by_rack().iter().filter(|(_, most)| most.most > 0).map(of).collect()
+    board.out_by_domain().iter().filter(|(_, most)| most.most > 0).map(of).collect()
 }
 
 fn order(board: &Board, start: Timestamp) -> Vec<Admitted> {

@@ -10,9 +10,11 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt};
 use rerail_api::{duration::GoDuration, names};
 use rerail_sim::world::{
-    API_VERSION, Act, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Source, Taint,
+    API_VERSION, Act, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Taint,
 };
 use serde_json::{Value, json};
+
+use crate::board::OF_KUBELET;
 
 mod workloads;
 
@@ -39,10 +41,6 @@ pub struct Snapshot {
     /// What is not as in the cluster, one sentence each.
     pub notes: Vec<String>,
 }
-
-/// Conditions that a kubelet writes.
-const OF_KUBELET: [&str; 5] =
-    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
 
 /// When the cluster is as it was: dark machines are seen to be, and Pods are where they are.
 const POLICIES_AT: &str = "3m";
@@ -157,13 +155,10 @@ fn state(node: &Node) -> Vec<Entry> {
         acts.push(Act::Power { nodes: nodes.clone(), pick: None, to: PowerAct::Off });
     }
     for condition in sicknesses(node) {
+        let message = condition.message.clone().unwrap_or_default();
         let with = Sickness {
-            condition: condition.type_.clone(),
             reason: condition.reason.clone().unwrap_or_default(),
-            message: condition.message.clone().unwrap_or_default(),
-            source: Source::Elsewhere,
-            boot_heals: true,
-            renewed: true,
+            ..Sickness::new(&condition.type_, &message)
         };
         acts.push(Act::Sicken { nodes: nodes.clone(), pick: None, with });
     }

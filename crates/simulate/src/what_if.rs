@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 use rerail_api::duration::GoDuration;
-use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Source, Spec};
+use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Spec};
 use serde_json::{Value, json};
 
 /// When what goes wrong goes wrong, after the policies are there: Pods run by then.
@@ -129,14 +129,7 @@ impl Nodes {
 /// Nodes become sick, of which a reboot heals them.
 pub fn sicken(scene: &mut Scene, sick: &Sick) -> Result<(), WhatIfError> {
     let nodes = sick.nodes.of(scene)?;
-    let with = Sickness {
-        condition: sick.condition.clone(),
-        reason: "AlertIsFiring".to_owned(),
-        message: sick.message.clone(),
-        source: Source::Elsewhere,
-        boot_heals: true,
-        renewed: true,
-    };
+    let with = Sickness::new(&sick.condition, &sick.message);
     then(scene, Act::Sicken { nodes, pick: None, with });
     Ok(())
 }

@@ -44,6 +44,20 @@ pub struct Sickness {
     pub renewed: bool,
 }
 
+impl Sickness {
+    /// One that a boot heals and that is renewed until then, by something off the node.
+    pub fn new(condition: &str, message: &str) -> Self {
+        Sickness {
+            condition: condition.to_owned(),
+            reason: firing(),
+            message: message.to_owned(),
+            source: Source::default(),
+            boot_heals: true,
+            renewed: true,
+        }
+    }
+}
+
 fn firing() -> String {
     "AlertIsFiring".to_owned()
 }
