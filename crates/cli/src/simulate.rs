@@ -14,6 +14,7 @@ use rerail_sim::world::{Scene, SceneError};
 use rerail_simulate::{
     PlayError, Progress, play,
     report::Report,
+    snapshot::{self, Snapshot},
     what_if::{self, Nodes, Sick, WhatIfError},
 };
 use tokio::time::Instant;
@@ -125,16 +126,17 @@ async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), Co
         [] => files::Files::default(),
         paths => files::read(paths)?,
     };
-    let (mut scene, mut notes) = match &arguments.scenario {
-        Some(path) => (read(path)?, Vec::new()),
-        None => {
-            let snapshot = cluster::read(arguments.kubeconfig.as_deref()).await?;
-            (snapshot.scene, snapshot.notes)
-        }
+    let mut snapshot = match &arguments.scenario {
+        Some(path) => Snapshot { scene: read(path)?, notes: Vec::new() },
+        None => cluster::read(arguments.kubeconfig.as_deref()).await?,
     };
-    notes.extend(found.ignored);
+    snapshot.notes.extend(found.ignored);
     let policies = found.policies.into_iter().map(|found| found.written).collect();
-    what_if::apply(&mut scene, policies).map_err(SimulateError::WhatIf)?;
+    what_if::apply(&mut snapshot.scene, policies).map_err(SimulateError::WhatIf)?;
+    if arguments.from_cluster {
+        snapshot::leave_out_unnamed(&mut snapshot);
+    }
+    let Snapshot { mut scene, notes } = snapshot;
     // The timeline of a scenario may apply one.
     if arguments.from_cluster && scene.policies.is_empty() {
         return Err(SimulateError::NoPolicy.into());

@@ -151,8 +151,7 @@ pub struct Document {
     pub term: String,
     /// Unique per write: by it a writer knows its own (protocol R7).
     pub nonce: String,
-    /// The held slots.
-    #[serde(default)]
+    /// The held slots. Always written: a document without them is not read as one in which nobody has any.
     pub slots: Vec<Slot>,
     /// Recent starts.
     #[serde(default)]

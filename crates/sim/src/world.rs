@@ -67,8 +67,8 @@ pub use error::Error;
 pub use fault::Fault;
 pub use options::{CONTROL_PLANE, Options, RACK, Spec, Times, ZONE};
 pub use scene::{
-    API_VERSION, Budget, DaemonSet, Deployment, Entry, Expect, KIND, NodeGroup, Random, Scene,
-    SceneError, SceneTimes, Span, Taint,
+    API_VERSION, Budget, DaemonSet, Deployment, Entry, Expect, KIND, LONGEST, NodeGroup, Random,
+    Scene, SceneError, SceneTimes, Span, Taint,
 };
 pub use truth::{MachineView, Power, Truth};
 

@@ -145,6 +145,8 @@ pub struct Board {
     leader: String,
     told: Vec<Told>,
     admissions: Vec<Admission>,
+    /// When a run was admitted, by its UID.
+    admitted: BTreeMap<String, Timestamp>,
     /// From admission to health, of each healed run.
     took: Vec<SignedDuration>,
     /// From the alert to health, of each healed run.

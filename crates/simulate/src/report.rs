@@ -76,7 +76,7 @@ pub struct Report {
     pub domains: Vec<DomainReport>,
     /// Who was admitted, in that order.
     pub order: Vec<Admitted>,
-    /// Drains that were refused for a minute or longer, or that were given up for it.
+    /// Drains that were refused for a minute or longer at a stretch, or that were given up for it.
     pub blocked_drains: Vec<BlockedDrain>,
     /// How many drains were refused for less than a minute, as a budget does that lets one Pod go at a time.
     pub briefly_blocked_drains: usize,

@@ -3,12 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::{Node, NodeCondition, Pod},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Resource, ResourceExt};
-use rerail_api::{duration::GoDuration, names};
+use rerail_api::names;
+use rerail_core::{
+    facts::{Pause, PauseScope, Pauses},
+    policy::TypePattern,
+    words::{QUOTED, one_line},
+};
 use rerail_sim::world::{
     API_VERSION, Act, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Taint,
 };
@@ -86,16 +92,71 @@ pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
             count(remembered, "node", "nodes")
         ));
     }
-    let sick: BTreeSet<&str> = nodes.iter().flat_map(|node| troubles(node)).collect();
-    if !sick.is_empty() {
-        let kinds: Vec<_> = sick.into_iter().collect();
-        notes.push(format!(
-            "a reboot is taken to make these conditions False: {}",
-            kinds.join(", ")
-        ));
-    }
     workloads::add(&mut scene, cluster, &known, &mut notes);
     Snapshot { scene, notes }
+}
+
+/// Leaves out conditions that no policy of the scene speaks of, since some are True of a healthy node, and says
+/// so. To be called when all policies are there.
+pub fn leave_out_unnamed(snapshot: &mut Snapshot) {
+    let named: Vec<TypePattern> = snapshot.scene.policies.iter().flat_map(named).collect();
+    let mut unnamed = BTreeSet::new();
+    snapshot.scene.timeline.retain(|entry| {
+        let Act::Sicken { with, .. } = &entry.act else { return true };
+        let is_named = named.iter().any(|pattern| pattern.matches(&with.condition));
+        if !is_named {
+            unnamed.insert(with.condition.clone());
+        }
+        is_named
+    });
+    if !unnamed.is_empty() {
+        let kinds: Vec<_> = unnamed.into_iter().collect();
+        let kinds = kinds.join(", ");
+        let note = format!(
+            "conditions that are True, and for which no policy acts, are left out: {kinds}"
+        );
+        snapshot.notes.push(note);
+    }
+    let sick = snapshot.scene.timeline.iter().filter_map(|entry| match &entry.act {
+        Act::Sicken { with, .. } => Some(with.condition.as_str()),
+        _ => None,
+    });
+    let sick: BTreeSet<&str> = sick.collect();
+    if !sick.is_empty() {
+        let kinds: Vec<_> = sick.into_iter().collect();
+        let kinds = kinds.join(", ");
+        let note = format!("a reboot is taken to make these conditions False: {kinds}");
+        snapshot.notes.push(note);
+    }
+}
+
+/// The condition types for which a policy acts when they are True, however it is written.
+fn named(policy: &Value) -> impl Iterator<Item = TypePattern> {
+    let triggers = policy["spec"]["triggers"].as_array().into_iter().flatten();
+    let conditions = triggers.map(|trigger| &trigger["condition"]);
+    // Where it says nothing, it is about True.
+    let of_true = conditions.filter(|condition| match condition["status"].as_array() {
+        Some(all) => all.iter().any(|status| status == "True"),
+        None => true,
+    });
+    of_true.filter_map(|condition| Some(TypePattern::parse(condition["type"].as_str()?)))
+}
+
+/// What a pause in the cluster holds back; none is played, since what is asked is what would happen without.
+pub fn pauses(pauses: &Pauses, now: Timestamp) -> Vec<String> {
+    let in_force = pauses.0.iter().filter(|pause| pause.until.is_none_or(|until| until > now));
+    let note = |pause: &Pause| {
+        let what = match &pause.scope {
+            PauseScope::All => "everything".to_owned(),
+            PauseScope::Policy(name) => format!("policy {name}"),
+            PauseScope::Node(name) => format!("node {name}"),
+        };
+        format!(
+            "in the cluster {what} is paused ({}); here nothing is",
+            one_line(&pause.text, QUOTED)
+        )
+    };
+    in_force.map(note).collect()
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -142,30 +203,24 @@ fn sicknesses(node: &Node) -> impl Iterator<Item = &NodeCondition> {
     conditions(node).iter().filter(sick)
 }
 
-fn troubles(node: &Node) -> impl Iterator<Item = &str> {
-    sicknesses(node).map(|condition| condition.type_.as_str())
-}
-
-/// What makes a new machine what this node is.
+/// What makes a new machine what this node is. From the beginning, as far as anything is: Pods are placed first,
+/// and what a dark machine showed it shows before it goes dark.
 fn state(node: &Node) -> Vec<Entry> {
     let nodes = vec![node.name_any()];
-    let mut acts = Vec::new();
-    let ready = conditions(node).iter().find(|one| one.type_ == "Ready");
-    if ready.is_none_or(|ready| ready.status != "True") {
-        acts.push(Act::Power { nodes: nodes.clone(), pick: None, to: PowerAct::Off });
-    }
-    for condition in sicknesses(node) {
+    let sick = sicknesses(node).map(|condition| {
         let message = condition.message.clone().unwrap_or_default();
         let with = Sickness {
             reason: condition.reason.clone().unwrap_or_default(),
             ..Sickness::new(&condition.type_, &message)
         };
-        acts.push(Act::Sicken { nodes: nodes.clone(), pick: None, with });
-    }
-    // From the beginning, as far as anything is: Pods are placed first.
-    let at = "5s".parse::<GoDuration>().ok();
-    at.map(|at| acts.into_iter().map(|act| Entry { at: at.clone(), act }).collect())
-        .unwrap_or_default()
+        ("5s", Act::Sicken { nodes: nodes.clone(), pick: None, with })
+    });
+    let ready = conditions(node).iter().find(|one| one.type_ == "Ready");
+    let is_dark = ready.is_none_or(|ready| ready.status != "True");
+    let dark = is_dark
+        .then(|| ("10s", Act::Power { nodes: nodes.clone(), pick: None, to: PowerAct::Off }));
+    let entry = |(at, act): (&str, Act)| Some(Entry { at: at.parse().ok()?, act });
+    sick.chain(dark).filter_map(entry).collect()
 }
 
 #[cfg(test)]

@@ -3,20 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use clap::Args;
 
 use crate::process::{self, ProcessError};
 use crate::tool::Tool;
 
-const CARGO_MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0" };
+/// It thinks that cargo calls it, by the name of the subcommand.
+const CARGO_MUTANTS: Tool =
+    Tool { name: "cargo-mutants", version: "27.1.0", asked: &["mutants", "--version"] };
 
 /// Changes that no test notices, each with the reason why that may stay so.
 const SURVIVORS: &str = "crates/core/survivors.yaml";
 
 /// Below this part of changes that are noticed, the tests are not good enough.
 const GOAL: f64 = 0.9;
+
+/// It exits so when everything was tried: all caught, some missed, some that never ended
+/// (<https://mutants.rs/exit-codes.html>).
+const DONE: [i32; 3] = [0, 2, 3];
 
 /// Random tests draw as many cases: more find no more changes, and most runs end at the first failure.
 const CASES: &str = "32";
@@ -49,9 +55,15 @@ pub enum CargoMutantsError {
         /// What is wrong.
         message: String,
     },
-    /// The tests fail without any change, or cargo-mutants does.
+    /// Nothing was to be tried.
     #[error("cargo-mutants tried nothing; what it says is above")]
     Nothing,
+    /// The tests fail without any change, or it was stopped: what it has tried by then is no score.
+    #[error(
+        "cargo-mutants ended before all changes were tried ({0}); what it says is above. If tests fail \
+         without any change, mend them first; if it was stopped, start it again, in parts (`--part 0/8`)"
+    )]
+    Early(ExitStatus),
 }
 
 /// Tries them; true if the score is good and every survivor has a reason.
@@ -61,8 +73,10 @@ pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, Cargo
     let mut command = Command::new(program);
     command.current_dir(root).args(["mutants", "--package", "rerail-core", "--profile", "mutants"]);
     command.arg("--output").arg(&out).args(["--jobs", &arguments.jobs.to_string()]);
+    // Of builds, too: nothing but the tests themselves is needed, and a library beside them takes as long.
+    command.arg("--cargo-arg=--lib");
     // A test that never ends is noticed, too.
-    command.args(["--timeout", "120", "--cargo-test-arg=--lib", "--colors", "never"]);
+    command.args(["--timeout", "90", "--colors", "never"]);
     // Bugs that are compiled in by people only; they are off.
     command.args(["--exclude", "crates/core/src/mutants.rs"]);
     if let Some(part) = &arguments.part {
@@ -74,7 +88,10 @@ pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, Cargo
     command.args(["--", "--", "-Zunstable-options", "--fail-fast"]);
     command.env(runner()?, "env RUSTC_BOOTSTRAP=1");
     command.env("PROPTEST_CASES", CASES).env("PROPTEST_MAX_SHRINK_ITERS", "0");
-    process::stream(&mut command, |line| anstream::println!("{line}"))?;
+    let status = process::stream(&mut command, |line| anstream::println!("{line}"))?;
+    if !status.code().is_some_and(|code| DONE.contains(&code)) {
+        return Err(CargoMutantsError::Early(status));
+    }
     let read = |name: &str| lines(&out.join("mutants.out").join(name));
     let tried = Tried {
         caught: read("caught.txt")?,

@@ -16,7 +16,7 @@ use crate::process::{self, ProcessError};
 use crate::tool::Tool;
 use target::{Outcome, Run};
 
-const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", asked: &["--version"] };
 
 /// What to do about a crash.
 pub const ADVICE: &str = "mend the code or the property, with a unit test beside the code; then keep the input \

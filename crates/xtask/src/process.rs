@@ -101,7 +101,10 @@ pub fn capture(
 
 /// Runs a program, passes each line of its standard output to `see`, and lets its standard error
 /// through.
-pub fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool, ProcessError> {
+pub fn stream(
+    command: &mut Command,
+    mut see: impl FnMut(&str),
+) -> Result<ExitStatus, ProcessError> {
     let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::inherit()))?;
     if let Some(out) = child.stdout.take() {
         read_lines(out, |line| {
@@ -109,7 +112,7 @@ pub fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool, 
             true
         });
     }
-    Ok(wait(command, &mut child)?.success())
+    wait(command, &mut child)
 }
 
 /// What a short program prints on standard output; an error if it fails.

@@ -136,7 +136,7 @@ fn other_tests_on_a_cluster(root: &Path) -> Result<(Verdict, Option<Tally>), Pro
 fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError> {
     let mut tally = Tally::default();
     let began = Instant::now();
-    let success = process::stream(command, |line| {
+    let status = process::stream(command, |line| {
         if libtest::is_about_patience(line) {
             return;
         }
@@ -149,7 +149,7 @@ fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError
             None => anstream::println!("{} {line}", clock(began.elapsed())),
         }
     })?;
-    let verdict = if success {
+    let verdict = if status.success() {
         Verdict::Passed
     } else {
         let output = format!("{tally}; the failures are shown above");

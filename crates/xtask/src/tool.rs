@@ -12,6 +12,8 @@ pub struct Tool {
     pub name: &'static str,
     /// The pinned version.
     pub version: &'static str,
+    /// With these arguments it says which version it is, as `name version`.
+    pub asked: &'static [&'static str],
 }
 
 /// Makes a build short. The tools' own settings optimise the whole program at once, which takes many
@@ -28,7 +30,7 @@ impl Tool {
     /// It goes where `cargo install` puts programs, so that other checkouts find it, too; where a
     /// person keeps another version there, that one stays and ours goes to `target/tools`.
     pub fn installed(self, root: &Path) -> Result<PathBuf, ProcessError> {
-        let Tool { name, version } = self;
+        let Tool { name, version, asked } = self;
         let tools = root.join("target/tools");
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
@@ -37,7 +39,7 @@ impl Tool {
         let mut other_version = false;
         let places = [Some(PathBuf::from(name)), shared.clone(), Some(private.clone())];
         for place in places.into_iter().flatten() {
-            match process::output(Command::new(&place).arg("--version")) {
+            match process::output(Command::new(&place).args(asked)) {
                 Ok(said) if said.trim() == format!("{name} {version}") => return Ok(place),
                 Ok(_) => other_version = true,
                 Err(_) => {}
@@ -50,7 +52,7 @@ impl Tool {
     }
 
     fn install(self, into: Option<&Path>) -> Result<(), ProcessError> {
-        let Tool { name, version } = self;
+        let Tool { name, version, .. } = self;
         anstream::println!("  … building {name} {version}, once; this takes a few minutes");
         let mut command = process::cargo();
         command.args(["install", name, "--version", version, "--locked"]);

@@ -10,6 +10,10 @@ use serde::Deserialize;
 const ADVICE: &str = "if no newer operator is to read it, let it be made anew from the runs: kubectl --namespace \
      rerail-system annotate lease rerail-operator rerail.dev/ledger-";
 
+/// Epochs are below the largest number that every reader of JSON keeps as it is (RFC 8259, section 6). Each term
+/// raises it; two that cannot would have the same.
+const EPOCH_LIMIT: i64 = (1 << 53) - 1;
+
 /// Why a ledger cannot be read or written. No operator leads while it cannot be read: nobody knows who
 /// has the right to act.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +54,22 @@ pub fn parse(text: &str) -> Result<Document, LedgerError> {
         return Err(LedgerError::Version(version));
     }
     let document: Document = serde_json::from_str(text).map_err(malformed)?;
-    if document.epoch < 0 {
-        return Err(LedgerError::Malformed(format!("epoch {} is negative", document.epoch)));
-    }
+    with_epoch(&document)?;
     Ok(document)
+}
+
+/// What is never read is never written.
+fn with_epoch(document: &Document) -> Result<(), LedgerError> {
+    if (0..EPOCH_LIMIT).contains(&document.epoch) {
+        return Ok(());
+    }
+    let message = format!("epoch {} is not from 0 to {}", document.epoch, EPOCH_LIMIT - 1);
+    Err(LedgerError::Malformed(message))
 }
 
 /// The annotation's text.
 pub fn encode(document: &Document) -> Result<String, LedgerError> {
+    with_epoch(document)?;
     let text = serde_json::to_string(document)
         .map_err(|error| LedgerError::Malformed(error.to_string()))?;
     if text.len() > SIZE_LIMIT { Err(LedgerError::TooLong(text.len())) } else { Ok(text) }
@@ -100,7 +112,7 @@ mod tests {
     /// The next version may know more, and the one before it did not know of meltdowns.
     #[test]
     fn a_document_of_another_release_with_the_same_version_is_read() {
-        let text = r#"{"version":1,"epoch":7,"term":"t","nonce":"n","later":{"a":1}}"#;
+        let text = r#"{"version":1,"epoch":7,"term":"t","nonce":"n","slots":[],"later":{"a":1}}"#;
         assert!(parse(text).unwrap().meltdown.is_none());
         let quiet = encode(&document(1)).unwrap();
         assert!(!quiet.contains("meltdown"), "{quiet}");
@@ -123,7 +135,9 @@ mod tests {
             r#"{"version":-1}"#,
             unknown,
             r#"{"version":1}"#,
-            r#"{"version":1,"epoch":-3,"term":"t","nonce":"n"}"#,
+            r#"{"version":1,"epoch":-3,"term":"t","nonce":"n","slots":[]}"#,
+            r#"{"version":1,"epoch":9007199254740991,"term":"t","nonce":"n","slots":[]}"#,
+            r#"{"version":1,"epoch":1,"term":"t","nonce":"n"}"#,
             r#"{"version":1,"epoch":1,"term":"t","nonce":"n","slots":[{"runUID":"u"}]}"#,
         ] {
             let error = parse(text).unwrap_err().to_string();

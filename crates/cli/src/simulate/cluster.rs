@@ -11,7 +11,8 @@ use kube::{
     api::{DynamicObject, ListParams},
     core::{ApiResource, GroupVersionKind},
 };
-use rerail_api::names;
+use rerail_api::{convert, names};
+use rerail_operator::deps::{Clock, SteadyClock};
 use rerail_simulate::snapshot::{self, Cluster, Snapshot};
 use serde::de::DeserializeOwned;
 
@@ -38,9 +39,16 @@ pub async fn read(kubeconfig: Option<&Path>) -> Result<Snapshot, CommandError> {
         policies: policies(&client, &mut notes).await?,
         config: Some(configuration(&client, &mut notes).await?),
     };
+    notes.extend(pauses(&client).await?);
     let mut snapshot = snapshot::scene(&cluster, "cluster");
     snapshot.notes.splice(0..0, notes);
     Ok(snapshot)
+}
+
+async fn pauses(client: &Client) -> Result<Vec<String>, SimulateError> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let map = maps.get_opt(names::PAUSE_CONFIG_MAP).await.map_err(failed("the pause"))?;
+    Ok(snapshot::pauses(&convert::pause::pauses(map.as_ref()), SteadyClock::start().now()))
 }
 
 fn failed(what: &'static str) -> impl Fn(kube::Error) -> SimulateError {

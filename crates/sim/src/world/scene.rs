@@ -52,6 +52,7 @@
 mod check;
 mod expect;
 mod groups;
+mod limits;
 mod span;
 mod workloads;
 
@@ -69,6 +70,7 @@ use super::{
 
 pub use expect::Expect;
 pub use groups::{NodeGroup, Taint};
+pub use limits::LONGEST;
 pub use span::Span;
 pub use workloads::{Budget, DaemonSet, Deployment};
 pub(super) use workloads::{PLACED, STARTS_AFTER, STOPS_AFTER};

@@ -34,6 +34,13 @@ impl Fixture {
         self.board.see(&Seen { at, by, resource, object, gone: false });
     }
 
+    /// A node is deleted.
+    pub fn deleted(&mut self, second: i64, name: &str) {
+        let at = start().saturating_add(SignedDuration::from_secs(second)).unwrap_or_default();
+        let object = json!({ "metadata": { "name": name } });
+        self.board.see(&Seen { at, by: "", resource: "nodes", object: &object, gone: true });
+    }
+
     /// A node is written.
     pub fn node(&mut self, second: i64, name: &str, rack: &str, node: &Node) {
         let mut conditions = vec![
@@ -61,7 +68,7 @@ impl Fixture {
     /// A run is written.
     pub fn run(&mut self, second: i64, node: &str, step: &str, reason: &str, message: &str) {
         let object = json!({
-            "metadata": { "name": format!("{node}-0a1b") },
+            "metadata": { "name": format!("{node}-0a1b"), "uid": format!("uid-{node}") },
             "spec": { "nodeName": node },
             "status": {
                 "step": step, "priority": 6, "attempt": 1,

@@ -11,6 +11,8 @@ use super::{Admission, Board, Seen, Tone, condition, text};
 pub struct Run {
     /// Name of the NodeRemediation.
     pub name: String,
+    /// Its UID, by which it is the same run though its Node is made anew.
+    uid: String,
     /// Where it stands; `None` for a step that this version does not know.
     pub step: Option<Step>,
     /// Why, in one word.
@@ -55,6 +57,7 @@ impl Run {
         let number = |pointer| object.pointer(pointer).and_then(Value::as_u64);
         Run {
             name: text(object, "/metadata/name").to_owned(),
+            uid: text(object, "/metadata/uid").to_owned(),
             step,
             reason: said("/reason"),
             message: said("/message"),
@@ -97,9 +100,10 @@ impl Board {
             return;
         }
         let before = before.filter(|before| before.name == run.name);
-        run.admitted = before.as_ref().and_then(|before| before.admitted);
+        run.admitted = self.admitted.get(&run.uid).copied();
         if run.is_under_way() && run.admitted.is_none() {
             run.admitted = Some(seen.at);
+            self.admitted.insert(run.uid.clone(), seen.at);
             let (rack, domain) = (entry.rack.clone(), entry.domain.clone());
             let (node, priority) = (node.clone(), run.priority);
             self.admissions.push(Admission { at: seen.at, node, rack, domain, priority });
@@ -134,24 +138,33 @@ impl Board {
         }
     }
 
-    /// A drain that ends without having been refused by a budget, for Pods that do not go or may not be
-    /// evicted, was blocked all the same.
+    /// A drain that ends while no budget refuses anything, for Pods that do not go or may not be evicted, was
+    /// blocked all the same.
     fn note_given_up(&mut self, at: Timestamp, node: &str, before: Option<&Run>, run: &Run) {
         let drained = before.is_some_and(|before| before.step == Some(Step::Draining));
         let why = [Reason::DrainTimeout, Reason::DrainRefused, Reason::DrainForbidden];
         let gave_up = drained
             && run.step != Some(Step::Draining)
             && why.iter().any(|reason| reason.name() == run.reason);
-        let known = self.blocked.iter().any(|blocked| blocked.run == run.name);
-        if gave_up && !known {
-            self.blocked.push(Blocked {
+        if !gave_up {
+            return;
+        }
+        match self.blocked.iter_mut().rev().find(|blocked| blocked.run == run.name) {
+            // Ends in a moment, by the same step.
+            Some(last) if last.until.is_none() => {}
+            Some(last) => {
+                last.until = Some(at);
+                last.gave_up = run.step;
+                last.message.clone_from(&run.message);
+            }
+            None => self.blocked.push(Blocked {
                 node: node.to_owned(),
                 run: run.name.clone(),
                 since: before.and_then(|before| before.admitted).unwrap_or(at),
                 until: Some(at),
                 gave_up: run.step,
                 message: run.message.clone(),
-            });
+            }),
         }
     }
 

@@ -151,6 +151,36 @@ fn limits_follow_the_configuration() {
 }
 
 #[test]
+fn a_run_whose_node_is_made_anew_is_admitted_once() {
+    let mut fixture = Fixture::new();
+    fixture.node(0, "n1", "rack-a", &Node::default());
+    fixture.run(1, "n1", "Cordoning", "Admitted", "");
+    fixture.deleted(2, "n1");
+    fixture.node(3, "n1", "rack-a", &Node::default());
+    fixture.run(4, "n1", "RollingBack", "NodeReplaced", "");
+    fixture.run(9, "n1", "Succeeded", "Healed", "");
+    assert_eq!(fixture.board.admissions().len(), 1);
+    assert_eq!(fixture.board.times().0, [SignedDuration::from_secs(8)]);
+}
+
+/// A budget refused for a while; what the drain was given up for came after it.
+#[test]
+fn a_drain_that_goes_on_and_is_given_up_was_blocked() {
+    let mut fixture = Fixture::new();
+    fixture.node(0, "n1", "rack-a", &Node::default());
+    fixture.run(1, "n1", "Draining", "DrainInProgress", "");
+    fixture.run(10, "n1", "Draining", "DrainBlocked", "pod default/web-1: budget web");
+    fixture.run(20, "n1", "Draining", "DrainInProgress", "");
+    fixture.run(90, "n1", "RollingBack", "DrainTimeout", "pod default/web-1 has not gone");
+    let [blocked] = fixture.board.blocked() else { panic!("{:?}", fixture.board.blocked()) };
+    assert_eq!(blocked.gave_up, Some(rerail_core::step::Step::RollingBack));
+    assert!(
+        blocked.message.ends_with("has not gone")
+            && blocked.until == Some(blocked.since + SignedDuration::from_secs(80))
+    );
+}
+
+#[test]
 fn lengths_have_two_units() {
     let cases = [(0, "0s"), (59, "59s"), (60, "1m"), (61, "1m01s"), (3600, "1h"), (3725, "1h02m")];
     for (seconds, expected) in cases {

@@ -97,9 +97,15 @@ fn cluster() -> Cluster {
     }
 }
 
+fn budget_of(scene: &Scene) -> &Value {
+    scene.objects.iter().find(|object| object["kind"] == "PodDisruptionBudget").unwrap()
+}
+
 #[test]
 fn nodes_are_as_they_were() {
-    let Snapshot { scene, notes } = scene(&cluster(), "prod");
+    let mut snapshot = scene(&cluster(), "prod");
+    leave_out_unnamed(&mut snapshot);
+    let Snapshot { scene, notes } = snapshot;
     scene.check().unwrap();
     let names: Vec<_> = scene.nodes.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["n-1", "n-2", "n-3", "n-4"]);
@@ -141,9 +147,126 @@ fn pods_are_played_by_their_controllers_and_where_they_are() {
     assert!(db.empty_dir && db.tolerations.len() == 1, "{db:?}");
     assert_eq!(scene.daemon_sets[0].name, "exporter");
     let objects: Vec<_> = scene.objects.iter().map(|one| one["kind"].clone()).collect();
-    assert_eq!(objects, ["ServiceAccount", "Pod", "PodDisruptionBudget"]);
+    assert_eq!(objects, ["ServiceAccount", "PodDisruptionBudget", "Pod"]);
     assert!(notes.iter().any(|note| note == "1 static Pod is left out"), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("StatefulSet")), "{notes:?}");
+}
+
+/// Some conditions are True of a healthy node; only what a policy names is an illness that a reboot heals.
+#[test]
+fn conditions_that_no_policy_names_are_left_out() {
+    let mut cluster = cluster();
+    let good = ("SysctlsApplied", "all of them");
+    let alerts = ("AlertManager_DiskSlow", "[P4] slow");
+    cluster.nodes.push(node("n-5", json!({}), "True", &[good, alerts]));
+    let conditions = |snapshot: &Snapshot| -> Vec<String> {
+        let all = snapshot.scene.timeline.iter().filter_map(|entry| match &entry.act {
+            Act::Sicken { with, .. } => Some(with.condition.clone()),
+            _ => None,
+        });
+        all.collect()
+    };
+    let mut snapshot = scene(&cluster, "prod");
+    leave_out_unnamed(&mut snapshot);
+    assert_eq!(conditions(&snapshot), ["KernelDeadlock"]);
+    let note = "for which no policy acts, are left out: AlertManager_DiskSlow, SysctlsApplied";
+    assert!(snapshot.notes.iter().any(|one| one.ends_with(note)), "{:?}", snapshot.notes);
+
+    let mut snapshot = scene(&cluster, "prod");
+    let triggers = json!([
+        { "condition": { "type": "AlertManager_*", "status": ["Unknown", "True"] } },
+        { "condition": { "type": "SysctlsApplied", "status": ["False"] } }, {},
+    ]);
+    let more = json!({ "metadata": { "name": "q" }, "spec": { "triggers": triggers } });
+    snapshot.scene.policies.push(more);
+    leave_out_unnamed(&mut snapshot);
+    assert_eq!(conditions(&snapshot), ["KernelDeadlock", "AlertManager_DiskSlow"]);
+}
+
+/// A budget that asks for a label that only some Pods of a controller have, as one of a database's leader.
+#[test]
+fn pods_that_budgets_tell_apart_are_played_apart() {
+    let mut cluster = cluster();
+    let with = |role: &str| json!({ "metadata": { "labels": { "role": role } } });
+    let store = Some(("StatefulSet", "store"));
+    cluster.pods = vec![
+        pod("store-0", store, "n-1", with("leader")),
+        pod("store-1", store, "n-2", with("replica")),
+        pod("store-2", store, "n-3", with("replica")),
+    ];
+    cluster.budgets = vec![read(json!({
+        "metadata": { "name": "leader", "namespace": "shop" },
+        "spec": { "maxUnavailable": 1, "selector": {
+            "matchLabels": { "tier": "front" },
+            "matchExpressions": [{ "key": "role", "operator": "In", "values": ["leader"] }] } },
+        "status": { "currentHealthy": 1, "desiredHealthy": 2, "disruptionsAllowed": 0, "expectedPods": 3 },
+    }))];
+    let Snapshot { scene, .. } = scene(&cluster, "prod");
+    scene.check().unwrap();
+    let all: Vec<_> = (scene.deployments.iter())
+        .map(|one| (one.name.as_str(), one.replicas, one.labels["role"].as_str()))
+        .collect();
+    assert_eq!(all, [("store", 1, "leader"), ("store-statefulset", 2, "replica")]);
+    let spec = &budget_of(&scene)["spec"];
+    // One of three may be missing, and two that do not count are not there: none may go.
+    assert_eq!((&spec["minAvailable"], &spec["maxUnavailable"]), (&json!(2), &Value::Null));
+}
+
+/// A budget asks for what it asks for: no label is invented for Pods that have some.
+#[test]
+fn no_label_is_added_that_a_budget_could_ask_for() {
+    let mut cluster = cluster();
+    cluster.budgets[0].spec.as_mut().unwrap().selector =
+        Some(read(json!({ "matchLabels": { "app": "web" } })));
+    let Snapshot { scene, .. } = scene(&cluster, "prod");
+    let objects = scene.deployments[0].objects();
+    let labels = json!({ "tier": "front", "sim.rerail.dev/workload": "web" });
+    assert_eq!(objects[0]["spec"]["template"]["metadata"]["labels"], labels);
+}
+
+/// Those of the past are not told, and each with what it is about.
+#[test]
+fn pauses_in_force_are_told_and_not_played() {
+    let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+    let pause = |scope, until: &str| Pause {
+        scope,
+        text: "ann: a\nmove".to_owned(),
+        until: until.parse().ok(),
+    };
+    let all = Pauses(vec![
+        pause(PauseScope::All, "2026-11-27T11:59:59Z"),
+        pause(PauseScope::Policy("p".to_owned()), "never"),
+        pause(PauseScope::Node("n-1".to_owned()), "2026-11-27T12:00:01Z"),
+    ]);
+    let [policy, node] = pauses(&all, now).try_into().unwrap();
+    assert!(policy.starts_with("in the cluster policy p is paused (ann: a move)"), "{policy}");
+    assert!(node.starts_with("in the cluster node n-1 is paused"), "{node}");
+}
+
+/// Where the cluster's own count is not to be had, the budget stays as it is written.
+#[test]
+fn a_count_that_is_not_the_budgets_own_is_not_taken_over() {
+    for (generation, reason) in [(2, "SufficientPods"), (1, "SyncFailed")] {
+        let mut cluster = cluster();
+        let with = |role: &str| json!({ "metadata": { "labels": { "role": role } } });
+        let store = Some(("StatefulSet", "store"));
+        cluster.pods = vec![
+            pod("store-0", store, "n-1", with("leader")),
+            pod("store-1", store, "n-2", with("replica")),
+        ];
+        cluster.budgets = vec![read(json!({
+            "metadata": { "name": "leader", "namespace": "shop", "generation": generation },
+            "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "role": "leader" } } },
+            "status": { "observedGeneration": 1, "currentHealthy": 0, "desiredHealthy": 0,
+                "disruptionsAllowed": 0, "expectedPods": 0,
+                "conditions": [{ "type": "DisruptionAllowed", "status": "False", "reason": reason,
+                    "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" }] },
+        }))];
+        let Snapshot { scene, notes } = scene(&cluster, "prod");
+        let spec = &budget_of(&scene)["spec"];
+        assert_eq!((&spec["minAvailable"], &spec["maxUnavailable"]), (&Value::Null, &json!(1)));
+        assert!(notes.iter().any(|note| note.contains("shop/leader")), "{notes:?}");
+    }
 }
 
 /// Nodes that are not Ready are known to be when the policies come: they use a budget up.

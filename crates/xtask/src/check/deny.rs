@@ -8,7 +8,7 @@ use crate::process::{self, ProcessError};
 use crate::report::Verdict;
 use crate::tool::Tool;
 
-const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", asked: &["--version"] };
 
 /// How long the database of vulnerabilities may take to arrive.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);

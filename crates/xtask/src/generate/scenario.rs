@@ -26,7 +26,9 @@ pub fn page_of_scenarios() -> Result<String, GenerateError> {
     paragraph(
         &mut text,
         "Names in `nodes` may have a `*`, which stands for anything. Durations are as in `10m` or `1h30m`; \
-         where a duration may be a range, as in `20s..60s`, each time it is drawn.",
+         where a duration may be a range, as in `20s..60s`, each time it is drawn. At most 10,000 machines and \
+         300,000 Pods; nothing is later or takes longer than 30 days, and nothing happens again and again within \
+         a second.",
     );
     variants(&mut text, "What can be done: `do`", &schema::<Act>())?;
     variants(&mut text, "What can go wrong with a machine: `do.fault.fault`", &schema::<Fault>())?;

@@ -12,11 +12,16 @@ use crate::{
     world::{Act, api, kubelet::node_object, machine_names},
 };
 
-fn wrong(place: impl Into<String>, problem: impl Into<String>, advice: &str) -> SceneError {
+pub(super) fn wrong(
+    place: impl Into<String>,
+    problem: impl Into<String>,
+    advice: &str,
+) -> SceneError {
     SceneError::Wrong { place: place.into(), problem: problem.into(), advice: advice.to_owned() }
 }
 
 pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
+    super::limits::check(scene)?;
     for (at, group) in scene.nodes.iter().enumerate() {
         if let Some((problem, advice)) = group.fault() {
             return Err(wrong(format!("nodes[{at}]"), problem, advice));
@@ -104,10 +109,6 @@ fn check_random(place: &str, random: &Random) -> Result<(), SceneError> {
     if !(0.0..=1.0).contains(&random.chance) {
         let problem = format!("{} is no probability", random.chance);
         return Err(wrong(format!("{place}.chance"), problem, "give a number from 0 to 1"));
-    }
-    if super::millis(&random.every) == 0 {
-        let problem = "nothing can happen every 0 s";
-        return Err(wrong(format!("{place}.every"), problem, "give a duration such as 1m"));
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ const PODS: usize = 110;
 
 impl NodeGroup {
     /// How many machines there are.
-    fn number(&self) -> usize {
+    pub(super) fn number(&self) -> usize {
         if self.name.is_empty() { self.count } else { 1 }
     }
 

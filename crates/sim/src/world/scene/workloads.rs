@@ -13,6 +13,8 @@ use super::is_default;
 pub(in crate::world) const STOPS_AFTER: &str = "sim.rerail.dev/stops-after";
 /// Annotation of a Pod: what its process takes to become ready.
 pub(in crate::world) const STARTS_AFTER: &str = "sim.rerail.dev/starts-after";
+/// Label of Pods whose labels a scene gives: the name of their owner.
+const WORKLOAD: &str = "sim.rerail.dev/workload";
 /// Annotation of a Deployment and its ReplicaSet: nodes on which the first Pods run, with commas between.
 pub(in crate::world) const PLACED: &str = "sim.rerail.dev/placed";
 
@@ -20,7 +22,7 @@ pub(in crate::world) const PLACED: &str = "sim.rerail.dev/placed";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deployment {
-    /// Its name, and the value of the label `app` of its Pods.
+    /// Its name.
     pub name: String,
     /// Its namespace.
     #[serde(default = "default_namespace")]
@@ -42,7 +44,7 @@ pub struct Deployment {
     /// Finalizers of its Pods.
     #[serde(default, skip_serializing_if = "is_default")]
     pub finalizers: Vec<String>,
-    /// Labels of its Pods. `app` is its name where it is not among them.
+    /// Labels of its Pods. Default: `app`, which is its name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub labels: BTreeMap<String, String>,
     /// Tolerations of its Pods, as Kubernetes writes them.
@@ -79,12 +81,12 @@ pub struct Budget {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DaemonSet {
-    /// Its name, and the value of the label `app` of its Pods.
+    /// Its name.
     pub name: String,
     /// Its namespace.
     #[serde(default = "default_namespace")]
     pub namespace: String,
-    /// Labels of its Pods. `app` is its name where it is not among them.
+    /// Labels of its Pods. Default: `app`, which is its name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub labels: BTreeMap<String, String>,
     /// Tolerations of its Pods, as Kubernetes writes them.
@@ -98,11 +100,12 @@ pub struct DaemonSet {
     pub nodes: BTreeMap<String, String>,
 }
 
-/// Labels of Pods, with `app` for their owner.
-fn labels(name: &str, more: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut labels = more.clone();
-    labels.entry("app".to_owned()).or_insert_with(|| name.to_owned());
-    labels
+/// Labels of Pods: those that are given, with one that tells their owner and that no budget of a cluster asks for;
+/// or `app` for their owner.
+fn labels(name: &str, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let key = if given.is_empty() { "app" } else { WORKLOAD };
+    let own = (key.to_owned(), name.to_owned());
+    given.clone().into_iter().chain([own]).collect()
 }
 
 impl Deployment {
