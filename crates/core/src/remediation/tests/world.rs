@@ -33,6 +33,7 @@ pub(crate) enum Crashes {
     BeforeEveryEffectOnce,
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub scene: Scene,
     pub machine: Machine,
