@@ -107,6 +107,40 @@ mod tests {
         assert!(domain(&[("zone", "a")], &[]).is_none());
     }
 
+    /// The random test below, of all pairs that are small.
+    #[test]
+    fn a_domain_is_of_a_node_if_it_would_be_made_for_that() {
+        let labels: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("a", "x")],
+            &[("a", "y")],
+            &[("b", "x")],
+            &[("a", "x"), ("b", "x")],
+            &[("a", "x"), ("b", "y")],
+        ];
+        let keys: [&[&str]; 5] = [&[], &["a"], &["b"], &["a", "b"], &["b", "a"]];
+        let names = ["n1", "n2"];
+        let mut cases = Vec::new();
+        for (name, labels) in names.iter().flat_map(|name| labels.map(|labels| (*name, labels))) {
+            cases.extend(keys.map(|keys| (name, labels, keys)));
+        }
+        for (name, labels, keys) in cases.clone() {
+            let labels: Labels = labels.iter().copied().collect();
+            let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+            let known = Domain::of(name, &labels, &keys);
+            for (other, more, theirs) in cases.clone() {
+                let more: Labels = more.iter().copied().collect();
+                let theirs: Vec<_> = theirs.iter().map(|key| key.to_string()).collect();
+                let same = known == Domain::of(other, &more, &theirs);
+                assert_eq!(
+                    known.is_of(other, &more, &theirs),
+                    same,
+                    "{known} {other} {more:?} {theirs:?}"
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn a_domain_is_of_the_nodes_that_have_it(

@@ -255,3 +255,19 @@ impl Pauses {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_between_characters() {
+        let short = "é".repeat(MESSAGE_LIMIT / 2);
+        assert_eq!(cut_message(&short), short, "exactly as long as may be");
+        let long = format!("x{}", "é".repeat(MESSAGE_LIMIT));
+        // One more byte would be half a character.
+        assert_eq!(cut_message(&long).len(), MESSAGE_LIMIT - 1);
+        let wide = format!("xx{}", "🚂".repeat(MESSAGE_LIMIT));
+        assert_eq!(cut_message(&wide).len(), MESSAGE_LIMIT - 2);
+    }
+}

@@ -81,4 +81,7 @@ fn an_alert_that_can_name_no_condition_is_left_out_and_says_why() {
     let many = (0..LABELS_LIMIT).map(|n| (format!("l{n}"), String::new()));
     let many = many.chain([("alertname".to_owned(), "Many".to_owned())]).collect();
     assert_eq!(unusable(many), Flaw::Labels { alert: "Many".into(), count: LABELS_LIMIT + 1 });
+    let most = (1..LABELS_LIMIT).map(|n| (format!("l{n}"), String::new()));
+    let most = most.chain([(NAME_LABEL.to_owned(), "Most".to_owned())]).collect();
+    assert!(matches!(read(most, None, "X_"), (Some(_), None)), "as many as are looked at");
 }

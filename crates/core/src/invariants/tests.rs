@@ -34,6 +34,24 @@ fn every_step_of_the_usual_way_is_sound() {
     }
 }
 
+/// Earlier attempts go on the node's record only once there is one, and only in the steps that can lead to another.
+#[test]
+fn only_a_run_that_has_an_attempt_is_remembered_before_the_next_one() {
+    for (step, attempt, expected) in [
+        (Step::Draining, 1, None),
+        (Step::Verifying, 2, None),
+        (Step::Withdrawing, 1, None),
+        (Step::Draining, 0, Some(Invariant::Effect)),
+        (Step::Rebooting, 1, Some(Invariant::Effect)),
+        (Step::Cordoning, 1, Some(Invariant::Effect)),
+    ] {
+        let run = Run { attempt, ..run(step) };
+        let mut node = node_in(Step::Draining);
+        cordon(&mut node);
+        assert_eq!(broken(of_effect(&run, &node, &Effect::Remember)), expected, "{step} {attempt}");
+    }
+}
+
 /// Found by fuzzing: a UID on the record is whatever somebody wrote there.
 #[test]
 fn what_is_quoted_from_the_record_stays_one_short_line() {

@@ -1,7 +1,7 @@
 mod two_leaders;
 
 use super::*;
-use crate::remediation::tests::at;
+use crate::{facts::LastRun, remediation::tests::at};
 
 pub(super) fn slot(run: &str) -> Slot {
     Slot {
@@ -48,19 +48,27 @@ struct Case {
     strays: Vec<Stray>,
     in_doubt: BTreeSet<String>,
     done: BTreeSet<String>,
+    nodes: BTreeMap<String, std::sync::Arc<NodeFacts>>,
     now: i64,
 }
 
 impl Case {
     fn of(runs: Vec<Run>) -> Self {
-        Case { runs, strays: Vec::new(), in_doubt: BTreeSet::new(), done: BTreeSet::new(), now: 0 }
+        Case {
+            runs,
+            strays: Vec::new(),
+            in_doubt: BTreeSet::new(),
+            done: BTreeSet::new(),
+            nodes: BTreeMap::new(),
+            now: 0,
+        }
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Known<'_>) -> T) -> T {
         question(&Known {
             runs: &self.runs,
             strays: &self.strays,
-            nodes: &BTreeMap::new(),
+            nodes: &self.nodes,
             in_doubt: &self.in_doubt,
             done: &self.done,
             now: at(self.now),
@@ -106,6 +114,42 @@ fn a_run_that_is_gone_keeps_its_slot_until_nothing_of_it_is_left() {
     case.strays.clear();
     case.done = set(&["r"]);
     assert_eq!(case.ask(|known| releasable(&held, known)), set(&["r"]));
+}
+
+/// What is on the node's record decides, before any time has passed.
+#[test]
+fn a_run_that_is_gone_and_whose_node_is_closed_keeps_no_slot() {
+    let held = ledger(&["r"]);
+    let mut case = Case::of(Vec::new());
+    case.strays = vec![a_stray("r", 0)];
+    let mut node = NodeFacts { uid: "uid-of-r".into(), ..crate::remediation::tests::node() };
+    node.cordoned_by = None;
+    node.last_remediation.last = Some(LastRun {
+        uid: "r".into(),
+        name: "r".into(),
+        result: "Cancelled".into(),
+        reason: "RunDeleted".into(),
+        end_time: at(0),
+    });
+    case.nodes.insert("node-of-r".into(), node.clone().into());
+    assert_eq!(case.ask(|known| releasable(&held, known)), set(&["r"]));
+    node.cordoned_by = Some("r".into());
+    case.nodes.insert("node-of-r".into(), node.into());
+    assert!(case.ask(|known| releasable(&held, known)).is_empty(), "it is marked still");
+}
+
+#[test]
+fn a_run_whose_end_was_not_seen_has_its_name_its_policy_and_its_attempts() {
+    let known = Run {
+        name: "r-name".into(),
+        policy: "p".into(),
+        attempt_times: vec![at(3)],
+        ..a_run("r", Step::Rebooting)
+    };
+    let end = unseen_end(&known, at(9));
+    let lost = lost_run(&slot("r"), at(9));
+    let Run { name, policy, attempt_times, .. } = known;
+    assert_eq!(end, Run { name, policy, attempt_times, ..lost });
 }
 
 #[test]
