@@ -264,3 +264,14 @@ impl IntentEffect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intents_have_the_names_of_the_api() {
+        let names = IntentEffect::ALL.map(IntentEffect::name);
+        assert_eq!(names, ["Cordon", "Drain", "Reboot", "Uncordon"]);
+    }
+}

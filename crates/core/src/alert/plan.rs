@@ -134,3 +134,41 @@ fn reported(fact: &ConditionFact) -> Reported<'_> {
         transition: fact.evidence.last_transition_time,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        alert::{conditions::FIRING_KEPT, read, source::Absence},
+        remediation::tests::{at, node, secs},
+    };
+
+    fn placed(name: &str) -> Placed {
+        let labels = [("alertname".to_owned(), name.to_owned())].into();
+        let alert = read(labels, None, "X_").0.unwrap();
+        Placed { alert, nodes: vec!["n1".into()], failed: None }
+    }
+
+    #[test]
+    fn alerts_that_a_node_has_no_room_for_are_counted() {
+        let nodes = [("n1".to_owned(), Arc::new(node()))].into();
+        let settings = Settings { prefix: "X_", linger: secs(0), heartbeat_interval: secs(300) };
+        for (alerts, too_many) in [(FIRING_KEPT, 0), (FIRING_KEPT + 3, 3)] {
+            let all: Vec<_> = (0..alerts).map(|number| placed(&format!("a{number:04}"))).collect();
+            let firing = all.iter().map(|placed| (placed, at(5))).collect();
+            let view = View { firing, absence: Absence::Unknown };
+            let (written, counts) = changes(&nodes, &view, settings, |_| None, at(5));
+            assert_eq!((counts.firing, counts.matched, counts.nodes), (alerts, alerts, 1));
+            assert_eq!((counts.too_many, counts.foreign), (too_many, 0));
+            assert_eq!(written[0].changes.len(), FIRING_KEPT);
+        }
+    }
+
+    /// The same in every process and in every version: a new version must not write everything at once.
+    #[test]
+    fn each_node_has_its_own_share_of_the_interval_for_ever() {
+        let shares =
+            ["worker1a", "worker1b", "a", ""].map(|name| jittered(secs(4000), name).as_secs());
+        assert_eq!(shares, [3135, 3768, 3004, 3963]);
+    }
+}

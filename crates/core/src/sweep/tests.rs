@@ -50,6 +50,17 @@ fn w13_nothing_is_given_back_while_a_pod_of_the_run_could_act() {
     }
 }
 
+/// To the second: what may act until then may not act at it.
+#[test]
+fn w13_the_wait_for_a_pod_ends_when_it_can_act_no_more() {
+    let mut stray = stray(Some(Step::Rebooting));
+    let mut node = node_in(Step::Rebooting);
+    stray.observe(&node, at(70));
+    assert_eq!(waits(&stray, &node, at(70)), None, "only a report is waited for");
+    set(&mut node, condition("Ready", "True", 80));
+    assert_eq!(sweep(&stray, Some(&node), false, at(80)), Sweep::Close { uncordon: true });
+}
+
 #[test]
 fn w13_a_boot_that_is_seen_needs_no_more_waiting() {
     let stray = stray(Some(Step::Rebooting));

@@ -150,6 +150,19 @@ fn a_cause_that_vanished_is_no_recovery() {
     assert_eq!(standing_of(&node, &[], 10), Standing::Unknown);
 }
 
+/// Nobody waits for what no trigger that counts speaks of any more.
+#[test]
+fn a_cause_that_vanished_and_that_no_trigger_is_about_stands_in_nobodys_way() {
+    let mut node = node();
+    node.conditions.remove("Sick");
+    let other = Trigger { condition_type: TypePattern::parse("Else"), ..trigger() };
+    let found = standing(&[other], &node, &sick(), &[], at(10), |_| true);
+    assert_eq!(found, Standing::Clear);
+    let uptime = Trigger { must_clear: false, ..trigger() };
+    let found = standing(&[uptime], &node, &sick(), &[], at(10), |trigger| trigger.must_clear);
+    assert_eq!(found, Standing::Clear);
+}
+
 #[test]
 fn a_listed_status_with_another_reason_is_no_recovery_of_a_cause() {
     let mut node = node();

@@ -11,6 +11,31 @@ fn reply(http: u16, change: impl FnOnce(&mut StatusBody)) -> EvictionReply {
     EvictionReply { http, status: Some(body), ..EvictionReply::default() }
 }
 
+/// The API server's words (`k8s.io/apimachinery/pkg/apis/meta/v1`, StatusReason) in a 200 that is none.
+#[test]
+fn a_failure_within_a_success_is_read_by_its_reason() {
+    for (reason, code) in [
+        ("BadRequest", 400),
+        ("Unauthorized", 401),
+        ("Forbidden", 403),
+        ("NotFound", 404),
+        ("MethodNotAllowed", 405),
+        ("Conflict", 409),
+        ("Invalid", 422),
+        ("TooManyRequests", 429),
+        ("Timeout", 504),
+        ("InternalError", 500),
+        ("", 500),
+    ] {
+        let body = StatusBody { failure: true, reason: reason.into(), ..StatusBody::default() };
+        assert_eq!(effective_code(200, Some(&body)), code, "{reason}");
+        assert_eq!(effective_code(418, Some(&body)), 418, "the header is the word that counts");
+        let coded = StatusBody { code: 410, ..body };
+        assert_eq!(effective_code(200, Some(&coded)), 410, "{reason}");
+    }
+    assert_eq!(effective_code(200, None), 200);
+}
+
 fn budget(text: &str, retry_after_seconds: Option<u32>) -> EvictionOutcome {
     EvictionOutcome::from_reply(&reply(429, |b| {
         b.retry_after_seconds = retry_after_seconds;

@@ -183,6 +183,7 @@ fn three_hundred_nodes_not_ready_at_once_start_nothing_beyond_the_budget() {
     assert_eq!(names(&world), [""; 0]);
     let waits = wait_of(&world, "n500");
     assert!(waits.message.starts_with("policy workers: 300 of at most 100 (10% of 1000)"));
+    assert!(waits.message.ends_with(" …"), "who else is told to be left out: {}", waits.message);
 }
 
 /// Goal 73: the operator starts, and everything is True.
@@ -563,6 +564,14 @@ fn a_retry_costs_no_capacity_but_counts_as_a_repair() {
     assert!(!names_it(&world));
     let message = wait_of(&world, "a1").message;
     assert_eq!(message, "policy workers: 0 of at most 0 nodes under remediation");
+    // No time and no end of a run changes that: it is refused as things are configured.
+    let refuses = |world: &World| {
+        let gates = explain(world, "a1", "workers").gates;
+        gates.iter().any(|gate| matches!(&gate.verdict, Verdict::Refuse(wait) if wait.reason == WaitReason::BudgetExhausted))
+    };
+    assert!(refuses(&world));
+    budget(&mut world).max_unavailable = CountOrPercent::Count(1);
+    assert!(!refuses(&world));
 }
 
 #[test]

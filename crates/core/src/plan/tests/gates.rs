@@ -159,6 +159,68 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
     assert_eq!(admitted(&world), Some("n1".into()));
 }
 
+/// So is the failure domain that it keeps open, and the time at which it may close is known.
+#[test]
+fn the_domain_of_a_run_that_is_gone_stays_open_for_a_while() {
+    use super::examples::{in_rack, racks};
+    let nodes =
+        ["n1", "n2"].map(|name| in_rack(&format!("rack-of-{name}"), sick(name, "[P6] x", 0)));
+    let mut world = racks(nodes.to_vec());
+    workers(&mut world).budget.max_unavailable = CountOrPercent::Percent(100);
+    world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
+    world.now = at(69);
+    let of_n2 = Run { node_uid: "uid-n2".into(), ..run(Step::Rebooting) };
+    world.strays = vec![crate::sweep::Stray {
+        run_uid: "run-9".into(),
+        node_name: "n2".into(),
+        run: Some(of_n2),
+        since: at(0),
+        unseen: false,
+        report_at_end: None,
+    }];
+    let waits = wait(&world);
+    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::OtherDomainsOpen, Some(at(70))));
+}
+
+/// In one plan, too: whoever was admitted in it counts.
+#[test]
+fn no_more_start_for_a_storm_than_its_round_allows() {
+    use crate::breaker::Storm;
+    for allowed in [1, 2, 3] {
+        let names = ["n1", "n2", "n3", "n4", "n5", "n6"];
+        let mut world = world(names.map(|name| sick(name, "[P6] x", 0)).to_vec());
+        workers(&mut world).budget.max_unavailable = CountOrPercent::Percent(100);
+        world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
+        let ramp = Storm::Ramp { allowed, since: at(90) };
+        let storms = [("Sick".to_owned(), ramp)].into();
+        world.storms = [("workers".to_owned(), storms)].into();
+        assert_eq!(plan(&world).admit.len(), allowed as usize);
+    }
+}
+
+/// Of two triggers that are true at the same time the policy's first one is told.
+#[test]
+fn of_what_is_not_true_for_long_enough_the_first_is_told_unless_another_is_sooner() {
+    for (other, told) in [(200, "Sick is"), (201, "Sick is"), (199, "Worse is")] {
+        let mut world = one();
+        set(n1(&mut world), condition("Worse", "True", 0));
+        let triggers = &mut workers(&mut world).contract.triggers;
+        triggers[0].hold_for = secs(200);
+        let pattern = TypePattern::parse("Worse");
+        triggers.push(crate::policy::Trigger {
+            condition_type: pattern,
+            hold_for: secs(other),
+            ..triggers[0].clone()
+        });
+        let waits = wait(&world);
+        assert_eq!(
+            (waits.reason, waits.recheck_at),
+            (WaitReason::NotLongEnough, Some(at(other.min(200))))
+        );
+        assert!(waits.message.starts_with(told), "{}", waits.message);
+    }
+}
+
 #[test]
 fn a_frozen_run_stops_no_other_node() {
     let mut world = one();

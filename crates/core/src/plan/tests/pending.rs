@@ -55,6 +55,32 @@ fn a_pending_run_whose_admission_is_in_doubt_stays() {
     assert_eq!(plan.report[0].wait.as_ref().map(|wait| wait.reason), Some(WaitReason::ActiveRun));
 }
 
+/// Of the ledger's slots only those are kept beside the runs whose runs do not say so themselves.
+#[test]
+fn slots_of_runs_that_have_begun_are_not_counted_twice() {
+    let named =
+        |uid: &str, step| Run { uid: uid.into(), ..Run { node_name: uid.into(), ..run(step) } };
+    let runs = vec![
+        named("begun", Step::Draining),
+        named("doubtful", Step::Pending),
+        named("waits", Step::Pending),
+        named("ended", Step::Failed),
+    ];
+    let slots = runs.iter().map(crate::ledger::Slot::of).collect();
+    let held = Held {
+        ledger: crate::ledger::Ledger { slots, ..Default::default() },
+        in_doubt: ["doubtful".to_owned()].into(),
+        ..Held::default()
+    };
+    let mut world = one();
+    let gone = world.take_in_runs(runs, held);
+    let left: Vec<_> = world.ledger.slots.iter().map(|slot| slot.run_uid.as_str()).collect();
+    assert_eq!(left, ["doubtful"]);
+    assert_eq!(gone, ["ended".to_owned(), "waits".to_owned()].into());
+    let open: Vec<_> = world.open_runs.iter().map(|run| run.uid.as_str()).collect();
+    assert_eq!(open, ["begun", "doubtful", "waits"]);
+}
+
 #[test]
 fn a_pending_run_behind_a_gate_stays() {
     let mut world = with_runs(vec![by_operator()]);

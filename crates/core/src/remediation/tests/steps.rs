@@ -352,6 +352,39 @@ fn withdrawing_stops_the_pod_first() {
     assert_eq!(scene.waits(), Reason::EffectUnresolved);
 }
 
+/// Pods that must stay are told only where no budget keeps any.
+#[test]
+fn what_keeps_a_drain_is_told_a_budget_first() {
+    let refused = || vec![(pod("stays-0"), RefuseReason::DaemonSet)];
+    let blocked = || {
+        let message = "no".to_owned();
+        vec![Blocked { pod: pod("web-0"), budget: Some("web".into()), since: at(5), message }]
+    };
+    let cases = [
+        (vec![], vec![], Reason::DrainInProgress, "evicting pods"),
+        (vec![], refused(), Reason::DrainInProgress, "pods that must stay: "),
+        (blocked(), vec![], Reason::DrainBlocked, "waits for budget web"),
+        (blocked(), refused(), Reason::DrainBlocked, "waits for budget web"),
+    ];
+    for (blocked, refused, reason, says) in cases {
+        let mut scene = scene(Step::Draining);
+        // What had begun goes on beside Pods that came later and must stay.
+        scene.drain = Some(DrainPlan { blocked, refused, evicted: 1, ..DrainPlan::default() });
+        let decision = scene.look();
+        assert_eq!(decision.reason, reason, "{}", decision.message);
+        assert!(decision.message.contains(says), "{}", decision.message);
+    }
+}
+
+#[test]
+fn no_probe_pod_is_asked_for_where_the_policy_wants_none() {
+    let mut scene = healthy_after_boot();
+    scene.probe_pod = PodSeen::Absent;
+    assert_eq!(scene.effect(), Effect::CreateProbePod);
+    scene.run.contract.as_mut().unwrap().verify.probe_pod = false;
+    assert_eq!(scene.goes_to().0, Step::Uncordoning);
+}
+
 /// A withdrawn attempt of which nothing can act any more.
 fn resolved() -> Scene {
     let mut scene = scene(Step::Withdrawing);
@@ -365,7 +398,9 @@ fn a_reboot_that_was_started_is_not_given_up_while_the_machine_may_still_go_down
     for exit_code in [0, 143] {
         let mut scene = resolved();
         scene.reboot_pod = ended(exit_code, 5, None);
-        assert_eq!(scene.waits(), Reason::Withdrawing);
+        let Decision { reason, message, recheck_at, .. } = scene.look();
+        assert_eq!((reason, recheck_at), (Reason::Withdrawing, Some(at(70))), "{message}");
+        assert_eq!(message, "the reboot was started; the machine may still go down");
         // The time of a Pod whose object vanished has passed; now a report from before proves nothing.
         scene.now = at(71);
         scene.memory.report_at_pod_end = Some(at(9));
