@@ -247,6 +247,23 @@ pub struct Report {
 mod tests {
     use super::*;
 
+    #[test]
+    fn each_refusal_says_why_in_words_of_its_own() {
+        let all = [
+            Refusal::BootIDDiffers,
+            Refusal::RunGone,
+            Refusal::RunReplaced,
+            Refusal::IntentWithdrawn,
+            Refusal::AttemptDiffers,
+            Refusal::IntentDiffers,
+            Refusal::NodeGone,
+            Refusal::NodeReplaced,
+            Refusal::NotCordonedByRun,
+        ];
+        let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+        assert!(texts.len() == all.len() && texts.iter().all(|text| text.len() > 20), "{texts:?}");
+    }
+
     fn expected() -> Expected {
         Expected {
             run_name: "worker1a-0a1b2c3d".into(),

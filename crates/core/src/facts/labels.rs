@@ -88,6 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn labels_are_shown_as_a_map() {
+        let labels = Labels::from([("pool", "a"), ("zone", "z")]);
+        assert_eq!(format!("{labels:?}"), r#"{"pool": "a", "zone": "z"}"#);
+    }
+
+    #[test]
     fn a_value_may_be_empty_or_hold_what_separates() {
         let labels = Labels::from([("a", ""), ("b", "x=y")]);
         assert_eq!((labels.get("a"), labels.get("b")), (Some(""), Some("x=y")));

@@ -8,7 +8,7 @@ use crate::{
     facts::LastRemediation,
     plan::World,
     reason::Reason,
-    remediation::tests::{at, condition, cordon, node, node_in, pending_run, run, set},
+    remediation::tests::{at, condition, cordon, node, node_in, pending_run, run, secs, set},
     run::{Intent, Retries},
 };
 
@@ -31,6 +31,22 @@ fn every_step_of_the_usual_way_is_sound() {
     for step in Step::ALL {
         assert_eq!(of_run(&run(step)), None, "{step}");
         assert_eq!(of_change(&run(step), &run(step)), None, "{step}");
+    }
+}
+
+/// An attempt that lies a whole window back is not in it any more.
+#[test]
+fn attempts_are_counted_within_the_window_that_the_latest_one_ends() {
+    for (first, expected) in [(0, None), (1, Some(Invariant::Attempts))] {
+        let mut run = run(Step::Rebooting);
+        let contract = run.contract.as_mut().unwrap();
+        contract.remedies.push(contract.remedies[0].clone());
+        contract.attempts.max = 1;
+        contract.attempts.per = secs(600);
+        run.attempt = 2;
+        run.attempt_times = vec![at(first), at(600)];
+        run.intent = intent(IntentEffect::Reboot, 2);
+        assert_eq!(broken(of_run(&run)), expected, "{first}");
     }
 }
 

@@ -194,6 +194,7 @@ fn one_write_releases_and_admits_and_forgets_old_starts() {
 fn changes_that_wait_become_one_in_their_order() {
     let add = |uid| Change { add: vec![slot(uid)], ..Change::default() };
     let release = |uid| Change { release: set(&[uid]), ..Change::default() };
+    assert!(Change::default().is_empty() && !add("a").is_empty() && !release("a").is_empty());
     let all = add("a").and(release("a")).and(release("b")).and(add("b"));
     let after = ledger(&["b", "x"]).after(&all, at(0));
     assert_eq!(uids(&after.slots), ["b", "x"]);

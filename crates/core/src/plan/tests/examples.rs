@@ -574,6 +574,26 @@ fn a_retry_costs_no_capacity_but_counts_as_a_repair() {
     assert!(!refuses(&world));
 }
 
+/// Also of a pair that has no turn, since its trigger says nothing certain.
+#[test]
+fn explain_tells_of_the_pair_that_is_asked_for() {
+    let mut world = world(vec![sick("n1", "x", 0), sick("n2", "x", 0)]);
+    let mut others = Policy { name: "others".into(), ..policy() };
+    others.contract.triggers[0].condition_type = TypePattern::parse("Worse");
+    world.policies.insert("others".into(), others);
+    for node in world.nodes.values_mut() {
+        let node = Arc::make_mut(node);
+        set(node, condition("Sick", "Unknown", 0));
+        set(node, condition("Worse", "Unknown", 0));
+    }
+    for (policy, told) in [("others", "Worse is"), ("workers", "Sick is")] {
+        for node in ["n1", "n2"] {
+            let message = explain(&world, node, policy).wait.unwrap().message;
+            assert!(message.starts_with(told), "{node} {policy}: {message}");
+        }
+    }
+}
+
 #[test]
 fn explain_tells_what_every_gate_says() {
     let mut world = sixty();
