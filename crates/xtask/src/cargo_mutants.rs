@@ -83,9 +83,10 @@ pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, Cargo
         command.args(["--sharding", "round-robin", "--shard", part]);
     }
     command.args(&arguments.rest);
-    // The first failure is enough. That flag of test programs is unstable, and so is only asked for there,
-    // by the runner, and not while anything is compiled.
-    command.args(["--", "--", "-Zunstable-options", "--fail-fast"]);
+    // The first failure is enough, and comes sooner where the long tests are not always the first. Those flags
+    // of test programs are unstable, and so are only asked for there, by the runner, and not while anything is
+    // compiled.
+    command.args(["--", "--", "-Zunstable-options", "--fail-fast", "--shuffle"]);
     command.env(runner()?, "env RUSTC_BOOTSTRAP=1");
     command.env("PROPTEST_CASES", CASES).env("PROPTEST_MAX_SHRINK_ITERS", "0");
     let status = process::stream(&mut command, |line| anstream::println!("{line}"))?;
