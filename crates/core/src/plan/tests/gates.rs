@@ -198,6 +198,53 @@ fn no_more_start_for_a_storm_than_its_round_allows() {
     }
 }
 
+/// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.
+#[test]
+fn a_rest_is_short_again_for_what_is_newer_than_the_last_end() {
+    let base = contract().attempts.backoff;
+    for (since, rest) in [(90, base * 4), (91, base)] {
+        let mut world = world(vec![sick("n1", "[P6] x", since)]);
+        let memory = &mut n1(&mut world).last_remediation;
+        memory.last = last(Step::Failed, Reason::DrainTimeout, 90);
+        memory.roll_backs = 3;
+        let waits = wait(&world);
+        assert_eq!((waits.reason, waits.recheck_at), (WaitReason::Backoff, Some(at(90) + rest)));
+    }
+}
+
+/// Whichever of the two patterns is the longer one.
+#[test]
+fn a_source_is_waited_for_where_it_may_write_what_a_trigger_is_about() {
+    for (pattern, waits) in [
+        ("AlertManager_*", true),
+        ("AlertManager_Disk*", true),
+        ("Alert*", true),
+        ("*", true),
+        ("AlertManager_DiskSlow", true),
+        ("Kernel*", false),
+        ("Sick", false),
+    ] {
+        let mut world = one();
+        world.started = world.now;
+        world.sources =
+            vec![Source { name: "a".into(), prefix: "AlertManager_".into(), synced: false }];
+        for kind in ["AlertManager_DiskSlow", "KernelDeadlock"] {
+            set(n1(&mut world), condition(kind, "True", 0));
+        }
+        workers(&mut world).contract.triggers[0].condition_type = TypePattern::parse(pattern);
+        let found = plan(&world).report.into_iter().find_map(|pair| pair.wait);
+        let found = found.is_some_and(|wait| wait.reason == WaitReason::WarmingUp);
+        assert_eq!(found, waits, "{pattern}");
+    }
+}
+
+#[test]
+fn ages_of_billions_of_steps_make_nobody_panic() {
+    let mut world = world(vec![sick("n1", "[P9] x", 0), sick("n2", "[P1] x", 0)]);
+    workers(&mut world).ageing.every = jiff::SignedDuration::from_nanos(1);
+    assert_eq!(plan(&world).admit.len(), 1);
+}
+
 /// Of two triggers that are true at the same time the policy's first one is told.
 #[test]
 fn of_what_is_not_true_for_long_enough_the_first_is_told_unless_another_is_sooner() {

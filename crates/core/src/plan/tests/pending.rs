@@ -55,6 +55,15 @@ fn a_pending_run_whose_admission_is_in_doubt_stays() {
     assert_eq!(plan.report[0].wait.as_ref().map(|wait| wait.reason), Some(WaitReason::ActiveRun));
 }
 
+#[test]
+fn a_slot_that_a_driver_has_claimed_counts_once_and_stays() {
+    let slot = crate::ledger::Slot::of(&by_operator());
+    let mut held = Held::default();
+    held.claimed(slot.clone());
+    held.claimed(slot.clone());
+    assert_eq!((held.ledger.slots, held.in_doubt), (vec![slot.clone()], [slot.run_uid].into()));
+}
+
 /// Of the ledger's slots only those are kept beside the runs whose runs do not say so themselves.
 #[test]
 fn slots_of_runs_that_have_begun_are_not_counted_twice() {

@@ -52,6 +52,29 @@ fn turn(before: World, turn: Turn) -> World {
     World { now: at(now), ..next }
 }
 
+/// The topology keys decide in which domain a node is.
+#[test]
+fn other_topology_keys_are_other_plans() {
+    let nodes = ["n1", "n2", "n3"].map(|name| {
+        let mut node = super::sick(name, "[P6] x", 0);
+        node.labels.insert("rack", if name == "n3" { "b" } else { "a" });
+        node
+    });
+    let mut world = super::world(nodes.to_vec());
+    super::workers(&mut world).budget.max_unavailable = crate::budget::CountOrPercent::Percent(100);
+    let config = world.config.as_mut().unwrap();
+    config.max_unavailable = crate::budget::CountOrPercent::Percent(100);
+    let mut memo = Memo::default();
+    let mut domains = Vec::new();
+    for keys in [vec![], vec!["rack".to_owned()], vec!["rack".to_owned()], vec![]] {
+        world.config.as_mut().unwrap().topology_keys = keys;
+        let planned = plan_with(&mut memo, &world);
+        assert_eq!(planned, plan(&world));
+        domains.push(planned.admit.len());
+    }
+    assert_eq!(domains, [3, 2, 2, 3]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

@@ -494,6 +494,58 @@ fn a_machine_that_is_healthy_after_its_boot_is_given_back() {
     assert_eq!(next.intent.unwrap().effect, IntentEffect::Uncordon);
 }
 
+/// Those that the attempt found are not waited for where the policy does not want it.
+#[test]
+fn daemon_sets_are_not_waited_for_where_the_policy_does_not_want_it() {
+    let mut scene = healthy_after_boot();
+    scene.run.daemon_sets = vec!["kube-system/never".into()];
+    assert_eq!(scene.waits(), Reason::WaitingForDaemonSets);
+    scene.run.contract.as_mut().unwrap().verify.daemon_sets = false;
+    assert_eq!(scene.goes_to().0, Step::Uncordoning);
+}
+
+/// To the second, and the next look is then.
+#[test]
+fn a_node_is_verified_once_it_was_ready_and_clear_for_as_long_as_it_must() {
+    let since = |memory: Option<Timestamp>| at(110).duration_since(memory.unwrap());
+    for more in [0, 1] {
+        let mut scene = healthy_after_boot();
+        let clear = since(scene.memory.clear_since) + secs(more);
+        scene.run.contract.as_mut().unwrap().triggers[0].clear_for = clear;
+        let decision = scene.look();
+        if more == 0 {
+            assert!(matches!(decision.action, Action::Change(_)), "{decision:?}");
+        } else {
+            assert_eq!(
+                (decision.reason, decision.recheck_at),
+                (Reason::WaitingForClear, Some(at(111)))
+            );
+        }
+        let mut scene = healthy_after_boot();
+        let ready = since(scene.memory.ready_since) + secs(more);
+        scene.run.contract.as_mut().unwrap().verify.ready = ready;
+        let decision = scene.look();
+        if more == 0 {
+            assert!(matches!(decision.action, Action::Change(_)), "{decision:?}");
+        } else {
+            assert_eq!(
+                (decision.reason, decision.recheck_at),
+                (Reason::WaitingForReady, Some(at(111)))
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_copy_of_a_reboot_pod_is_the_only_one_and_the_second_is_not() {
+    let mut scene = scene(Step::Rebooting);
+    scene.look();
+    for only in [true, false, false] {
+        scene.memory.reboot_pod_asked_for();
+        assert_eq!(scene.memory.is_only_copy(&scene.run), only);
+    }
+}
+
 #[test]
 fn verification_names_what_is_missing() {
     type Case = (fn(&mut Scene), Reason);
