@@ -198,6 +198,21 @@ fn no_more_start_for_a_storm_than_its_round_allows() {
     }
 }
 
+/// A rack that loses its power is no broken detector; where there is one rack only nobody can tell.
+#[test]
+fn one_sick_rack_is_a_storm_only_where_there_is_no_other() {
+    use super::examples::{in_rack, racks};
+    for (others, storms) in [(3, false), (0, true)] {
+        let sick = (0..5).map(|n| in_rack("a", sick(&format!("a{n}"), "[P6] x", 90)));
+        let healthy = (0..others).map(|n| in_rack("b", healthy(&format!("b{n}"))));
+        let mut world = racks(sick.chain(healthy).collect());
+        workers(&mut world).breaker.correlated = CountOrPercent::Count(4);
+        let waits = plan(&world).report.into_iter().filter_map(|pair| pair.wait);
+        let storm = waits.filter(|wait| wait.reason == WaitReason::Storm).count() > 0;
+        assert_eq!(storm, storms, "{others} in another rack");
+    }
+}
+
 /// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.
 #[test]
 fn a_rest_is_short_again_for_what_is_newer_than_the_last_end() {
