@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         alert::{conditions::FIRING_KEPT, read, source::Absence},
-        remediation::tests::{at, node, secs},
+        remediation::tests::{at, condition, node, secs, set},
     };
 
     fn placed(name: &str) -> Placed {
@@ -161,6 +161,29 @@ mod tests {
             assert_eq!((counts.firing, counts.matched, counts.nodes), (alerts, alerts, 1));
             assert_eq!((counts.too_many, counts.foreign), (too_many, 0));
             assert_eq!(written[0].changes.len(), FIRING_KEPT);
+        }
+    }
+
+    /// A condition of another writer is in the way only where an alert asks for one of its type.
+    #[test]
+    fn conditions_of_others_are_counted_where_an_alert_wants_their_place() {
+        let settings = Settings { prefix: "X_", linger: secs(0), heartbeat_interval: secs(300) };
+        let all = [placed("wanted"), placed("ours")];
+        for (kind, reason, foreign) in [
+            ("X_wanted", "KernelHang", 1),
+            ("X_unwanted", "KernelHang", 0),
+            ("X_ours", "", 0),
+            ("Y_wanted", "KernelHang", 0),
+        ] {
+            let mut node = node();
+            let mut fact = condition(kind, "True", 1);
+            fact.reason = reason.into();
+            set(&mut node, fact);
+            let nodes = [("n1".to_owned(), Arc::new(node))].into();
+            let firing = all.iter().map(|placed| (placed, at(5))).collect();
+            let view = View { firing, absence: Absence::Unknown };
+            let (_, counts) = changes(&nodes, &view, settings, |_| None, at(5));
+            assert_eq!(counts.foreign, foreign, "{kind} {reason}");
         }
     }
 

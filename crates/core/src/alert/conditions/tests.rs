@@ -169,6 +169,21 @@ fn conditions_that_are_there_twice_or_without_times_or_from_the_future_are_set_r
     assert_eq!(set, [stored("Hot", "True", "[P6] s", 10, 0)]);
 }
 
+/// What was written at the moment of the boot is of after it.
+#[test]
+fn a_report_of_before_the_boot_is_written_anew_by_the_first_one_after_it() {
+    let rules = Rules { booted_at: Some(at(10)), ..rules() };
+    for (before, after, due) in
+        [(9, 10, true), (9, 11, true), (9, 9, false), (10, 11, false), (11, 12, false)]
+    {
+        assert_eq!(
+            rules.is_due(Some(at(before)), at(after), false, at(12)),
+            due,
+            "{before} {after}"
+        );
+    }
+}
+
 #[test]
 fn of_one_name_the_most_urgent_counts_and_of_too_many_names_the_most_urgent() {
     let alerts = [

@@ -36,6 +36,41 @@ fn a_failure_within_a_success_is_read_by_its_reason() {
     assert_eq!(effective_code(200, None), 200);
 }
 
+#[test]
+fn only_what_is_refused_for_good_is_not_asked_again() {
+    for (http, permanent) in [
+        (201, false),
+        (404, false),
+        (429, false),
+        (500, false),
+        (503, false),
+        (403, true),
+        (422, true),
+    ] {
+        assert_eq!(bare(http).permanent(), permanent, "{http}: {:?}", bare(http));
+    }
+}
+
+#[test]
+fn of_two_times_to_wait_the_header_counts_and_zero_is_none() {
+    for (header, body, expected) in [
+        (Some(3), Some(7), Some(3)),
+        (Some(0), Some(7), Some(7)),
+        (None, Some(7), Some(7)),
+        (Some(0), Some(0), None),
+        (None, None, None),
+    ] {
+        let status = StatusBody { retry_after_seconds: body, ..StatusBody::default() };
+        let reply = EvictionReply {
+            http: 429,
+            retry_after: header,
+            status: Some(status),
+            ..EvictionReply::default()
+        };
+        assert_eq!(retry_after(&reply), expected, "{header:?} {body:?}");
+    }
+}
+
 fn budget(text: &str, retry_after_seconds: Option<u32>) -> EvictionOutcome {
     EvictionOutcome::from_reply(&reply(429, |b| {
         b.retry_after_seconds = retry_after_seconds;

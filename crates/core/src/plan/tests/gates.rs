@@ -213,6 +213,62 @@ fn one_sick_rack_is_a_storm_only_where_there_is_no_other() {
     }
 }
 
+/// Its machine may be down for long: no time is told at which its place is free, and nobody looks again and again.
+#[test]
+fn a_frozen_run_whose_machine_is_down_keeps_its_place_until_something_happens() {
+    let mut world = world(vec![sick("n1", "[P6] x", 0), sick("n2", "[P6] x", 0)]);
+    let of_n2 = Run { node_name: "n2".into(), node_uid: "uid-n2".into(), ..run(Step::Rebooting) };
+    world.open_runs = vec![of_n2.freeze(crate::invariants::Invariant::Intent, "x".into(), at(0))];
+    Arc::make_mut(world.nodes.get_mut("n2").unwrap()).ready = Ready::Unknown;
+    for (now, recheck_at) in [(69, Some(at(70))), (70, None), (71, None)] {
+        world.now = at(now);
+        let waits = wait(&world);
+        assert_eq!(
+            (waits.reason, waits.recheck_at),
+            (WaitReason::BudgetExhausted, recheck_at),
+            "at {now}"
+        );
+    }
+}
+
+/// Its label may have changed while it was held: it counts where it is now, too.
+#[test]
+fn a_held_run_that_is_tried_again_counts_where_it_was_admitted_and_where_its_node_is_now() {
+    use super::examples::{in_rack, racks};
+    let keys = ClusterConfig::default().topology_keys;
+    let domain = |rack: &str| {
+        let labels = in_rack(rack, healthy("x")).labels;
+        Some(crate::domain::Domain::of("x", &labels, &keys))
+    };
+    for (full, says) in [("a", "-/a"), ("b", "-/b"), ("c", "")] {
+        let mut node = in_rack("b", sick("n1", "[P6] x", 0));
+        let mut held = Run { domain: domain("a"), ..run_of_n1(Step::Held) };
+        held.retries.asked = 1;
+        cordon(&mut node);
+        node.cordoned_by = Some(held.uid.clone());
+        let mut other = in_rack(full, healthy("n2"));
+        let mut draining = Run { uid: "run-2".into(), ..run(Step::Draining) };
+        (draining.node_name, draining.node_uid) = ("n2".into(), "uid-n2".into());
+        draining.domain = domain(full);
+        cordon(&mut other);
+        other.cordoned_by = Some(draining.uid.clone());
+        let mut world = racks(vec![node, other, in_rack("d", healthy("n3"))]);
+        world.open_runs = vec![held, draining];
+        let config = world.config.as_mut().unwrap();
+        (config.max_unavailable, config.max_domains) = (CountOrPercent::Percent(100), 9);
+        let budget = &mut workers(&mut world).budget;
+        (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Percent(100), 9);
+        budget.max_unavailable_per_domain = CountOrPercent::Count(1);
+        let report = plan(&world).report.into_iter().find(|pair| pair.node == "n1");
+        let wait = report.and_then(|pair| pair.wait);
+        let message = wait.map(|wait| wait.message).unwrap_or_default();
+        assert!(
+            message.contains(says) && message.is_empty() == says.is_empty(),
+            "{full}: {message}"
+        );
+    }
+}
+
 /// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.
 #[test]
 fn a_rest_is_short_again_for_what_is_newer_than_the_last_end() {
