@@ -180,6 +180,7 @@ fn the_domain_of_a_run_that_is_gone_stays_open_for_a_while() {
     }];
     let waits = wait(&world);
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::OtherDomainsOpen, Some(at(70))));
+    assert_eq!(waits.message, "at most 1 failure domain may be open; open: -/rack-of-n2");
 }
 
 /// In one plan, too: whoever was admitted in it counts.
@@ -267,6 +268,43 @@ fn a_held_run_that_is_tried_again_counts_where_it_was_admitted_and_where_its_nod
             "{full}: {message}"
         );
     }
+}
+
+/// Those of the control plane are nobody's here, and those that a policy does not select are not its own.
+#[test]
+fn a_budget_counts_the_nodes_that_its_policy_selects_and_no_other() {
+    type Case = (fn(&mut NodeFacts), bool);
+    let cases: [Case; 3] = [
+        (|_| {}, false),
+        (|node| node.control_plane = true, true),
+        (|node| node.labels.insert("pool", "b"), true),
+    ];
+    for (number, (change, starts)) in cases.into_iter().enumerate() {
+        let mut nodes = vec![sick("n1", "[P6] x", 0), healthy("n2"), healthy("n3")];
+        nodes.iter_mut().for_each(|node| node.labels.insert("pool", "a"));
+        nodes[1].unschedulable = true;
+        change(&mut nodes[1]);
+        let mut world = world(nodes);
+        workers(&mut world).selector =
+            NodeSelector::Labels(vec![Requirement::In("pool".into(), vec!["a".into()])]);
+        workers(&mut world).budget.max_unavailable = CountOrPercent::Count(1);
+        world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
+        assert_eq!(admitted(&world).is_some(), starts, "case {number}");
+    }
+}
+
+/// A node that waits for something else is not blocked by the budget, full as it is.
+#[test]
+fn who_waits_for_a_budget_is_counted_there() {
+    let mut world = world(["n1", "n2", "n3", "n4"].map(|name| sick(name, "[P6] x", 0)).to_vec());
+    world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
+    workers(&mut world).budget.max_unavailable = CountOrPercent::Count(1);
+    for name in ["n3", "n4"] {
+        Arc::make_mut(world.nodes.get_mut(name).unwrap()).hold = true;
+    }
+    let scopes = plan(&world).scopes;
+    let of_policy = scopes.iter().find(|one| one.scope == Scope::Policy("workers".into()));
+    assert_eq!(of_policy.map(|one| one.blocked), Some(1));
 }
 
 /// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.

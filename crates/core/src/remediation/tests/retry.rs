@@ -23,6 +23,13 @@ fn retried(step: Step) -> Scene {
 }
 
 #[test]
+fn a_retry_is_not_being_undone_any_more() {
+    let held = scene(Step::Held);
+    let undone = Run { ending: Some(Reason::HoldLabel), ..held.run };
+    assert_eq!(retry(&undone, &held.node, at(10)).ending, None);
+}
+
+#[test]
 fn a_retry_goes_the_whole_way_again_as_a_new_attempt() {
     let mut scene = retried(Step::Cordoning);
     assert_eq!((scene.run.step, scene.run.reason), (Step::Cordoning, Reason::RetryRequested));

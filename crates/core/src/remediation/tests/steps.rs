@@ -410,6 +410,16 @@ fn a_reboot_that_was_started_is_not_given_up_while_the_machine_may_still_go_down
     }
 }
 
+/// Another copy of the Pod may have been made that nobody saw; the next look is when it can act no more.
+#[test]
+fn a_reboot_that_was_refused_is_not_given_up_while_an_earlier_copy_may_live() {
+    let mut scene = resolved();
+    scene.memory = Memory::default();
+    let Decision { reason, message, recheck_at, .. } = scene.look();
+    assert_eq!((reason, recheck_at), (Reason::Withdrawing, Some(at(70))), "{message}");
+    assert!(message.starts_with("an earlier copy of the reboot Pod may live"), "{message}");
+}
+
 #[test]
 fn a_resolved_attempt_is_followed_by_what_fits_its_reason() {
     type Case = (fn(&mut Scene), (Step, Reason));
