@@ -169,6 +169,14 @@ fn conditions_that_are_there_twice_or_without_times_or_from_the_future_are_set_r
     assert_eq!(set, [stored("Hot", "True", "[P6] s", 10, 0)]);
 }
 
+/// A minute is what clocks may differ by.
+#[test]
+fn a_time_that_no_clock_can_have_written_is_more_than_a_minute_ahead() {
+    for (time, ahead) in [(-500, false), (0, false), (60, false), (61, true)] {
+        assert_eq!(is_ahead(at(time), at(0)), ahead, "{time}");
+    }
+}
+
 /// What was written at the moment of the boot is of after it.
 #[test]
 fn a_report_of_before_the_boot_is_written_anew_by_the_first_one_after_it() {

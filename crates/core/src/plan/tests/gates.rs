@@ -307,6 +307,27 @@ fn who_waits_for_a_budget_is_counted_there() {
     assert_eq!(of_policy.map(|one| one.blocked), Some(1));
 }
 
+/// Of two triggers of one condition the more urgent one counts: routine does not age, a fault does.
+#[test]
+fn of_two_triggers_of_one_condition_the_more_urgent_counts() {
+    let mut other = healthy("n2");
+    let mut condition = condition("Other", "True", 0);
+    condition.message = "[P5] x".into();
+    set(&mut other, condition);
+    let mut world = world(vec![sick("n1", "[P6] x", 0), other]);
+    let policy = workers(&mut world);
+    policy.ageing = Ageing { every: secs(10), floor: 1 };
+    policy.contract.triggers[0].class = crate::policy::Class::Maintenance;
+    let routine = policy.contract.triggers[0].clone();
+    let kind = TypePattern::parse("Other");
+    let fault = crate::policy::Trigger { class: crate::policy::Class::Fault, ..routine.clone() };
+    policy
+        .contract
+        .triggers
+        .extend([fault, crate::policy::Trigger { condition_type: kind, ..routine }]);
+    assert_eq!(admitted(&world), Some("n1".into()), "it has aged to P1");
+}
+
 /// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.
 #[test]
 fn a_rest_is_short_again_for_what_is_newer_than_the_last_end() {
