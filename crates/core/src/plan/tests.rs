@@ -3,6 +3,7 @@
 
 mod against_reference;
 mod examples;
+mod explain;
 mod gates;
 mod pending;
 mod random;

@@ -9,6 +9,7 @@ mod protocol;
 mod random;
 mod retry;
 mod steps;
+mod verifying;
 mod world;
 
 use jiff::{SignedDuration, Timestamp};

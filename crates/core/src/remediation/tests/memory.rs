@@ -154,3 +154,13 @@ fn a_run_that_tried_nothing_leaves_no_evidence_for_an_alert_to_lag_behind() {
     let left = record(&run, &node(), Step::Failed, Reason::DrainTimeout, at(100));
     assert!(left.evidence.is_empty());
 }
+
+#[test]
+fn the_first_copy_of_a_reboot_pod_is_the_only_one_and_the_second_is_not() {
+    let mut scene = scene(Step::Rebooting);
+    scene.look();
+    for only in [true, false, false] {
+        scene.memory.reboot_pod_asked_for();
+        assert_eq!(scene.memory.is_only_copy(&scene.run), only);
+    }
+}
