@@ -328,6 +328,22 @@ fn of_two_triggers_of_one_condition_the_more_urgent_counts() {
     assert_eq!(admitted(&world), Some("n1".into()), "it has aged to P1");
 }
 
+/// A person said that it was well at that time; what came later is not meant.
+#[test]
+fn a_reset_ends_the_storms_of_before_it_and_no_later_one() {
+    for (reset, ends) in [(10, false), (49, false), (50, true), (60, true)] {
+        let mut world = world(["n1", "n2", "n3"].map(|name| sick(name, "[P6] x", 0)).to_vec());
+        world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
+        let policy = workers(&mut world);
+        policy.budget.max_unavailable = CountOrPercent::Percent(100);
+        policy.breaker.window = secs(5);
+        policy.breaker.reset_at = Some(at(reset));
+        let storms = [("Sick".to_owned(), crate::breaker::Storm::Open { since: at(50) })].into();
+        world.storms = [("workers".to_owned(), storms)].into();
+        assert_eq!(plan(&world).admit.len() == 3, ends, "reset at {reset}");
+    }
+}
+
 /// A rest is not doubled for a trigger that was clear since; one that is as old as the last end was not.
 #[test]
 fn a_rest_is_short_again_for_what_is_newer_than_the_last_end() {
