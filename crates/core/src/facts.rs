@@ -223,6 +223,13 @@ pub struct Pause {
     pub until: Option<Timestamp>,
 }
 
+impl Pause {
+    /// It has not ended by itself.
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
 /// What a pause covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PauseScope {
@@ -251,7 +258,7 @@ impl Pauses {
                 PauseScope::Policy(name) => name == policy,
                 PauseScope::Node(name) => name == node,
             };
-            covered && pause.until.is_none_or(|until| until > now)
+            covered && pause.lasts(now)
         })
     }
 }

@@ -100,33 +100,22 @@ pub fn scene(cluster: &Cluster, name: &str) -> Snapshot {
 /// so. To be called when all policies are there.
 pub fn leave_out_unnamed(snapshot: &mut Snapshot) {
     let named: Vec<TypePattern> = snapshot.scene.policies.iter().flat_map(named).collect();
-    let mut unnamed = BTreeSet::new();
+    let (mut healed, mut unnamed) = (BTreeSet::new(), BTreeSet::new());
     snapshot.scene.timeline.retain(|entry| {
         let Act::Sicken { with, .. } = &entry.act else { return true };
         let is_named = named.iter().any(|pattern| pattern.matches(&with.condition));
-        if !is_named {
-            unnamed.insert(with.condition.clone());
-        }
+        let kinds = if is_named { &mut healed } else { &mut unnamed };
+        kinds.insert(with.condition.clone());
         is_named
     });
-    if !unnamed.is_empty() {
-        let kinds: Vec<_> = unnamed.into_iter().collect();
-        let kinds = kinds.join(", ");
-        let note = format!(
-            "conditions that are True, and for which no policy acts, are left out: {kinds}"
-        );
-        snapshot.notes.push(note);
-    }
-    let sick = snapshot.scene.timeline.iter().filter_map(|entry| match &entry.act {
-        Act::Sicken { with, .. } => Some(with.condition.as_str()),
-        _ => None,
-    });
-    let sick: BTreeSet<&str> = sick.collect();
-    if !sick.is_empty() {
-        let kinds: Vec<_> = sick.into_iter().collect();
-        let kinds = kinds.join(", ");
-        let note = format!("a reboot is taken to make these conditions False: {kinds}");
-        snapshot.notes.push(note);
+    for (what, kinds) in [
+        ("conditions that are True, and for which no policy acts, are left out", unnamed),
+        ("a reboot is taken to make these conditions False", healed),
+    ] {
+        if !kinds.is_empty() {
+            let kinds: Vec<_> = kinds.into_iter().collect();
+            snapshot.notes.push(format!("{what}: {}", kinds.join(", ")));
+        }
     }
 }
 
@@ -144,7 +133,7 @@ fn named(policy: &Value) -> impl Iterator<Item = TypePattern> {
 
 /// What a pause in the cluster holds back; none is played, since what is asked is what would happen without.
 pub fn pauses(pauses: &Pauses, now: Timestamp) -> Vec<String> {
-    let in_force = pauses.0.iter().filter(|pause| pause.until.is_none_or(|until| until > now));
+    let in_force = pauses.0.iter().filter(|pause| pause.lasts(now));
     let note = |pause: &Pause| {
         let what = match &pause.scope {
             PauseScope::All => "everything".to_owned(),

@@ -129,9 +129,8 @@ pub fn stops(world: &World, plan: &Plan) -> Vec<Why> {
     match &world.pauses {
         None => stop(WaitReason::Paused, rerail_core::facts::PAUSE_UNREADABLE.to_owned(), None),
         Some(pauses) => {
-            let in_force = |until: Option<jiff::Timestamp>| until.is_none_or(|u| u > world.now);
             for pause in &pauses.0 {
-                if pause.scope == PauseScope::All && in_force(pause.until) {
+                if pause.scope == PauseScope::All && pause.lasts(world.now) {
                     stop(WaitReason::Paused, pause.text.clone(), pause.until);
                 }
             }

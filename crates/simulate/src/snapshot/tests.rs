@@ -183,17 +183,21 @@ fn conditions_that_no_policy_names_are_left_out() {
     assert_eq!(conditions(&snapshot), ["KernelDeadlock", "AlertManager_DiskSlow"]);
 }
 
+/// The Pods of a database, each in one of these roles.
+fn store(roles: &[&str]) -> Vec<Pod> {
+    let one = |(at, role): (usize, &&str)| {
+        let labels = json!({ "metadata": { "labels": { "role": role } } });
+        let (name, node) = (format!("store-{at}"), format!("n-{}", at + 1));
+        pod(&name, Some(("StatefulSet", "store")), &node, labels)
+    };
+    roles.iter().enumerate().map(one).collect()
+}
+
 /// A budget that asks for a label that only some Pods of a controller have, as one of a database's leader.
 #[test]
 fn pods_that_budgets_tell_apart_are_played_apart() {
     let mut cluster = cluster();
-    let with = |role: &str| json!({ "metadata": { "labels": { "role": role } } });
-    let store = Some(("StatefulSet", "store"));
-    cluster.pods = vec![
-        pod("store-0", store, "n-1", with("leader")),
-        pod("store-1", store, "n-2", with("replica")),
-        pod("store-2", store, "n-3", with("replica")),
-    ];
+    cluster.pods = store(&["leader", "replica", "replica"]);
     cluster.budgets = vec![read(json!({
         "metadata": { "name": "leader", "namespace": "shop" },
         "spec": { "maxUnavailable": 1, "selector": {
@@ -248,12 +252,7 @@ fn pauses_in_force_are_told_and_not_played() {
 fn a_count_that_is_not_the_budgets_own_is_not_taken_over() {
     for (generation, reason) in [(2, "SufficientPods"), (1, "SyncFailed")] {
         let mut cluster = cluster();
-        let with = |role: &str| json!({ "metadata": { "labels": { "role": role } } });
-        let store = Some(("StatefulSet", "store"));
-        cluster.pods = vec![
-            pod("store-0", store, "n-1", with("leader")),
-            pod("store-1", store, "n-2", with("replica")),
-        ];
+        cluster.pods = store(&["leader", "replica"]);
         cluster.budgets = vec![read(json!({
             "metadata": { "name": "leader", "namespace": "shop", "generation": generation },
             "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "role": "leader" } } },

@@ -56,32 +56,30 @@ fn daemon_sets_are_not_waited_for_where_the_policy_does_not_want_it() {
 #[test]
 fn a_node_is_verified_once_it_was_ready_and_clear_for_as_long_as_it_must() {
     let since = |memory: Option<Timestamp>| at(110).duration_since(memory.unwrap());
-    for more in [0, 1] {
-        let mut scene = healthy_after_boot();
-        let clear = since(scene.memory.clear_since) + secs(more);
-        scene.run.contract.as_mut().unwrap().triggers[0].clear_for = clear;
+    let verified = |mut scene: Scene| {
         let decision = scene.look();
-        if more == 0 {
-            assert!(matches!(decision.action, Action::Change(_)), "{decision:?}");
-        } else {
-            assert_eq!(
-                (decision.reason, decision.recheck_at),
-                (Reason::WaitingForClear, Some(at(111)))
-            );
-        }
+        assert!(matches!(decision.action, Action::Change(_)), "{decision:?}");
+    };
+    let waits = |mut scene: Scene, reason| {
+        let decision = scene.look();
+        assert_eq!((decision.reason, decision.recheck_at), (reason, Some(at(111))));
+    };
+    let clear = |more| {
+        let mut scene = healthy_after_boot();
+        let clear_for = since(scene.memory.clear_since) + secs(more);
+        scene.run.contract.as_mut().unwrap().triggers[0].clear_for = clear_for;
+        scene
+    };
+    verified(clear(0));
+    waits(clear(1), Reason::WaitingForClear);
+    let ready = |more| {
         let mut scene = healthy_after_boot();
         let ready = since(scene.memory.ready_since) + secs(more);
         scene.run.contract.as_mut().unwrap().verify.ready = ready;
-        let decision = scene.look();
-        if more == 0 {
-            assert!(matches!(decision.action, Action::Change(_)), "{decision:?}");
-        } else {
-            assert_eq!(
-                (decision.reason, decision.recheck_at),
-                (Reason::WaitingForReady, Some(at(111)))
-            );
-        }
-    }
+        scene
+    };
+    verified(ready(0));
+    waits(ready(1), Reason::WaitingForReady);
 }
 
 #[test]

@@ -27,27 +27,21 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
         return Err(wrong("deployments", problem, "play a part of them, such as one zone"));
     }
     for (at, entry) in scene.timeline.iter().enumerate() {
-        soon(format!("timeline[{at}].at"), &entry.at)?;
+        soon(format!("timeline[{at}].at"), Some(&entry.at))?;
     }
     for (at, random) in scene.random.iter().enumerate() {
-        again(format!("random[{at}].every"), &random.every)?;
-        for (field, time) in [("from", &random.from), ("until", &random.until)] {
-            time.as_ref().map_or(Ok(()), |time| soon(format!("random[{at}].{field}"), time))?;
-        }
+        again(format!("random[{at}].every"), Some(&random.every))?;
+        soon(format!("random[{at}].from"), random.from.as_ref())?;
+        soon(format!("random[{at}].until"), random.until.as_ref())?;
     }
     for (at, deployment) in scene.deployments.iter().enumerate() {
-        for (field, time) in [
-            ("grace", &deployment.grace),
-            ("stopsAfter", &deployment.stops_after),
-            ("startsAfter", &deployment.starts_after),
-        ] {
-            let place = || format!("deployments[{at}] ({}).{field}", deployment.name);
-            time.as_ref().map_or(Ok(()), |time| soon(place(), time))?;
-        }
+        let place = |field| format!("deployments[{at}] ({}).{field}", deployment.name);
+        soon(place("grace"), deployment.grace.as_ref())?;
+        soon(place("stopsAfter"), deployment.stops_after.as_ref())?;
+        soon(place("startsAfter"), deployment.starts_after.as_ref())?;
     }
-    for (field, time) in [("until", &scene.until), ("policiesAt", &scene.policies_at)] {
-        time.as_ref().map_or(Ok(()), |time| soon(field, time))?;
-    }
+    soon("until", scene.until.as_ref())?;
+    soon("policiesAt", scene.policies_at.as_ref())?;
     times(&scene.times)
 }
 
@@ -58,7 +52,7 @@ fn times(times: &SceneTimes) -> Result<(), SceneError> {
         ("heartbeat", &times.heartbeat),
         ("grace", &times.grace),
     ] {
-        time.as_ref().map_or(Ok(()), |time| again(format!("times.{field}"), time))?;
+        again(format!("times.{field}"), time.as_ref())?;
     }
     for (field, span) in [
         ("boot", times.boot),
@@ -71,27 +65,25 @@ fn times(times: &SceneTimes) -> Result<(), SceneError> {
         ("watch", times.watch),
     ] {
         let longest = span.map(Span::millis).map_or(0, |(_, longest)| longest);
-        if longest > LONGEST * 1000 {
-            return Err(too_long(format!("times.{field}")));
-        }
+        within(format!("times.{field}"), longest)?;
     }
     Ok(())
 }
 
-fn too_long(place: impl Into<String>) -> SceneError {
-    wrong(place, "it is longer than 30 days", "give a shorter time")
-}
-
-fn soon(place: impl Into<String>, time: &GoDuration) -> Result<(), SceneError> {
-    match super::millis(time) > LONGEST * 1000 {
-        true => Err(too_long(place)),
+fn within(place: impl Into<String>, millis: u64) -> Result<(), SceneError> {
+    match millis > LONGEST * 1000 {
+        true => Err(wrong(place, "it is longer than 30 days", "give a shorter time")),
         false => Ok(()),
     }
 }
 
+fn soon(place: impl Into<String>, time: Option<&GoDuration>) -> Result<(), SceneError> {
+    within(place, time.map_or(0, super::millis))
+}
+
 /// Also not too often.
-fn again(place: impl Into<String>, time: &GoDuration) -> Result<(), SceneError> {
-    if super::millis(time) < MOST_OFTEN * 1000 {
+fn again(place: impl Into<String>, time: Option<&GoDuration>) -> Result<(), SceneError> {
+    if time.is_some_and(|time| super::millis(time) < MOST_OFTEN * 1000) {
         return Err(wrong(place, "it is shorter than a second", "give a duration such as 1m"));
     }
     soon(place, time)
