@@ -154,8 +154,8 @@ pub struct Trigger {
     pub clear_for: SignedDuration,
 }
 
-/// What a trigger is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+/// What a trigger is about. A fault comes before maintenance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub enum Class {
     /// Something is wrong with the node.
     #[default]

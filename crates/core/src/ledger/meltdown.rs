@@ -94,6 +94,8 @@ mod tests {
         assert_eq!(later.and(record), melted(Some(at(30)), Some(at(20))));
         assert_eq!(mine.and(melted(Some(at(12)), None)), mine, "since it was seen first");
         assert_eq!(mine.and(Meltdown::default()), mine);
+        let at_once = melted(None, Some(at(10)));
+        assert_eq!(mine.and(at_once), at_once, "the end has the last word");
         for (a, b) in [(mine, record), (later, record), (mine, later)] {
             assert_eq!(a.and(b), b.and(a));
         }

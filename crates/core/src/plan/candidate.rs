@@ -172,8 +172,10 @@ fn causes<'a>(
                     continue;
                 }
                 let cause = cause(world, policy, found.trigger, found.condition);
+                // Of two that are as urgent now, the fault will be more so: it ages.
+                let rank = |cause: &True<'_>| (cause.effective, cause.class);
                 match causes.iter_mut().find(|known| known.condition.condition_type() == kind) {
-                    Some(known) if known.effective <= cause.effective => {}
+                    Some(known) if rank(known) <= rank(&cause) => {}
                     Some(known) => *known = cause,
                     None => causes.push(cause),
                 }

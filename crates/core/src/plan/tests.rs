@@ -2,6 +2,7 @@
 //! properties are below.
 
 mod against_reference;
+mod domains;
 mod examples;
 mod explain;
 mod gates;

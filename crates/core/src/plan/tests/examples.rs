@@ -1,6 +1,6 @@
 //! The examples and the promises of planner.md, one by one.
 
-use super::*;
+use super::{domains::two_racks, *};
 use crate::{
     budget::CountOrPercent,
     ledger::{Slot, Start},
@@ -32,7 +32,7 @@ pub(super) fn budget(world: &mut World) -> &mut Budget {
     &mut workers(world).budget
 }
 
-fn config(world: &mut World) -> &mut ClusterConfig {
+pub(super) fn config(world: &mut World) -> &mut ClusterConfig {
     world.config.as_mut().unwrap()
 }
 
@@ -279,169 +279,6 @@ fn the_operators_own_node_is_taken_last_among_equals() {
     assert_eq!(names(&world), ["b"]);
     world.nodes.insert("a".into(), Arc::new(sick("a", "[P5] x", 0)));
     assert_eq!(names(&world), ["a"], "but before who is less urgent");
-}
-
-/// Rack `a` has a run under way and sick nodes left; rack `b` has a sick node.
-fn two_racks(in_a: &str, in_b: &str) -> World {
-    let calm = |name: &str| in_rack("c", healthy(name));
-    let mut nodes: Vec<_> = (0..30).map(|n| calm(&format!("c{n:02}"))).collect();
-    nodes.extend(["a1", "a2", "a3"].map(|name| in_rack("a", sick(name, in_a, 0))));
-    nodes.push(in_rack("b", healthy("b1")));
-    let mut world = racks(nodes);
-    budget(&mut world).max_unavailable = CountOrPercent::Count(1);
-    begin(&mut world, Step::Draining);
-    assert_eq!(world.open_runs[0].node_name, "a1");
-    world.nodes.insert("b1".into(), Arc::new(in_rack("b", sick("b1", in_b, 50))));
-    world
-}
-
-#[test]
-fn a_rack_never_delays_something_more_urgent_beyond_the_runs_under_way() {
-    let mut world = two_racks("[P6] x", "[P2] x");
-    let waits = wait_of(&world, "a2");
-    assert_eq!(waits.reason, WaitReason::DomainClosed);
-    assert!(waits.message.contains("until node b1"), "{}", waits.message);
-    assert_eq!(wait_of(&world, "b1").reason, WaitReason::OtherDomainsOpen);
-    let found = plan(&world).domains;
-    let of = |rack: &str| found.iter().find(|d| d.domain.to_string() == rack).unwrap();
-    assert_eq!(of("-/a").closed_by.as_deref(), Some("b1"));
-    assert_eq!((of("-/a").open, of("-/b").open), (true, false));
-    assert_eq!(of("-/b").reserved_for.as_deref(), Some("b1"));
-    finish(&mut world, "a1");
-    assert_eq!(names(&world), ["b1"]);
-    begin(&mut world, Step::Draining);
-    finish(&mut world, "b1");
-    assert_eq!(names(&world), ["a2"]);
-}
-
-#[test]
-fn a_closed_rack_starts_nothing_although_the_budget_has_room() {
-    let mut world = two_racks("[P6] x", "[P2] x");
-    budget(&mut world).max_unavailable = CountOrPercent::Count(3);
-    assert_eq!(names(&world), [""; 0]);
-    assert_eq!(wait_of(&world, "a2").reason, WaitReason::DomainClosed);
-}
-
-#[test]
-fn equally_urgent_racks_never_take_turns() {
-    let mut world = two_racks("[P6] x", "[P6] x");
-    assert_eq!(wait_of(&world, "a2").reason, WaitReason::BudgetExhausted);
-    assert_eq!(wait_of(&world, "b1").reason, WaitReason::OtherDomainsOpen);
-    for node in ["a1", "a2", "a3"] {
-        assert_eq!(world.open_runs[0].node_name, node);
-        finish(&mut world, node);
-        begin(&mut world, Step::Draining);
-    }
-    assert_eq!(world.open_runs[0].node_name, "b1");
-}
-
-#[test]
-fn who_could_not_start_anyway_closes_nothing() {
-    type Case = fn(&mut World);
-    let cases: [Case; 4] = [
-        |w| Arc::make_mut(w.nodes.get_mut("b1").unwrap()).hold = true,
-        |w| Arc::make_mut(w.nodes.get_mut("b1").unwrap()).unschedulable = true,
-        // A policy of its own that has no room.
-        |w| {
-            let mut strict = Policy { name: "strict".into(), ..policy() };
-            strict.selector =
-                NodeSelector::Labels(vec![Requirement::In(RACK.into(), vec!["b".into()])]);
-            strict.budget.max_unavailable = CountOrPercent::Count(0);
-            w.policies.insert("strict".into(), strict);
-        },
-        // Others are out in its rack.
-        |w| {
-            budget(w).max_unavailable_per_domain = CountOrPercent::Count(3);
-            for name in ["b2", "b3", "b4"] {
-                let mut down = in_rack("b", healthy(name));
-                down.ready = Ready::Unknown;
-                w.nodes.insert(name.into(), Arc::new(down));
-            }
-        },
-    ];
-    for (number, change) in cases.into_iter().enumerate() {
-        let mut world = two_racks("[P6] x", "[P2] x");
-        budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-        change(&mut world);
-        assert!(plan(&world).domains.iter().all(|d| d.closed_by.is_none()), "case {number}");
-        assert_eq!(names(&world), ["a2", "a3"], "case {number}");
-    }
-}
-
-#[test]
-fn a_rack_without_waiting_candidates_is_the_least_urgent() {
-    let mut nodes: Vec<_> = (0..30).map(|n| in_rack("z", healthy(&format!("z{n:02}")))).collect();
-    nodes.push(in_rack("a", sick("a1", "[P6] x", 0)));
-    nodes.extend(["b1", "b2"].map(|name| in_rack("b", sick(name, "[P6] x", 1))));
-    let mut world = racks(nodes);
-    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-    config(&mut world).max_domains = 2;
-    budget(&mut world).max_domains = 2;
-    workers(&mut world).budget.max_starts.count = 2;
-    begin(&mut world, Step::Draining);
-    workers(&mut world).budget.max_starts.count = 60;
-    world.nodes.insert("c1".into(), Arc::new(in_rack("c", sick("c1", "[P1] x", 60))));
-    let plan = plan(&world);
-    let closed: Vec<_> = plan.domains.iter().filter(|d| d.closed_by.is_some()).collect();
-    assert_eq!(closed.len(), 1);
-    assert_eq!(closed[0].domain.to_string(), "-/a", "rack b has b2 waiting");
-    assert_eq!(plan.admit.len(), 1, "which goes on");
-    assert_eq!(plan.admit[0].node, "b2");
-}
-
-#[test]
-fn nobody_less_urgent_takes_a_place_that_is_kept() {
-    let mut nodes: Vec<_> = (0..30).map(|n| in_rack("z", healthy(&format!("z{n:02}")))).collect();
-    nodes.push(in_rack("a", sick("a1", "[P0] x", 0)));
-    let mut world = racks(nodes);
-    config(&mut world).max_domains = 2;
-    budget(&mut world).max_domains = 2;
-    budget(&mut world).max_unavailable = CountOrPercent::Count(1);
-    begin(&mut world, Step::Draining);
-    // A place is free for b1, and no budget; nothing else may take the place meanwhile.
-    world.nodes.insert("b1".into(), Arc::new(in_rack("b", sick("b1", "[P3] x", 0))));
-    world.nodes.insert("c1".into(), Arc::new(in_rack("c", sick("c1", "[P4] x", 0))));
-    let waits = wait_of(&world, "b1");
-    assert_eq!(waits.reason, WaitReason::BudgetExhausted);
-    finish(&mut world, "a1");
-    assert_eq!(names(&world), ["b1"]);
-}
-
-#[test]
-fn a_node_without_topology_labels_is_its_own_domain_and_one_at_a_time() {
-    let mut world = racks(["n1", "n2"].map(|name| sick(name, "[P6] x", 0)).into());
-    config(&mut world).max_domains = 9;
-    budget(&mut world).max_domains = 9;
-    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    world.nodes.insert("n3".into(), Arc::new(in_rack("r", sick("n3", "[P7] x", 0))));
-    assert_eq!(names(&world), ["n1", "n3"]);
-    let waits = wait_of(&world, "n2");
-    assert_eq!(waits.reason, WaitReason::MissingTopologyLabels);
-    assert!(waits.message.contains("node n1") && waits.message.contains(RACK), "{}", waits.message);
-    begin(&mut world, Step::Draining);
-    assert_eq!(wait_of(&world, "n2").reason, WaitReason::MissingTopologyLabels);
-    config(&mut world).topology_keys.clear();
-    assert_eq!(names(&world), ["n2"], "no keys, no domains");
-}
-
-/// Hazard H23: the budget is not evaded by a label that changes in mid-run.
-#[test]
-fn a_run_counts_where_it_was_admitted_and_where_its_node_is_now() {
-    let mut world = two_racks("[P6] x", "[P6] x");
-    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-    budget(&mut world).max_unavailable_per_domain = CountOrPercent::Count(1);
-    config(&mut world).max_domains = 9;
-    budget(&mut world).max_domains = 9;
-    assert_eq!(names(&world), ["b1"]);
-    Arc::make_mut(world.nodes.get_mut("a1").unwrap()).labels.insert(RACK, "b");
-    assert_eq!(names(&world), [""; 0], "a1 counts in both racks");
-    // Out of the policy's sight it still counts as the run of the policy.
-    let mut world = two_racks("[P6] x", "[P6] x");
-    let label = vec![Requirement::In("pool".into(), vec!["a".into()])];
-    workers(&mut world).selector = NodeSelector::Labels(label);
-    Arc::make_mut(world.nodes.get_mut("a1").unwrap()).labels.remove("pool");
-    assert_eq!(wait_of(&world, "a2").reason, WaitReason::BudgetExhausted);
 }
 
 #[test]

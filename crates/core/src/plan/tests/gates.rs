@@ -159,6 +159,23 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
     assert_eq!(admitted(&world), Some("n1".into()));
 }
 
+/// The node itself is looked at again then.
+#[test]
+fn the_node_of_a_run_that_is_gone_waits_until_nothing_of_it_can_act() {
+    let mut world = one();
+    world.now = at(69);
+    world.strays = vec![crate::sweep::Stray {
+        run_uid: "run-9".into(),
+        node_name: "n1".into(),
+        run: Some(run_of_n1(Step::Rebooting)),
+        since: at(0),
+        unseen: false,
+        report_at_end: None,
+    }];
+    let waits = wait(&world);
+    assert_eq!((waits.reason, waits.recheck_at), (WaitReason::ActiveRun, Some(at(70))));
+}
+
 /// So is the failure domain that it keeps open, and the time at which it may close is known.
 #[test]
 fn the_domain_of_a_run_that_is_gone_stays_open_for_a_while() {
@@ -441,5 +458,25 @@ fn a_wrong_clock_starts_nothing_and_says_which_way() {
         let waits = wait(&world);
         assert_eq!(waits.reason, WaitReason::ClockSkew);
         assert!(waits.message.contains(words), "{}", waits.message);
+    }
+}
+
+/// It ages, and so there is a time at which the order may change.
+#[test]
+fn of_two_equally_urgent_triggers_of_a_condition_the_fault_counts() {
+    use super::examples::{in_rack, racks};
+    use crate::policy::Class::{Fault, Maintenance};
+    for classes in [[Fault, Maintenance], [Maintenance, Fault]] {
+        let nodes = ["n0", "n1"].map(|name| in_rack(name, sick(name, "[P6] x", 90)));
+        let mut world = racks(nodes.to_vec());
+        world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Count(2);
+        workers(&mut world).budget.max_unavailable = CountOrPercent::Count(2);
+        workers(&mut world).ageing.every = secs(50);
+        let trigger = workers(&mut world).contract.triggers[0].clone();
+        workers(&mut world).contract.triggers =
+            classes.map(|class| crate::policy::Trigger { class, ..trigger.clone() }).to_vec();
+        let waits = wait(&world);
+        let expected = (WaitReason::OtherDomainsOpen, Some(at(140)));
+        assert_eq!((waits.reason, waits.recheck_at), expected, "{classes:?}");
     }
 }
