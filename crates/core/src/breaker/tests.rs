@@ -331,10 +331,29 @@ fn runs_that_were_under_way_when_it_opened_are_not_blocked_and_are_no_probe() {
     later(&mut world, WINDOW);
     let stop = look(&mut world).verdict("Sick", 0).unwrap();
     assert_eq!(stop.recheck_at, None, "only the end of the run changes it");
+    assert_eq!(storm(&world), Some(&Storm::Open { since: at(0) }));
     end(&mut world, "n0", true);
     look(&mut world);
     let since = world.now;
     assert_eq!(storm(&world), Some(&Storm::Probing { since }), "its success was no probe's");
+}
+
+/// What failed before the round did not fail in it, and what waits has not failed.
+#[test]
+fn a_run_that_was_held_before_or_that_waits_is_no_failure_of_a_probe() {
+    for (step, since) in [(Step::Held, at(0)), (Step::Pending, at(WINDOW + 60))] {
+        let mut world = stormy();
+        start(&mut world, "n0");
+        world.open_runs[0].step = step;
+        later(&mut world, WINDOW);
+        look(&mut world);
+        let probing = Storm::Probing { since: world.now };
+        assert_eq!(storm(&world), Some(&probing));
+        world.open_runs[0].since = since;
+        later(&mut world, 60);
+        look(&mut world);
+        assert_eq!(storm(&world), Some(&probing), "{step}");
+    }
 }
 
 #[test]

@@ -168,6 +168,31 @@ fn a_node_without_topology_labels_is_its_own_domain_and_one_at_a_time() {
     assert_eq!(names(&world), ["n2"], "no keys, no domains");
 }
 
+/// Its rack is open already, by another policy; of its own policy one rack too many is.
+#[test]
+fn a_rack_that_another_policy_keeps_open_takes_no_more_of_the_limit_of_all() {
+    let nodes = [in_rack("b", sick("b1", "[P6] x", 0)), in_rack("c", sick("c1", "[P6] x", 0))];
+    let mut world = racks(nodes.to_vec());
+    config(&mut world).max_unavailable = CountOrPercent::Count(9);
+    config(&mut world).max_domains = 3;
+    let budget = budget(&mut world);
+    (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
+    begin(&mut world, Step::Draining);
+    let a0 = in_rack("a", healthy("a0"));
+    let uid = a0.uid.clone();
+    world.nodes.insert("a0".into(), Arc::new(a0));
+    let others = Run {
+        policy: "other".into(),
+        node_name: "a0".into(),
+        node_uid: uid,
+        ..run(Step::Draining)
+    };
+    world.open_runs.push(others);
+    world.nodes.insert("a1".into(), Arc::new(in_rack("a", sick("a1", "[P1] x", 0))));
+    let closed: Vec<_> = plan(&world).domains.into_iter().filter_map(|d| d.closed_by).collect();
+    assert_eq!(closed, ["a1"]);
+}
+
 /// No place is kept for who would not get it, and none is closed that would not make it free.
 #[test]
 fn a_second_node_without_topology_labels_keeps_no_place_and_closes_its_like_alone() {

@@ -109,14 +109,22 @@ fn a_node_that_nobody_reports_on_becomes_stale_in_the_memory_too() {
     assert_eq!(said(last), None);
 }
 
+/// One at a time, and many at once.
 #[test]
 fn names_that_come_and_go_fill_no_memory() {
-    let mut memo = Memo::default();
-    for number in 0..1000 {
-        let world = world(vec![healthy(&format!("n{number}")), healthy("a"), healthy("z")]);
-        let mut world = World { config: Some(ClusterConfig::default()), ..world };
-        world.nodes.values_mut().for_each(|node| Arc::make_mut(node).labels = Default::default());
-        plan_with(&mut memo, &world);
-        assert!(memo.size() < 100, "{}", memo.size());
+    for new in [1, 100] {
+        let mut memo = Memo::default();
+        for number in 0..1000 / new {
+            let names = (0..new).map(|one| format!("n{number}-{one}"));
+            let nodes = names.chain(["a".to_owned(), "z".to_owned()]).map(|name| healthy(&name));
+            let world = world(nodes.collect());
+            let mut world = World { config: Some(ClusterConfig::default()), ..world };
+            world
+                .nodes
+                .values_mut()
+                .for_each(|node| Arc::make_mut(node).labels = Default::default());
+            plan_with(&mut memo, &world);
+            assert!(memo.size() < 100 + 4 * new, "{}", memo.size());
+        }
     }
 }

@@ -30,7 +30,28 @@ fn w2_a_cancel_after_the_intent_waits_for_the_pod_that_may_have_read_it() {
     scene.reboot_pod = ended(EXIT_REFUSED, 20, Some(Refusal::IntentWithdrawn));
     scene.now = at(30);
     assert_eq!(scene.waits(), Reason::Withdrawing, "no report since the Pod's end");
+    set(&mut scene.node, condition("Ready", "True", 20));
+    assert_eq!(scene.waits(), Reason::Withdrawing, "nor one of the same time");
     set(&mut scene.node, condition("Ready", "True", 25));
+    assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::CancelRequested));
+}
+
+/// W12: the command of a Pod that has started it may still take the machine down, as long as a Pod whose object
+/// vanished; a report from before that proves nothing.
+#[test]
+fn w12_a_report_from_before_a_started_reboot_is_harmless_proves_nothing() {
+    let mut scene = scene(Step::Rebooting);
+    scene.reboot_pod = PodSeen::Running { deleting: false };
+    scene.run.cancel = true;
+    scene.run = scene.changed();
+    scene.reboot_pod = ended(0, 20, None);
+    for (now, report) in [(30, 25), (60, 55), (85, 55)] {
+        scene.now = at(now);
+        set(&mut scene.node, condition("Ready", "True", report));
+        assert_eq!(scene.waits(), Reason::Withdrawing, "at {now}");
+    }
+    scene.now = at(95);
+    set(&mut scene.node, condition("Ready", "True", 90));
     assert_eq!(scene.goes_to(), (Step::RollingBack, Reason::CancelRequested));
 }
 

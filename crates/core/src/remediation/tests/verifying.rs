@@ -82,6 +82,16 @@ fn a_node_is_verified_once_it_was_ready_and_clear_for_as_long_as_it_must() {
     waits(ready(1), Reason::WaitingForReady);
 }
 
+/// A person asked for it, and for no trigger.
+#[test]
+fn a_run_without_a_cause_waits_for_no_trigger() {
+    let mut scene = healthy_after_boot();
+    scene.run.contract.as_mut().unwrap().triggers[0].clear_for = secs(3600);
+    assert_eq!(scene.waits(), Reason::WaitingForClear);
+    scene.run.causes.clear();
+    assert_eq!(scene.goes_to().0, Step::Uncordoning);
+}
+
 #[test]
 fn verification_names_what_is_missing() {
     type Case = (fn(&mut Scene), Reason);
