@@ -18,6 +18,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod branch;
 mod symbols;
 
 use std::{
@@ -29,6 +30,7 @@ use std::{
 
 use tokio::{runtime::Builder, task::LocalSet};
 
+pub use branch::{Branch, BranchError, branch, end};
 pub use symbols::START;
 
 /// For what the keys of ahash are drawn.

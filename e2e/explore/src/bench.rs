@@ -99,9 +99,7 @@ pub fn measure(
         parts.push(part(&format!("every kill point, {story}"), threads, all, audience));
         let what = format!("one in {pairs} pairs, {story}");
         let some = || {
-            story
-                .pairs(requests, Share::Drawn { one_in: pairs, seed: 0 })
-                .map(|said| (kill::SEED, said))
+            story.pairs(requests, Share { one_in: pairs, seed: 0 }).map(|said| (kill::SEED, said))
         };
         parts.push(part(&what, threads, some, audience));
     }

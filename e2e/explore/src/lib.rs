@@ -16,7 +16,7 @@
 //! | [`fault`], [`mishap`], `befall` | what goes wrong |
 //! | [`stage`], `healed` | the world, and whether all is well in it |
 //! | [`alertmanagers`] | whom the operator asks what fires |
-//! | [`kill`], [`tier`], [`crew`] | many runs |
+//! | [`kill`], [`tier`], [`crew`], [`branch`] | many runs |
 //! | [`outcome`], [`trace`], [`timeline`] | what came of a run |
 //! | [`bench`] | figures |
 //! | [`shrink`], [`report`], [`regressions`] | runs that fail, and those that once did |
@@ -29,6 +29,7 @@ pub mod alertmanagers;
 mod befall;
 pub mod bench;
 mod body;
+pub mod branch;
 pub mod crew;
 pub mod draw;
 pub mod fault;

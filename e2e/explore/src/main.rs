@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rerail_explore::{
-    bench, crew,
+    bench, branch, crew,
     kill::{self, Share},
     mishap::span,
     plan::{Plan, Settings},
@@ -51,9 +51,18 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
         /// Not drawn, but the part of this number, from 0, of all: the parts 0 to N-1 of `--one-in N` are all
-        /// pairs, each once.
+        /// pairs, each once. What pairs have in common is played once.
         #[arg(long, conflicts_with = "seed")]
         part: Option<u64>,
+    },
+    /// One run, and one for each of its requests behind its last kill point and each way in which the sender
+    /// may fare there: what came of them, as lines of JSON. `pairs` does this with many.
+    #[command(hide = true)]
+    Branch {
+        /// The seed.
+        seed: u64,
+        #[command(flatten)]
+        said: Settings,
     },
     /// One run again, with its story.
     Replay(Replay),
@@ -97,6 +106,8 @@ enum ExploreError {
     List(#[from] regressions::ListError),
     #[error("the figures cannot be printed: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("this program does not find itself: {0}")]
+    Program(std::io::Error),
     #[error("the trace cannot be written to {}: {source}", path.display())]
     Trace { path: PathBuf, source: std::io::Error },
 }
@@ -132,12 +143,14 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
         Command::Kill => stories("kill points", threads, |story, requests| {
             story.singles(requests).chain(story.in_a_row(requests))
         }),
-        Command::Pairs { one_in, seed, part } => {
-            let share = match part {
-                Some(part) => Share::Part { part, of: one_in },
-                None => Share::Drawn { one_in, seed },
-            };
+        Command::Pairs { one_in, seed, part: None } => {
+            let share = Share { one_in, seed };
             stories("pairs", threads, |story, requests| story.pairs(requests, share))
+        }
+        Command::Pairs { one_in, part: Some(part), .. } => part_of_pairs(threads, part, one_in),
+        Command::Branch { seed, said } => {
+            branch::play_and_tell(seed, &said)?;
+            Ok(true)
         }
         Command::Replay(replay) => again(&replay),
         Command::Bench { seeds, pairs } => {
@@ -173,6 +186,26 @@ fn stories<Runs: Iterator<Item = Settings> + Send>(
     Ok(good)
 }
 
+/// Plays all pairs of each story whose first kill point is of this part.
+fn part_of_pairs(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError> {
+    let program = std::env::current_exe().map_err(ExploreError::Program)?;
+    let mut good = true;
+    for story in kill::STORIES {
+        let firsts: Vec<_> = story.part_of_singles(story.requests()?, part, of).collect();
+        let (what, count) =
+            (format!("pairs, {story}"), firsts.len().try_into().unwrap_or(u64::MAX));
+        let mut progress = Progress::new(&what, count);
+        let began = Instant::now();
+        let firsts = firsts.into_iter().map(|said| (kill::SEED, said));
+        let tally =
+            branch::play_all(&program, threads, firsts, |done, tally| progress.tell(done, tally));
+        progress.finish();
+        told(&what, &tally, began.elapsed())?;
+        good &= tally.is_good();
+    }
+    Ok(good)
+}
+
 /// Plays many runs with a bar, and tells the stories of those that failed.
 fn many(
     what: &str,
@@ -181,23 +214,48 @@ fn many(
     runs: impl Iterator<Item = (u64, Settings)> + Send,
 ) -> Result<Tally, ExploreError> {
     let began = Instant::now();
-    let bar = bar(what, count);
-    let mut told = 0;
-    let tally = play_all(threads, runs, |tally| {
-        bar.set_position(tally.runs);
-        // Without a terminal there is no bar, but a line now and then.
-        let part = tally.runs.saturating_mul(PARTS) / count.max(1);
-        if bar.is_hidden() && part > told {
-            told = part;
-            let Tally { runs, failures, .. } = tally;
-            anstream::eprintln!("  {what}: {runs} of {count}, {failures} failed");
+    let mut progress = Progress::new(what, count);
+    let tally = play_all(threads, runs, |tally| progress.tell(tally.runs, tally));
+    progress.finish();
+    told(what, &tally, began.elapsed())?;
+    Ok(tally)
+}
+
+/// How it goes: a bar, or a line now and then where there is no terminal.
+struct Progress<'a> {
+    bar: ProgressBar,
+    what: &'a str,
+    count: u64,
+    told: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(what: &'a str, count: u64) -> Self {
+        Progress { bar: bar(what, count), what, count, told: 0 }
+    }
+
+    fn tell(&mut self, done: u64, tally: &Tally) {
+        let Progress { bar, what, count, told } = self;
+        let Tally { runs, failures, .. } = tally;
+        bar.set_position(done);
+        let part = done.saturating_mul(PARTS) / (*count).max(1);
+        if bar.is_hidden() && part > *told {
+            *told = part;
+            anstream::eprintln!("  {what}: {done} of {count}, {runs} runs, {failures} failed");
         }
-        if tally.failures > 0 {
-            bar.set_message(format!("{what}, {} failed", tally.failures));
+        if *failures > 0 {
+            bar.set_message(format!("{what}, {failures} failed"));
         }
-    });
-    bar.finish_and_clear();
-    summary(what, &tally, began.elapsed());
+    }
+
+    fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What came of them, and the stories of those that failed.
+fn told(what: &str, tally: &Tally, took: Duration) -> Result<(), ExploreError> {
+    summary(what, tally, took);
     for failed in &tally.failed {
         anstream::println!(
             "\u{1b}[31mfailed\u{1b}[0m {}",
@@ -216,7 +274,7 @@ fn many(
         spinner.finish_and_clear();
         anstream::println!("{story}");
     }
-    Ok(tally)
+    Ok(())
 }
 
 fn summary(what: &str, tally: &Tally, took: Duration) {

@@ -12,7 +12,9 @@ use rerail_sim::{Server, property::Judge};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{draw::Draw, fault::Spoil, process::Process, signal::Signal, trace::Trace};
+use crate::{
+    branch::Branching, draw::Draw, fault::Spoil, process::Process, signal::Signal, trace::Trace,
+};
 
 /// When in the life of a request a process dies.
 #[derive(
@@ -64,6 +66,8 @@ pub struct Rules {
     pub kills: Vec<KillPoint>,
     /// How long a process that was killed so is away.
     pub back_after: Duration,
+    /// The history branches at each request behind this one.
+    pub branches_behind: Option<u64>,
 }
 
 /// How the way between one operator and the API server is.
@@ -102,6 +106,7 @@ struct State {
     trace: Trace,
     /// Who is told of replies that are lost.
     judge: Option<Judge>,
+    branching: Option<Branching>,
 }
 
 /// All ways; clones are the same.
@@ -124,7 +129,8 @@ impl Net {
         let way = |name: &String| (name.clone(), Signal::new(Way::default()));
         let ways = operators.iter().map(way).collect();
         let trace = Trace::new(keep_lines);
-        let state = State { requests: 0, spoiled: BTreeMap::new(), trace, judge: None };
+        let branching = rules.branches_behind.map(Branching::behind);
+        let state = State { requests: 0, spoiled: BTreeMap::new(), trace, judge: None, branching };
         let state = Mutex::new(state);
         let began = Instant::now();
         Net { inner: Arc::new(Inner { server: server.clone(), rules, began, state, ways }) }
@@ -160,6 +166,11 @@ impl Net {
         if let Some(judge) = &self.lock().judge {
             judge.saw("reply-lost");
         }
+    }
+
+    /// Where this history has left the one that it was copied from; `None` in that one.
+    pub fn left_at(&self) -> Option<KillPoint> {
+        self.lock().branching.as_ref()?.left_at()
     }
 
     /// Requests so far.
@@ -211,6 +222,7 @@ impl Net {
         state.requests += 1;
         let number = state.requests;
         let kill = rules.kills.iter().find(|kill| kill.request == number).map(|kill| kill.moment);
+        let kill = kill.or_else(|| state.branching.as_mut()?.at(number));
         let mut draw = Draw::new(rules.seed, "request", number);
         let here = (rules.requests.0..=rules.requests.1).contains(&number)
             && rules.aim.is_none_or(|part| path.contains(part));

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A property that did not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// Its name, such as `SAFE-1`.
     pub property: String,
@@ -26,7 +26,7 @@ impl fmt::Display for Violation {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// What did not hold.
     pub violations: Vec<Violation>,
@@ -39,8 +39,10 @@ pub struct Outcome {
     /// Everything that happened, as one number.
     pub trace: u64,
     /// Everything that happened, where that was to be kept.
+    #[serde(skip)]
     pub lines: Vec<String>,
     /// What people want to read, where that was to be kept.
+    #[serde(skip)]
     pub timeline: Vec<String>,
 }
 

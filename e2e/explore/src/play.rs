@@ -19,6 +19,7 @@ use tokio::{task::spawn_local, time::sleep};
 
 use crate::{
     befall::{self, Fates},
+    branch,
     fault::Spoil,
     healed,
     lease_copies::Copies,
@@ -65,13 +66,26 @@ pub enum PlayError {
     /// The scene.
     #[error(transparent)]
     Stage(#[from] stage::StageError),
+    /// It was to be played by a copy of another process.
+    #[error("{0}")]
+    Branch(String),
 }
 
 /// Plays a run from its beginning to its end, on a thread of its own.
 pub fn play(plan: &Plan, keep: Keep) -> Result<Outcome, PlayError> {
     warm_up()?;
     let plan = plan.clone();
-    Ok(rerail_simpin::run(plan.seed, move || on_this_thread(plan, keep))??)
+    Ok(rerail_simpin::run(plan.seed, move || on_this_thread(plan, keep, None))??)
+}
+
+/// Plays a run, and with it those that differ from it in one more kill point behind this request: at each
+/// one the process is copied, and the copy dies there. What comes of each copy is told on standard output
+/// ([`branch`]). Only in a process that does nothing else.
+pub(crate) fn play_branching(plan: &Plan, behind: u64) -> Result<Outcome, PlayError> {
+    warm_up()?;
+    let (seed, plan) = (plan.seed, plan.clone());
+    let play = move || on_this_thread(plan, Keep::default(), Some(behind));
+    Ok(rerail_simpin::run(seed, play)??)
 }
 
 /// What a process makes once, when it is asked for first, draws from the randomness of whoever asks; the
@@ -89,13 +103,17 @@ pub(crate) fn warm_up() -> Result<(), PlayError> {
             ..Settings::default()
         };
         let plan = Plan { thousandths: 60, spoils: Spoil::all().into(), ..Plan::new(0, &said) };
-        rerail_simpin::run(0, move || on_this_thread(plan, Keep::default()))??;
+        rerail_simpin::run(0, move || on_this_thread(plan, Keep::default(), None))??;
         *warm = true;
     }
     Ok(())
 }
 
-async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageError> {
+async fn on_this_thread(
+    plan: Plan,
+    keep: Keep,
+    branches_behind: Option<u64>,
+) -> Result<Outcome, stage::StageError> {
     panics::forget();
     let server = Server::new(Options { seed: plan.seed, ..Options::default() });
     let names = plan.names();
@@ -109,6 +127,7 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
         until: plan.faults_until,
         kills: plan.kills.clone(),
         back_after: Duration::from_secs(2),
+        branches_behind,
     };
     let net = Net::new(&server, rules, &names, keep.lines);
     let judge = Judge::new(leniency(&plan));
@@ -151,7 +170,7 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
     // They hold the net, and the net holds the server.
     server.unobserve();
     let (requests, lasted, trace) = (net.requests(), net.elapsed(), net.take_trace());
-    Ok(Outcome {
+    let outcome = Outcome {
         violations,
         seen,
         requests,
@@ -159,7 +178,11 @@ async fn on_this_thread(plan: Plan, keep: Keep) -> Result<Outcome, stage::StageE
         trace: trace.hash(),
         lines: trace.into_lines(),
         timeline: timeline.lines(),
-    })
+    };
+    match net.left_at() {
+        None => Ok(outcome),
+        Some(at) => branch::told(at, outcome),
+    }
 }
 
 /// What is not held against an operator: what it cannot know while its watches are held up, and what its

@@ -57,7 +57,7 @@ impl Tally {
         self.failures == 0
     }
 
-    fn add(&mut self, seed: u64, said: Settings, outcome: Result<Outcome, PlayError>) {
+    pub(crate) fn add(&mut self, seed: u64, said: Settings, outcome: Result<Outcome, PlayError>) {
         self.runs += 1;
         let why: Vec<String> = match outcome {
             Err(error) => vec![error.to_string()],

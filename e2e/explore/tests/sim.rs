@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in helpers too")]
 
+use std::path::Path;
+
 use rerail_explore::{
-    crew,
+    branch, crew,
     kill::{self, Share},
+    net::{KillPoint, Moment},
     plan::{Mode, Plan, Settings},
     play::{Keep, play},
     regressions, report,
@@ -90,11 +93,39 @@ fn an_operator_may_lose_two_answers_in_a_row() {
 fn an_operator_may_die_twice() {
     for (story, one_in) in kill::STORIES.into_iter().zip(PAIRS) {
         let requests = story.requests().unwrap();
-        let runs =
-            story.pairs(requests, Share::Drawn { one_in, seed: 0 }).map(|said| (kill::SEED, said));
+        let runs = story.pairs(requests, Share { one_in, seed: 0 }).map(|said| (kill::SEED, said));
         let tally = play_all(threads(), runs, |_| {});
         all_good(&format!("pairs of kill points, {story}"), &tally);
         assert!(tally.runs > 1_000, "{} runs", tally.runs);
+    }
+}
+
+/// What histories have in common is played once, in a process that is copied where they part. A copy is what
+/// the history would have been alone, to the last line of its trace.
+#[test]
+fn a_branch_of_a_history_is_that_history() {
+    let story = kill::STORIES[1];
+    let first = KillPoint { request: story.requests().unwrap() / 2, moment: Moment::After };
+    let said = story.settings(&[first]);
+    let program = Path::new(env!("CARGO_BIN_EXE_rerail-explore"));
+    let lines = branch::lines(program, kill::SEED, &said);
+    let points: Vec<_> = lines.iter().map(|line| line.left_at).collect();
+    let (original, copies) = points.split_last().unwrap();
+    assert_eq!(*original, None);
+    let requests = lines.last().unwrap().outcome.as_ref().unwrap().requests;
+    let all = (first.request + 1..=requests)
+        .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
+    assert_eq!(copies, all.collect::<Vec<_>>(), "each request once, in each way");
+    for (number, branch::Line { left_at, outcome }) in lines.into_iter().enumerate() {
+        let outcome = outcome.unwrap();
+        assert!(outcome.is_good(), "{left_at:?}: {:#?}", outcome.violations);
+        if number % 25 == 0 || left_at.is_none() {
+            let kills: Vec<_> = [first].into_iter().chain(left_at).collect();
+            let alone = play(&Plan::new(kill::SEED, &story.settings(&kills)), Keep::default());
+            let alone = alone.unwrap();
+            let told = (outcome.trace, outcome.requests, outcome.lasted, outcome.seen);
+            assert_eq!(told, (alone.trace, alone.requests, alone.lasted, alone.seen), "{kills:?}");
+        }
     }
 }
 

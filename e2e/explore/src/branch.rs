@@ -1,0 +1,148 @@
+//! Histories that begin alike are played once up to where they part: at each request behind the first kill
+//! point the process is copied, once for each way in which the sender of that request may fare, and the
+//! copy goes on to its own end while the original waits (design note 020).
+//!
+//! A process is copied whole, so that each copy is what it would have been alone; a test plays some of them
+//! anew and compares their traces.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rerail_simpin::Branch;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crew,
+    net::{KillPoint, Moment},
+    outcome::Outcome,
+    plan::{Plan, Settings},
+    play::{self, PlayError},
+    tier::Tally,
+};
+
+/// What came of one of them, as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// Where it left the original; `None` for that one.
+    pub left_at: Option<KillPoint>,
+    /// What came of it, or why nobody knows.
+    pub outcome: Result<Outcome, String>,
+}
+
+/// Whether a history branches, or is a copy.
+pub(crate) struct Branching {
+    behind: u64,
+    left_at: Option<KillPoint>,
+}
+
+impl Branching {
+    /// At each request behind this one.
+    pub(crate) fn behind(behind: u64) -> Self {
+        Branching { behind, left_at: None }
+    }
+
+    pub(crate) fn left_at(&self) -> Option<KillPoint> {
+        self.left_at
+    }
+
+    /// What happens to the sender of this request: nothing in the original, and in each of its copies, which
+    /// begin here, one of the moments.
+    pub(crate) fn at(&mut self, request: u64) -> Option<Moment> {
+        if self.left_at.is_some() || request <= self.behind {
+            return None;
+        }
+        for moment in Moment::ALL {
+            let here = KillPoint { request, moment };
+            match rerail_simpin::branch() {
+                Ok(Branch::Original) => {}
+                Ok(Branch::Copy) => {
+                    self.left_at = Some(here);
+                    return Some(moment);
+                }
+                Err(error) => tell(&Line { left_at: Some(here), outcome: Err(error.to_string()) }),
+            }
+        }
+        None
+    }
+}
+
+/// Ends a copy, with what came of it.
+pub(crate) fn told(left_at: KillPoint, outcome: Outcome) -> ! {
+    tell(&Line { left_at: Some(left_at), outcome: Ok(outcome) });
+    rerail_simpin::end()
+}
+
+/// Whoever hears nothing takes it for a failure.
+fn tell(line: &Line) {
+    let Ok(mut text) = serde_json::to_vec(line) else { return };
+    text.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(&text).and_then(|()| out.flush());
+}
+
+/// Plays a run and its branches behind its last kill point, and tells of each on standard output.
+pub fn play_and_tell(seed: u64, said: &Settings) -> Result<(), PlayError> {
+    let behind = said.kills.iter().map(|kill| kill.request).max().unwrap_or_default();
+    let outcome = play::play_branching(&Plan::new(seed, said), behind)?;
+    tell(&Line { left_at: None, outcome: Ok(outcome) });
+    Ok(())
+}
+
+/// The same in a process of its own: `program` is this one's own. A line for the run itself and for each of
+/// its branches.
+pub fn lines(program: &Path, seed: u64, said: &Settings) -> Vec<Line> {
+    let lost = |why: String| Line { left_at: None, outcome: Err(why) };
+    let mut command = Command::new(program);
+    command.args(["branch", &seed.to_string()]).args(said.to_string().split_whitespace());
+    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return vec![lost(format!("{}: {error}", program.display()))],
+    };
+    let read = |line: std::io::Result<String>| {
+        let line = line.map_err(|error| error.to_string());
+        let line = line.and_then(|text| {
+            serde_json::from_str(&text).map_err(|error| format!("{error} in {text}"))
+        });
+        line.unwrap_or_else(lost)
+    };
+    let out = child.stdout.take().map(BufReader::new);
+    let mut lines: Vec<Line> = out.into_iter().flat_map(BufRead::lines).map(read).collect();
+    match child.wait() {
+        Ok(status) if status.success() => {}
+        Ok(status) => lines.push(lost(format!("its process ended before it did: {status}"))),
+        Err(error) => lines.push(lost(error.to_string())),
+    }
+    lines
+}
+
+/// Plays runs with their branches, so many at a time. `tell` hears of each how many of the runs are done.
+pub fn play_all(
+    program: &Path,
+    threads: usize,
+    runs: impl Iterator<Item = (u64, Settings)> + Send,
+    mut tell: impl FnMut(u64, &Tally),
+) -> Tally {
+    let (mut tally, mut done) = (Tally::default(), 0);
+    crew::each(
+        threads,
+        runs,
+        |(seed, said)| {
+            let lines = lines(program, seed, &said);
+            (seed, said, lines)
+        },
+        |(seed, said, lines)| {
+            for Line { left_at, outcome } in lines {
+                let mut said = said.clone();
+                said.kills.extend(left_at);
+                tally.add(seed, said, outcome.map_err(PlayError::Branch));
+            }
+            done += 1;
+            tell(done, &tally);
+            true
+        },
+    );
+    tally
+}
