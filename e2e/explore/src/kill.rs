@@ -85,17 +85,6 @@ impl Story {
         })
     }
 
-    /// Every so many of these, from the one of this number, from 0; the parts of one size are all of them.
-    pub fn part_of_singles(
-        &self,
-        requests: u64,
-        part: u64,
-        of: u64,
-    ) -> impl Iterator<Item = Settings> + Send + use<> {
-        let singles = (0..).zip(self.singles(requests));
-        singles.filter(move |(number, _)| number % of.max(1) == part).map(|(_, said)| said)
-    }
-
     /// Runs in which the answers to two requests in a row are lost: often those to a write and to the look
     /// at what became of it.
     pub fn in_a_row(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
@@ -104,6 +93,18 @@ impl Story {
             let lost = |request| KillPoint { request, moment: Moment::ReplyLost };
             story.settings(&[lost(first), lost(first + 1)])
         })
+    }
+
+    /// What branches are played of: all runs with one kill point, and those with two lost answers in a row.
+    /// Every so many, from the one of this number, from 0.
+    pub fn trunks(
+        &self,
+        requests: u64,
+        part: u64,
+        of: u64,
+    ) -> impl Iterator<Item = Settings> + Send + use<> {
+        let trunks = (0..).zip(self.singles(requests).chain(self.in_a_row(requests)));
+        trunks.filter(move |(number, _)| number % of.max(1) == part).map(|(_, said)| said)
     }
 
     /// Runs with two kill points, a share of all. The second one may lie behind the end of the scene without
@@ -145,9 +146,12 @@ mod tests {
         assert_eq!(all, (5..=14).map(|behind| 9 * behind).sum::<usize>());
         let some = story.pairs(10, drawn(10)).count();
         assert!(some > all / 20 && some < all / 5, "{some} of {all}");
-        let part = |part| story.part_of_singles(10, part, 7).map(|run| run.kills);
+        let part = |part| story.trunks(10, part, 7).map(|run| run.kills);
         let mut parts: Vec<_> = (0..7).flat_map(part).collect();
         parts.sort();
-        assert_eq!(parts, story.singles(10).map(|run| run.kills).collect::<Vec<_>>());
+        let trunks = story.singles(10).chain(story.in_a_row(10));
+        let mut trunks: Vec<_> = trunks.map(|run| run.kills).collect();
+        trunks.sort();
+        assert_eq!(parts, trunks);
     }
 }

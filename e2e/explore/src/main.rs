@@ -42,7 +42,7 @@ enum Command {
     },
     /// At each request the operator dies, before or after it is done, or its answer is lost.
     Kill,
-    /// Two of these in one run.
+    /// Two of these in one run, and with `--part` a third behind two lost answers in a row.
     Pairs {
         /// One in so many of all pairs.
         #[arg(long, default_value_t = 10)]
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
         /// Not drawn, but the part of this number, from 0, of all: the parts 0 to N-1 of `--one-in N` are all
-        /// pairs, each once. What pairs have in common is played once.
+        /// that can be reached, each once. What runs have in common is played once.
         #[arg(long, conflicts_with = "seed")]
         part: Option<u64>,
     },
@@ -147,7 +147,7 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             let share = Share { one_in, seed };
             stories("pairs", threads, |story, requests| story.pairs(requests, share))
         }
-        Command::Pairs { one_in, part: Some(part), .. } => part_of_pairs(threads, part, one_in),
+        Command::Pairs { one_in, part: Some(part), .. } => part_of_all(threads, part, one_in),
         Command::Branch { seed, said } => {
             branch::play_and_tell(seed, &said)?;
             Ok(true)
@@ -186,19 +186,20 @@ fn stories<Runs: Iterator<Item = Settings> + Send>(
     Ok(good)
 }
 
-/// Plays all pairs of each story whose first kill point is of this part.
-fn part_of_pairs(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError> {
+/// Plays a part of all runs of each story that have one more kill point behind one, or behind two lost answers
+/// in a row.
+fn part_of_all(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError> {
     let program = std::env::current_exe().map_err(ExploreError::Program)?;
     let mut good = true;
     for story in kill::STORIES {
-        let firsts: Vec<_> = story.part_of_singles(story.requests()?, part, of).collect();
-        let (what, count) =
-            (format!("pairs, {story}"), firsts.len().try_into().unwrap_or(u64::MAX));
+        let trunks: Vec<_> = story.trunks(story.requests()?, part, of).collect();
+        let count = u64::try_from(trunks.len()).unwrap_or(u64::MAX);
+        let what = format!("branches, {story}");
         let mut progress = Progress::new(&what, count);
         let began = Instant::now();
-        let firsts = firsts.into_iter().map(|said| (kill::SEED, said));
+        let trunks = trunks.into_iter().map(|said| (kill::SEED, said));
         let tally =
-            branch::play_all(&program, threads, firsts, |done, tally| progress.tell(done, tally));
+            branch::play_all(&program, threads, trunks, |done, tally| progress.tell(done, tally));
         progress.finish();
         told(&what, &tally, began.elapsed())?;
         good &= tally.is_good();
