@@ -336,6 +336,8 @@ fn runs_that_were_under_way_when_it_opened_are_not_blocked_and_are_no_probe() {
     look(&mut world);
     let since = world.now;
     assert_eq!(storm(&world), Some(&Storm::Probing { since }), "its success was no probe's");
+    look(&mut world);
+    assert_eq!(storm(&world), Some(&Storm::Probing { since }), "nor is it later");
 }
 
 /// What failed before the round did not fail in it, and what waits has not failed.
@@ -353,6 +355,19 @@ fn a_run_that_was_held_before_or_that_waits_is_no_failure_of_a_probe() {
         later(&mut world, 60);
         look(&mut world);
         assert_eq!(storm(&world), Some(&probing), "{step}");
+    }
+}
+
+#[test]
+fn runs_of_another_policy_or_cause_are_no_part_of_a_round() {
+    for (policy, cause) in [("other", "Sick"), ("workers", "Other")] {
+        let mut world = stormy();
+        start(&mut world, "n0");
+        world.open_runs[0].policy = policy.into();
+        world.open_runs[0].causes = vec![cause.into()];
+        later(&mut world, WINDOW);
+        look(&mut world);
+        assert_eq!(storm(&world), Some(&Storm::Probing { since: at(WINDOW) }), "{policy} {cause}");
     }
 }
 

@@ -127,6 +127,18 @@ fn what_says_the_same_is_written_once_per_heartbeat_interval_and_all_in_one_writ
     assert!(later.iter().all(|c| c.heartbeat == Some(300)), "{later:?}");
 }
 
+/// What one server says lags behind what another one said; no report goes back in time, not even in a write
+/// that is due for another condition.
+#[test]
+fn a_heartbeat_never_goes_back() {
+    let node = [stored("Hot", "True", "[P6] s", 400, 0), stored("Old", "False", "", 0, 0)];
+    let hot = [(alert("Hot", "6", "s", "sda"), 390)];
+    let (node, written) = after(&node, &hot, quiet_at(405), rules(), 410);
+    assert_eq!(written, 1);
+    let beats: Vec<_> = node.iter().map(|c| (c.kind.as_str(), c.heartbeat)).collect();
+    assert_eq!(beats, [("AlertManager_Hot", Some(400)), ("AlertManager_Old", Some(405))]);
+}
+
 #[test]
 fn while_nobody_speaks_nothing_is_written_and_then_it_is_unknown_with_its_last_words() {
     let node = [stored("Hot", "True", "[P6] s", 0, 0), stored("Old", "False", "", 0, 0)];

@@ -29,6 +29,13 @@ fn a_retry_is_not_being_undone_any_more() {
     assert_eq!(retry(&undone, &held.node, at(10)).ending, None);
 }
 
+/// Of a write that does not come through somebody hears.
+#[test]
+fn the_cordon_of_a_retry_has_a_deadline() {
+    let scene = retried(Step::Cordoning);
+    assert_eq!(scene.run.deadline, Some(add(at(10), NODE_WRITE_TIMEOUT)));
+}
+
 #[test]
 fn a_retry_goes_the_whole_way_again_as_a_new_attempt() {
     let mut scene = retried(Step::Cordoning);
