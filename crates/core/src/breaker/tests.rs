@@ -343,7 +343,8 @@ fn runs_that_were_under_way_when_it_opened_are_not_blocked_and_are_no_probe() {
 /// What failed before the round did not fail in it, and what waits has not failed.
 #[test]
 fn a_run_that_was_held_before_or_that_waits_is_no_failure_of_a_probe() {
-    for (step, since) in [(Step::Held, at(0)), (Step::Pending, at(WINDOW + 60))] {
+    let cases = [(Step::Held, 0), (Step::Held, WINDOW), (Step::Pending, WINDOW + 60)];
+    for (step, since) in cases {
         let mut world = stormy();
         start(&mut world, "n0");
         world.open_runs[0].step = step;
@@ -351,10 +352,10 @@ fn a_run_that_was_held_before_or_that_waits_is_no_failure_of_a_probe() {
         look(&mut world);
         let probing = Storm::Probing { since: world.now };
         assert_eq!(storm(&world), Some(&probing));
-        world.open_runs[0].since = since;
+        world.open_runs[0].since = at(since);
         later(&mut world, 60);
         look(&mut world);
-        assert_eq!(storm(&world), Some(&probing), "{step}");
+        assert_eq!(storm(&world), Some(&probing), "{step} at {since}");
     }
 }
 

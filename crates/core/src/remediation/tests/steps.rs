@@ -177,6 +177,15 @@ fn draining_evicts_waits_and_says_who_waits_for_whom() {
     assert_eq!(decision.reason, Reason::DrainBlocked);
     assert_eq!(decision.message, "pod shop/web-1 waits for budget web");
     assert_eq!(decision.recheck_at, Some(at(15)));
+    // Of many, the first five are named.
+    let mut says = |pods: usize| {
+        let terminating = (1..=pods).map(|number| pod(&format!("p{number}"))).collect();
+        scene.drain = Some(DrainPlan { terminating, ..DrainPlan::default() });
+        scene.look().message
+    };
+    let five = "waiting for pods to end: shop/p1; shop/p2; shop/p3; shop/p4; shop/p5";
+    assert_eq!(says(5), five);
+    assert_eq!(says(7), format!("{five}; and 2 more"));
 }
 
 #[test]
