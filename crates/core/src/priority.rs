@@ -74,6 +74,11 @@ mod tests {
     const RANGE: PriorityRange = PriorityRange { min: 2, max: 99, default: 9 };
 
     #[test]
+    fn people_read_it_as_in_a_message() {
+        assert_eq!(Priority(6).to_string(), "P6");
+    }
+
+    #[test]
     fn reads_the_prefix_and_nothing_else() {
         let long = format!("[P{}", "9".repeat(1 << 20));
         let cases = [

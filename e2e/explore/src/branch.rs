@@ -62,7 +62,10 @@ impl Branching {
                     self.left_at = Some(here);
                     return Some(moment);
                 }
-                Err(error) => tell(&Line { left_at: Some(here), outcome: Err(error.to_string()) }),
+                // Who cannot tell this either is found out by the missing line.
+                Err(error) => {
+                    let _ = tell(&Line { left_at: Some(here), outcome: Err(error.to_string()) });
+                }
             }
         }
         None
@@ -71,30 +74,33 @@ impl Branching {
 
 /// Ends a copy, with what came of it.
 pub(crate) fn told(left_at: KillPoint, outcome: Outcome) -> ! {
-    tell(&Line { left_at: Some(left_at), outcome: Ok(outcome) });
-    rerail_simpin::end()
+    let told = tell(&Line { left_at: Some(left_at), outcome: Ok(outcome) });
+    rerail_simpin::end(told.is_ok())
 }
 
-/// Whoever hears nothing takes it for a failure.
-fn tell(line: &Line) {
-    let Ok(mut text) = serde_json::to_vec(line) else { return };
+fn tell(line: &Line) -> std::io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(&text).and_then(|()| out.flush());
+    out.write_all(&text)?;
+    out.flush()
 }
 
 /// Plays a run and its branches behind its last kill point, and tells of each on standard output.
 pub fn play_and_tell(seed: u64, said: &Settings) -> Result<(), PlayError> {
-    let behind = said.kills.iter().map(|kill| kill.request).max().unwrap_or_default();
+    // Without one, other things would be drawn for the run than for its branches.
+    let Some(behind) = said.kills.iter().map(|kill| kill.request).max() else {
+        let why = "branches begin behind a kill point: name one, as in `--kill 12:after`";
+        return Err(PlayError::Branch(why.to_owned()));
+    };
     let outcome = play::play_branching(&Plan::new(seed, said), behind)?;
-    tell(&Line { left_at: None, outcome: Ok(outcome) });
-    Ok(())
+    tell(&Line { left_at: None, outcome: Ok(outcome) })
+        .map_err(|error| PlayError::Branch(format!("what came of it cannot be told: {error}")))
 }
 
-/// The same in a process of its own: `program` is this one's own. A line for the run itself and for each of
-/// its branches.
+/// The same in a process of its own: `program` is this one's own. A line for each branch and, in the end, for
+/// the run itself; and one for whatever was to be heard of and was not.
 pub fn lines(program: &Path, seed: u64, said: &Settings) -> Vec<Line> {
-    let lost = |why: String| Line { left_at: None, outcome: Err(why) };
     let mut command = Command::new(program);
     command.args(["branch", &seed.to_string()]).args(said.to_string().split_whitespace());
     let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
@@ -110,12 +116,31 @@ pub fn lines(program: &Path, seed: u64, said: &Settings) -> Vec<Line> {
     };
     let out = child.stdout.take().map(BufReader::new);
     let mut lines: Vec<Line> = out.into_iter().flat_map(BufRead::lines).map(read).collect();
+    let missing = missing(&lines, said);
+    lines.extend(missing);
     match child.wait() {
         Ok(status) if status.success() => {}
         Ok(status) => lines.push(lost(format!("its process ended before it did: {status}"))),
         Err(error) => lines.push(lost(error.to_string())),
     }
     lines
+}
+
+fn lost(why: String) -> Line {
+    Line { left_at: None, outcome: Err(why) }
+}
+
+/// Whether a line is missing: there is one for each moment of each request behind the last kill point, and
+/// then the run's own.
+fn missing(lines: &[Line], said: &Settings) -> Option<Line> {
+    let Some((Line { left_at: None, outcome: Ok(own) }, branches)) = lines.split_last() else {
+        return Some(lost("nothing was heard of the run itself".to_owned()));
+    };
+    let behind = said.kills.iter().map(|kill| kill.request).max().unwrap_or_default();
+    let all = (behind + 1..=own.requests)
+        .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
+    let heard = branches.iter().map(|line| line.left_at);
+    (!heard.eq(all)).then(|| lost(format!("{} branches, and not each once", branches.len())))
 }
 
 /// Plays runs with their branches, so many at a time. `tell` hears of each how many of the runs are done.
@@ -135,6 +160,10 @@ pub fn play_all(
         },
         |(seed, said, lines)| {
             for Line { left_at, outcome } in lines {
+                // It is a branch of a run with fewer, and has been counted there.
+                if left_at.is_none() && outcome.is_ok() && said.kills.len() > 1 {
+                    continue;
+                }
                 let mut said = said.clone();
                 said.kills.extend(left_at);
                 tally.add(seed, said, outcome.map_err(PlayError::Branch));
@@ -145,4 +174,40 @@ pub fn play_all(
         },
     );
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_missing_is_noticed() {
+        let first = KillPoint { request: 3, moment: Moment::After };
+        let said = Settings { kills: vec![first], ..Settings::default() };
+        let own = || Outcome { requests: 5, ..Outcome::default() };
+        let line = |left_at| Line { left_at, outcome: Ok(own()) };
+        let all = || {
+            let points = [4, 5]
+                .into_iter()
+                .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
+            points.chain([None]).map(line).collect::<Vec<_>>()
+        };
+        assert!(missing(&all(), &said).is_none());
+        for left_out in 0..all().len() {
+            let mut lines = all();
+            lines.remove(left_out);
+            assert!(missing(&lines, &said).is_some(), "{left_out}");
+        }
+        assert!(missing(&[], &said).is_some());
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_or_nonsense_is_a_failure() {
+        let first = KillPoint { request: 3, moment: Moment::After };
+        let said = Settings { kills: vec![first], ..Settings::default() };
+        for program in ["true", "false", "echo", "no/such/program"] {
+            let tally = play_all(Path::new(program), 1, [(1, said.clone())].into_iter(), |_, _| {});
+            assert!(!tally.is_good(), "{program}");
+        }
+    }
 }

@@ -106,6 +106,8 @@ enum ExploreError {
     List(#[from] regressions::ListError),
     #[error("the figures cannot be printed: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("there is no part {part} of {of}: they are numbered from 0")]
+    Part { part: u64, of: u64 },
     #[error("this program does not find itself: {0}")]
     Program(std::io::Error),
     #[error("the trace cannot be written to {}: {source}", path.display())]
@@ -189,6 +191,9 @@ fn stories<Runs: Iterator<Item = Settings> + Send>(
 /// Plays a part of all runs of each story that have one more kill point behind one, or behind two lost answers
 /// in a row.
 fn part_of_all(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError> {
+    if part >= of {
+        return Err(ExploreError::Part { part, of });
+    }
     let program = std::env::current_exe().map_err(ExploreError::Program)?;
     let mut good = true;
     for story in kill::STORIES {

@@ -78,7 +78,8 @@ fn a_pause_stops_effects_and_deadlines_before_the_point_of_no_return() {
         let mut scene = scene(step);
         let deadline = scene.run.deadline.unwrap();
         scene.paused = true;
-        assert_eq!(scene.look().reason, Reason::Paused);
+        let decision = scene.look();
+        assert_eq!((decision.reason, &*decision.message), (Reason::Paused, "paused by alice"));
         scene.run = scene.changed();
         assert_eq!((scene.run.step, scene.run.paused_at), (step, Some(at(10))));
         scene.now = at(7210);

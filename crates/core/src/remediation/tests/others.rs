@@ -114,11 +114,13 @@ fn a_held_machine_that_did_not_go_down_or_is_not_ready_is_told_of_in_words() {
 
     let mut sick = scene(Step::Verifying);
     let mut ready = condition("Ready", "False", 9);
-    ready.reason = "KubeletNotReady".into();
-    set(&mut sick.node, ready);
     sick.now = at(1200);
-    let message = sick.changed().message;
-    assert!(message.ends_with("the node is not Ready: KubeletNotReady"), "{message}");
+    for (reason, says) in [("KubeletNotReady", "not Ready: KubeletNotReady"), ("", "not Ready")] {
+        ready.reason = reason.into();
+        set(&mut sick.node, ready.clone());
+        let message = sick.changed().message;
+        assert!(message.ends_with(&format!("the node is {says}")), "{message}");
+    }
 }
 
 /// Somebody lifts our cordon after the point of no return: the machine is verified all the same, and
