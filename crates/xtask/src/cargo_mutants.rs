@@ -106,7 +106,13 @@ pub fn run(root: &Path, arguments: &CargoMutantsArguments) -> Result<bool, Cargo
         unviable: read("unviable.txt")?,
     };
     let reasons = reasons(&root.join(SURVIVORS))?;
-    tell(&tried, &reasons)
+    tell(&tried, &reasons, |file, line| line_of(root, file, line))
+}
+
+/// A line of a file, by its number from 1.
+fn line_of(root: &Path, file: &str, line: usize) -> Option<String> {
+    let text = std::fs::read_to_string(root.join(file)).ok()?;
+    text.lines().nth(line.checked_sub(1)?).map(str::to_owned)
 }
 
 /// The environment variable by which cargo starts test programs through another one.
@@ -155,21 +161,33 @@ fn reasons(path: &Path) -> Result<BTreeMap<String, String>, CargoMutantsError> {
     Ok(read.unwrap_or_default())
 }
 
-/// A change without the line and column that it is at, which move: `crates/core/src/lease.rs: replace …`.
-fn key(name: &str) -> String {
+/// A change by what it does and by the words of its line, with a `^` where it begins; not by line and column,
+/// which move: `crates/core/src/lease.rs: replace …, at: if a ^&& b {`. What is true of one place of a function
+/// may not be true of the next, and where those words change it has to be judged anew.
+fn key(name: &str, line: impl Fn(&str, usize) -> Option<String>) -> String {
     let mut parts = name.splitn(4, ':');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(file), Some(_), Some(_), Some(what)) => format!("{file}:{what}"),
-        _ => name.to_owned(),
-    }
+    let (Some(file), Some(number), Some(column), Some(what)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return name.to_owned();
+    };
+    let line = number.parse().ok().and_then(|number| line(file, number)).unwrap_or_default();
+    let before = column.parse().unwrap_or(1_usize).saturating_sub(1);
+    let at = line.char_indices().nth(before).map_or(line.len(), |(at, _)| at);
+    let (before, behind) = line.split_at(at);
+    format!("{file}:{what}, at: {}^{}", before.trim_start(), behind.trim_end())
 }
 
-fn tell(tried: &Tried, reasons: &BTreeMap<String, String>) -> Result<bool, CargoMutantsError> {
+fn tell(
+    tried: &Tried,
+    reasons: &BTreeMap<String, String>,
+    line: impl Fn(&str, usize) -> Option<String>,
+) -> Result<bool, CargoMutantsError> {
     if tried.viable() == 0 {
         return Err(CargoMutantsError::Nothing);
     }
-    let (known, unknown): (Vec<_>, Vec<_>) =
-        tried.missed.iter().partition(|name| reasons.contains_key(&key(name)));
+    let missed = tried.missed.iter().map(|name| key(name, &line));
+    let (known, unknown): (Vec<_>, Vec<_>) = missed.partition(|key| reasons.contains_key(key));
     for name in &unknown {
         anstream::println!("survived, and no reason is in {SURVIVORS}: {name}");
     }
@@ -198,10 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_known_wherever_it_has_moved() {
-        let name = "crates/core/src/alert.rs:144:21: replace > with >= in read";
-        assert_eq!(key(name), "crates/core/src/alert.rs: replace > with >= in read");
-        assert_eq!(key("odd"), "odd");
+    fn a_change_is_known_by_its_place_wherever_that_has_moved() {
+        let line = |_: &str, number| Some(format!("{}if a > b && c > d {{", " ".repeat(number)));
+        let name = "crates/core/src/alert.rs:4:10: replace > with >= in read";
+        let expected =
+            "crates/core/src/alert.rs: replace > with >= in read, at: if a ^> b && c > d {";
+        assert_eq!(key(name, line), expected);
+        assert_eq!(key("crates/core/src/alert.rs:5:11: replace > with >= in read", line), expected);
+        let other = key("crates/core/src/alert.rs:4:19: replace > with >= in read", line);
+        assert_eq!(
+            other,
+            "crates/core/src/alert.rs: replace > with >= in read, at: if a > b && c ^> d {"
+        );
+        assert_eq!(key("odd", line), "odd");
     }
 
     #[test]
@@ -209,23 +236,32 @@ mod tests {
         let mut tried = Tried {
             caught: names(&["a", "b", "c", "d", "e", "f", "g", "h"]),
             timeout: names(&["i"]),
-            missed: names(&["x.rs:1:2: replace + with - in f"]),
+            missed: names(&["x.rs:1:3: replace + with - in f"]),
             unviable: names(&["u"]),
         };
         let none = BTreeMap::new();
-        assert!(!tell(&tried, &none).unwrap());
-        let known = [("x.rs: replace + with - in f".to_owned(), "equal".to_owned())].into();
-        assert!(tell(&tried, &known).unwrap());
+        let line = |_: &str, _| Some("a + b".to_owned());
+        assert!(!tell(&tried, &none, line).unwrap());
+        let key = "x.rs: replace + with - in f, at: a ^+ b";
+        let known = [(key.to_owned(), "equal".to_owned())].into();
+        assert!(tell(&tried, &known, line).unwrap());
+        assert!(!tell(&tried, &known, |_, _| Some("a + c".to_owned())).unwrap(), "another place");
         tried.missed.push("x.rs:9:9: replace + with - in f".to_owned());
-        assert!(!tell(&tried, &known).unwrap(), "9 of 11");
-        assert!(matches!(tell(&Tried::default(), &none), Err(CargoMutantsError::Nothing)));
+        assert!(!tell(&tried, &known, line).unwrap(), "9 of 11");
+        assert!(matches!(tell(&Tried::default(), &none, line), Err(CargoMutantsError::Nothing)));
     }
 
+    /// A reason whose place is not there any more is of no use.
     #[test]
-    fn every_reason_can_be_read() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(SURVIVORS);
-        for (name, reason) in reasons(&path).unwrap() {
-            assert!(name.starts_with("crates/core/src/") && reason.len() > 10, "{name}: {reason}");
+    fn every_reason_can_be_read_and_is_of_a_place_that_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for (key, reason) in reasons(&root.join(SURVIVORS)).unwrap() {
+            assert!(reason.len() > 10, "{key}: {reason}");
+            let (what, at) = key.split_once(", at: ").unwrap();
+            let (file, _) = what.split_once(": ").unwrap();
+            let at = at.replacen('^', "", 1);
+            let source = std::fs::read_to_string(root.join(file)).unwrap();
+            assert!(source.lines().any(|line| line.trim() == at), "{key}");
         }
     }
 }

@@ -168,6 +168,35 @@ fn a_node_without_topology_labels_is_its_own_domain_and_one_at_a_time() {
     assert_eq!(names(&world), ["n2"], "no keys, no domains");
 }
 
+/// A run of another policy, in this rack.
+fn others_run(world: &mut World, rack: &str) {
+    let node = in_rack(rack, healthy("others"));
+    let run = Run {
+        policy: "other".into(),
+        node_name: node.name.clone(),
+        node_uid: node.uid.clone(),
+        ..run(Step::Draining)
+    };
+    world.nodes.insert(node.name.clone(), Arc::new(node));
+    world.open_runs.push(run);
+}
+
+/// Nothing starts in a closed rack, and so no place is kept in it.
+#[test]
+fn in_a_rack_that_is_closed_no_place_is_kept() {
+    let nodes = [in_rack("a", sick("a1", "[P5] x", 0)), in_rack("b", sick("b1", "[P1] x", 0))];
+    let mut world = racks(nodes.to_vec());
+    config(&mut world).max_unavailable = CountOrPercent::Count(9);
+    let budget = budget(&mut world);
+    (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
+    others_run(&mut world, "a");
+    let found = plan(&world).domains;
+    let of = |rack: &str| found.iter().find(|d| d.domain.to_string() == rack).unwrap();
+    let of_a = of("-/a");
+    assert_eq!((of_a.closed_by.as_deref(), of_a.reserved_for.as_deref()), (Some("b1"), None));
+    assert_eq!(of("-/b").reserved_for.as_deref(), Some("b1"));
+}
+
 /// Its rack is open already, by another policy; of its own policy one rack too many is.
 #[test]
 fn a_rack_that_another_policy_keeps_open_takes_no_more_of_the_limit_of_all() {
@@ -178,16 +207,7 @@ fn a_rack_that_another_policy_keeps_open_takes_no_more_of_the_limit_of_all() {
     let budget = budget(&mut world);
     (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
     begin(&mut world, Step::Draining);
-    let a0 = in_rack("a", healthy("a0"));
-    let uid = a0.uid.clone();
-    world.nodes.insert("a0".into(), Arc::new(a0));
-    let others = Run {
-        policy: "other".into(),
-        node_name: "a0".into(),
-        node_uid: uid,
-        ..run(Step::Draining)
-    };
-    world.open_runs.push(others);
+    others_run(&mut world, "a");
     world.nodes.insert("a1".into(), Arc::new(in_rack("a", sick("a1", "[P1] x", 0))));
     let closed: Vec<_> = plan(&world).domains.into_iter().filter_map(|d| d.closed_by).collect();
     assert_eq!(closed, ["a1"]);

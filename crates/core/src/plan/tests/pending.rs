@@ -74,20 +74,22 @@ fn slots_of_runs_that_have_begun_are_not_counted_twice() {
         named("doubtful", Step::Pending),
         named("waits", Step::Pending),
         named("ended", Step::Failed),
+        // It is about to take its slot again, and holds none as long as it is seen as it was (SAFE-4).
+        named("held", Step::Held),
     ];
     let slots = runs.iter().map(crate::ledger::Slot::of).collect();
     let held = Held {
         ledger: crate::ledger::Ledger { slots, ..Default::default() },
-        in_doubt: ["doubtful".to_owned()].into(),
+        in_doubt: ["doubtful", "held"].map(str::to_owned).into(),
         ..Held::default()
     };
     let mut world = one();
     let gone = world.take_in_runs(runs, held);
     let left: Vec<_> = world.ledger.slots.iter().map(|slot| slot.run_uid.as_str()).collect();
-    assert_eq!(left, ["doubtful"]);
+    assert_eq!(left, ["doubtful", "held"]);
     assert_eq!(gone, ["ended".to_owned(), "waits".to_owned()].into());
     let open: Vec<_> = world.open_runs.iter().map(|run| run.uid.as_str()).collect();
-    assert_eq!(open, ["begun", "doubtful", "waits"]);
+    assert_eq!(open, ["begun", "doubtful", "waits", "held"]);
 }
 
 #[test]
