@@ -133,9 +133,12 @@ fn a_ladder_that_was_begun_anew_is_counted_from_there() {
 #[test]
 fn a_change_that_must_not_be_is_told() {
     type Case = (Step, fn(&mut Run), Invariant);
-    let cases: [Case; 7] = [
+    let cases: [Case; 9] = [
         (Step::Draining, |r| r.node_uid = "node-2".into(), Invariant::Contract),
         (Step::Draining, |r| r.policy = "other".into(), Invariant::Contract),
+        // An attempt begins with its step and with its intent.
+        (Step::Draining, |r| r.attempt += 1, Invariant::Attempts),
+        (Step::Rebooting, |r| (r.attempt, r.intent) = (r.attempt + 1, None), Invariant::Attempts),
         (Step::Draining, |r| r.contract.as_mut().unwrap().attempts.max = 9, Invariant::Contract),
         (Step::Draining, |r| r.step = Step::Verifying, Invariant::StepGraph),
         (Step::Succeeded, |r| r.step = Step::Draining, Invariant::StepGraph),

@@ -198,6 +198,8 @@ fn changes_that_wait_become_one_in_their_order() {
     let all = add("a").and(release("a")).and(release("b")).and(add("b"));
     let after = ledger(&["b", "x"]).after(&all, at(0));
     assert_eq!(uids(&after.slots), ["b", "x"]);
+    let others = add("c").and(release("b")).and(add("d"));
+    assert_eq!(uids(&ledger(&["b", "x"]).after(&others, at(0)).slots), ["x", "c", "d"]);
     let replaced = add("a").and(Change { replace: Some(vec![slot("z")]), ..Change::default() });
     assert_eq!(uids(&ledger(&["b"]).after(&replaced, at(0)).slots), ["z"]);
 }
@@ -233,7 +235,7 @@ fn an_epoch_is_raised_above_any_foreign_one_that_is_as_high() {
 fn a_term_takes_the_ledger_over_unchanged_with_a_higher_epoch() {
     let ledger = Ledger {
         slots: vec![slot("u")],
-        starts: vec![],
+        starts: vec![Start { time: at(0), policy: "p".into() }],
         meltdown: Meltdown { ended: Some(at(0)), ..Meltdown::default() },
     };
     let old = Document::taken_over(None, "a_1", "a_1/1".into());
