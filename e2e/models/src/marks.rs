@@ -41,7 +41,7 @@ pub fn full() -> Vec<Case<OneRun>> {
         Purse { forged: 1, crashes: 1, late: 1, ..none },
         Purse { forged: 1, people: 2, late: 1, ..none },
         Purse { forged: 1, unmarked: 1, people: 2, crashes: 1, ..none },
-        Purse { deletions: 1, forged: 1, people: 2, late: 1, ..none },
+        Purse { deletions: 1, forged: 1, people: 1, late: 1, ..none },
     ];
     purses.map(OneRun::case).into()
 }

@@ -2,6 +2,7 @@
 
 use rerail_core::{
     facts::NodeFacts,
+    ledger::{self, Slot},
     remediation::{Action, Effect, Memory},
     sweep::Stray,
 };
@@ -40,10 +41,11 @@ fn of_the_operator(state: &State, fault: Fault<'_>) {
         s.purse.crashes -= 1;
         s.memory = Memory::default();
         s.in_hand = None;
-        // What is left of a run that is gone is its mark.
+        // What is left of a run that is gone is its mark, or else its slot in the ledger.
         if let Some(stray) = &mut s.stray {
+            let marked = s.node.cordoned_by.as_ref() == Some(&stray.run_uid);
             let forgotten = Stray {
-                run: None,
+                run: (!marked).then(|| ledger::lost_run(&Slot::of(&s.run), s.now)),
                 unseen: true,
                 since: s.now,
                 report_at_end: None,

@@ -49,6 +49,8 @@ fn a_closed_rack_starts_nothing_although_the_budget_has_room() {
 #[test]
 fn equally_urgent_racks_never_take_turns() {
     let mut world = two_racks("[P6] x", "[P6] x");
+    let kept = plan(&world).domains.into_iter().filter_map(|domain| domain.reserved_for);
+    assert_eq!(kept.count(), 0, "a rack that is open needs no place, and none is free");
     assert_eq!(wait_of(&world, "a2").reason, WaitReason::BudgetExhausted);
     assert_eq!(wait_of(&world, "b1").reason, WaitReason::OtherDomainsOpen);
     for node in ["a1", "a2", "a3"] {
@@ -232,6 +234,33 @@ fn a_second_node_without_topology_labels_keeps_no_place_and_closes_its_like_alon
         .filter_map(|domain| Some((domain.domain.to_string(), domain.closed_by?)))
         .collect();
     assert_eq!(closed, [("n1".to_owned(), "n2".to_owned())], "not rack c");
+}
+
+/// Two racks are open and one may be: whose rack is open waits for no place, and none is closed for it.
+#[test]
+fn lowering_the_limit_closes_no_rack_for_a_node_in_another_open_one() {
+    let nodes = [in_rack("a", sick("a1", "[P6] x", 0)), in_rack("b", sick("b1", "[P6] x", 0))];
+    let mut world = racks(nodes.to_vec());
+    config(&mut world).max_unavailable = CountOrPercent::Count(9);
+    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
+    (config(&mut world).max_domains, budget(&mut world).max_domains) = (2, 2);
+    begin(&mut world, Step::Draining);
+    world.nodes.insert("a2".into(), Arc::new(in_rack("a", sick("a2", "[P1] x", 0))));
+    (config(&mut world).max_domains, budget(&mut world).max_domains) = (1, 1);
+    assert_eq!(wait_of(&world, "a2").reason, WaitReason::OtherDomainsOpen);
+    assert!(plan(&world).domains.iter().all(|domain| domain.closed_by.is_none()));
+}
+
+/// When the configuration names failure domains for the first time, or none any more.
+#[test]
+fn a_run_that_was_admitted_without_domains_counts_where_its_node_is() {
+    let mut world = two_racks("[P6] x", "[P6] x");
+    world.open_runs[0].domain = Some(crate::domain::Domain::default());
+    assert_eq!(wait_of(&world, "b1").reason, WaitReason::OtherDomainsOpen);
+    config(&mut world).topology_keys.clear();
+    world.open_runs[0].domain =
+        Some(crate::domain::Domain::of("a1", &world.nodes["a1"].labels, &[RACK.to_owned()]));
+    assert!(plan(&world).domains.is_empty(), "there are none");
 }
 
 /// Hazard H23: the budget is not evaded by a label that changes in mid-run.
