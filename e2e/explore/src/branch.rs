@@ -89,7 +89,7 @@ fn tell(line: &Line) -> std::io::Result<()> {
 /// Plays a run and its branches behind its last kill point, and tells of each on standard output.
 pub fn play_and_tell(seed: u64, said: &Settings) -> Result<(), PlayError> {
     // Without one, other things would be drawn for the run than for its branches.
-    let Some(behind) = said.kills.iter().map(|kill| kill.request).max() else {
+    let Some(behind) = said.last_kill() else {
         let why = "branches begin behind a kill point: name one, as in `--kill 12:after`";
         return Err(PlayError::Branch(why.to_owned()));
     };
@@ -136,9 +136,7 @@ fn missing(lines: &[Line], said: &Settings) -> Option<Line> {
     let Some((Line { left_at: None, outcome: Ok(own) }, branches)) = lines.split_last() else {
         return Some(lost("nothing was heard of the run itself".to_owned()));
     };
-    let behind = said.kills.iter().map(|kill| kill.request).max().unwrap_or_default();
-    let all = (behind + 1..=own.requests)
-        .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
+    let all = KillPoint::all(said.last_kill().unwrap_or_default() + 1..=own.requests).map(Some);
     let heard = branches.iter().map(|line| line.left_at);
     (!heard.eq(all)).then(|| lost(format!("{} branches, and not each once", branches.len())))
 }
@@ -186,12 +184,7 @@ mod tests {
         let said = Settings { kills: vec![first], ..Settings::default() };
         let own = || Outcome { requests: 5, ..Outcome::default() };
         let line = |left_at| Line { left_at, outcome: Ok(own()) };
-        let all = || {
-            let points = [4, 5]
-                .into_iter()
-                .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
-            points.chain([None]).map(line).collect::<Vec<_>>()
-        };
+        let all = || KillPoint::all(4..=5).map(Some).chain([None]).map(line).collect::<Vec<_>>();
         assert!(missing(&all(), &said).is_none());
         for left_out in 0..all().len() {
             let mut lines = all();

@@ -78,11 +78,7 @@ impl Story {
     /// All runs with one kill point, among so many requests.
     pub fn singles(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
         let story = *self;
-        (1..=requests).flat_map(move |request| {
-            Moment::ALL
-                .into_iter()
-                .map(move |moment| story.settings(&[KillPoint { request, moment }]))
-        })
+        KillPoint::all(1..=requests).map(move |kill| story.settings(&[kill]))
     }
 
     /// Runs in which the answers to two requests in a row are lost: often those to a write and to the look
@@ -115,15 +111,10 @@ impl Story {
         share: Share,
     ) -> impl Iterator<Item = Settings> + Send + use<> {
         let story = *self;
-        let points = move |from: u64| {
-            (from..=requests + requests / 2)
-                .flat_map(|request| Moment::ALL.map(|moment| KillPoint { request, moment }))
-        };
-        let firsts = (1..=requests).flat_map(|request| {
-            Moment::ALL.into_iter().map(move |moment| KillPoint { request, moment })
+        let pairs = KillPoint::all(1..=requests).flat_map(move |first| {
+            let seconds = KillPoint::all(first.request + 1..=requests + requests / 2);
+            seconds.map(move |second| [first, second])
         });
-        let pairs = firsts
-            .flat_map(move |first| points(first.request + 1).map(move |second| [first, second]));
         (0..)
             .zip(pairs)
             .filter(move |(number, _)| share.has(*number))

@@ -200,14 +200,11 @@ fn part_of_all(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError>
         let trunks: Vec<_> = story.trunks(story.requests()?, part, of).collect();
         let count = u64::try_from(trunks.len()).unwrap_or(u64::MAX);
         let what = format!("branches, {story}");
-        let mut progress = Progress::new(&what, count);
-        let began = Instant::now();
         let trunks = trunks.into_iter().map(|said| (kill::SEED, said));
-        let tally =
-            branch::play_all(&program, threads, trunks, |done, tally| progress.tell(done, tally));
-        progress.finish();
-        told(&what, &tally, began.elapsed())?;
-        good &= tally.is_good();
+        let tally = watched(&what, count, |progress| {
+            branch::play_all(&program, threads, trunks, |done, tally| progress.tell(done, tally))
+        });
+        good &= tally?.is_good();
     }
     Ok(good)
 }
@@ -219,10 +216,21 @@ fn many(
     count: u64,
     runs: impl Iterator<Item = (u64, Settings)> + Send,
 ) -> Result<Tally, ExploreError> {
+    watched(what, count, |progress| {
+        play_all(threads, runs, |tally| progress.tell(tally.runs, tally))
+    })
+}
+
+/// Shows how it goes while they are played, and then what came of it.
+fn watched(
+    what: &str,
+    count: u64,
+    play: impl FnOnce(&mut Progress<'_>) -> Tally,
+) -> Result<Tally, ExploreError> {
     let began = Instant::now();
-    let mut progress = Progress::new(what, count);
-    let tally = play_all(threads, runs, |tally| progress.tell(tally.runs, tally));
-    progress.finish();
+    let mut progress = Progress { bar: bar(what, count), what, count, told: 0 };
+    let tally = play(&mut progress);
+    progress.bar.finish_and_clear();
     told(what, &tally, began.elapsed())?;
     Ok(tally)
 }
@@ -235,11 +243,7 @@ struct Progress<'a> {
     told: u64,
 }
 
-impl<'a> Progress<'a> {
-    fn new(what: &'a str, count: u64) -> Self {
-        Progress { bar: bar(what, count), what, count, told: 0 }
-    }
-
+impl Progress<'_> {
     fn tell(&mut self, done: u64, tally: &Tally) {
         let Progress { bar, what, count, told } = self;
         let Tally { runs, failures, .. } = tally;
@@ -247,15 +251,13 @@ impl<'a> Progress<'a> {
         let part = done.saturating_mul(PARTS) / (*count).max(1);
         if bar.is_hidden() && part > *told {
             *told = part;
-            anstream::eprintln!("  {what}: {done} of {count}, {runs} runs, {failures} failed");
+            // A beginning that is played with its branches is more than one run.
+            let runs = if runs == &done { String::new() } else { format!(", {runs} runs") };
+            anstream::eprintln!("  {what}: {done} of {count}{runs}, {failures} failed");
         }
         if *failures > 0 {
             bar.set_message(format!("{what}, {failures} failed"));
         }
-    }
-
-    fn finish(self) {
-        self.bar.finish_and_clear();
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -43,6 +44,13 @@ pub struct KillPoint {
     pub request: u64,
     /// When.
     pub moment: Moment,
+}
+
+impl KillPoint {
+    /// All of these requests, in their order.
+    pub fn all(requests: RangeInclusive<u64>) -> impl Iterator<Item = KillPoint> + Send {
+        requests.flat_map(|request| Moment::ALL.map(|moment| KillPoint { request, moment }))
+    }
 }
 
 /// How requests are spoiled.

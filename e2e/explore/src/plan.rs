@@ -74,6 +74,13 @@ pub struct Settings {
     pub kills: Vec<KillPoint>,
 }
 
+impl Settings {
+    /// The last request of all at which somebody dies or loses the answer.
+    pub(crate) fn last_kill(&self) -> Option<u64> {
+        self.kills.iter().map(|kill| kill.request).max()
+    }
+}
+
 fn range(text: &str) -> Result<(u64, u64), String> {
     let numbers =
         text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));

@@ -113,8 +113,7 @@ fn a_branch_of_a_history_is_that_history() {
     let (original, copies) = points.split_last().unwrap();
     assert_eq!(*original, None);
     let requests = lines.last().unwrap().outcome.as_ref().unwrap().requests;
-    let all = (first.request + 1..=requests)
-        .flat_map(|request| Moment::ALL.map(|moment| Some(KillPoint { request, moment })));
+    let all = KillPoint::all(first.request + 1..=requests).map(Some);
     assert_eq!(copies, all.collect::<Vec<_>>(), "each request once, in each way");
     for (number, branch::Line { left_at, outcome }) in lines.into_iter().enumerate() {
         let outcome = outcome.unwrap();

@@ -19,6 +19,15 @@ pub(super) fn two_racks(in_a: &str, in_b: &str) -> World {
     world
 }
 
+/// With room for nine nodes, and for so many failure domains, of all policies together and of this one.
+fn roomy(nodes: Vec<NodeFacts>, all: u32, own: u32) -> World {
+    let mut world = racks(nodes);
+    config(&mut world).max_unavailable = CountOrPercent::Count(9);
+    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
+    (config(&mut world).max_domains, budget(&mut world).max_domains) = (all, own);
+    world
+}
+
 #[test]
 fn a_rack_never_delays_something_more_urgent_beyond_the_runs_under_way() {
     let mut world = two_racks("[P6] x", "[P2] x");
@@ -136,11 +145,8 @@ fn nobody_less_urgent_takes_a_place_that_is_kept() {
 #[test]
 fn a_place_that_is_kept_for_another_policy_is_none_of_this_ones() {
     let rack = |name: &str, message: &str| in_rack(name, sick(name, message, 0));
-    let mut world = racks(vec![rack("q1", "[P1] x"), rack("p1", "[P2] x"), rack("p2", "[P3] x")]);
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    config(&mut world).max_domains = 9;
-    let budget = budget(&mut world);
-    (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
+    let nodes = vec![rack("q1", "[P1] x"), rack("p1", "[P2] x"), rack("p2", "[P3] x")];
+    let mut world = roomy(nodes, 9, 2);
     let in_racks = |racks: &[&str]| {
         let racks = racks.iter().map(|rack| (*rack).to_owned()).collect();
         NodeSelector::Labels(vec![Requirement::In(RACK.into(), racks)])
@@ -187,10 +193,7 @@ fn others_run(world: &mut World, rack: &str) {
 #[test]
 fn in_a_rack_that_is_closed_no_place_is_kept() {
     let nodes = [in_rack("a", sick("a1", "[P5] x", 0)), in_rack("b", sick("b1", "[P1] x", 0))];
-    let mut world = racks(nodes.to_vec());
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    let budget = budget(&mut world);
-    (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
+    let mut world = roomy(nodes.to_vec(), 1, 2);
     others_run(&mut world, "a");
     let found = plan(&world).domains;
     let of = |rack: &str| found.iter().find(|d| d.domain.to_string() == rack).unwrap();
@@ -203,11 +206,7 @@ fn in_a_rack_that_is_closed_no_place_is_kept() {
 #[test]
 fn a_rack_that_another_policy_keeps_open_takes_no_more_of_the_limit_of_all() {
     let nodes = [in_rack("b", sick("b1", "[P6] x", 0)), in_rack("c", sick("c1", "[P6] x", 0))];
-    let mut world = racks(nodes.to_vec());
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    config(&mut world).max_domains = 3;
-    let budget = budget(&mut world);
-    (budget.max_unavailable, budget.max_domains) = (CountOrPercent::Count(9), 2);
+    let mut world = roomy(nodes.to_vec(), 3, 2);
     begin(&mut world, Step::Draining);
     others_run(&mut world, "a");
     world.nodes.insert("a1".into(), Arc::new(in_rack("a", sick("a1", "[P1] x", 0))));
@@ -218,10 +217,7 @@ fn a_rack_that_another_policy_keeps_open_takes_no_more_of_the_limit_of_all() {
 /// No place is kept for who would not get it, and none is closed that would not make it free.
 #[test]
 fn a_second_node_without_topology_labels_keeps_no_place_and_closes_its_like_alone() {
-    let mut world = racks(vec![sick("n1", "[P6] x", 0)]);
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-    (config(&mut world).max_domains, budget(&mut world).max_domains) = (2, 2);
+    let mut world = roomy(vec![sick("n1", "[P6] x", 0)], 2, 2);
     begin(&mut world, Step::Draining);
     world.nodes.insert("n2".into(), Arc::new(sick("n2", "[P1] x", 0)));
     world.nodes.insert("c1".into(), Arc::new(in_rack("c", sick("c1", "[P7] x", 0))));
@@ -240,10 +236,7 @@ fn a_second_node_without_topology_labels_keeps_no_place_and_closes_its_like_alon
 #[test]
 fn lowering_the_limit_closes_no_rack_for_a_node_in_another_open_one() {
     let nodes = [in_rack("a", sick("a1", "[P6] x", 0)), in_rack("b", sick("b1", "[P6] x", 0))];
-    let mut world = racks(nodes.to_vec());
-    config(&mut world).max_unavailable = CountOrPercent::Count(9);
-    budget(&mut world).max_unavailable = CountOrPercent::Count(9);
-    (config(&mut world).max_domains, budget(&mut world).max_domains) = (2, 2);
+    let mut world = roomy(nodes.to_vec(), 2, 2);
     begin(&mut world, Step::Draining);
     world.nodes.insert("a2".into(), Arc::new(in_rack("a", sick("a2", "[P1] x", 0))));
     (config(&mut world).max_domains, budget(&mut world).max_domains) = (1, 1);

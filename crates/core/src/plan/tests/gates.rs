@@ -139,19 +139,24 @@ fn the_first_failing_gate_is_the_reason_shown() {
     }
 }
 
+/// A run of this node that was deleted by force in its reboot.
+fn gone(node: &str) -> crate::sweep::Stray {
+    crate::sweep::Stray {
+        run_uid: "run-9".into(),
+        node_name: node.into(),
+        run: Some(Run { node_uid: format!("uid-{node}"), ..run(Step::Rebooting) }),
+        since: at(0),
+        unseen: false,
+        report_at_end: None,
+    }
+}
+
 /// The place of a run that was deleted by force is kept until nothing of it can act (R3).
 #[test]
 fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
     let mut world = one();
     world.now = at(69);
-    world.strays = vec![crate::sweep::Stray {
-        run_uid: "run-9".into(),
-        node_name: "n2".into(),
-        run: Some(Run { node_uid: "uid-n2".into(), ..run(Step::Rebooting) }),
-        since: at(0),
-        unseen: false,
-        report_at_end: None,
-    }];
+    world.strays = vec![gone("n2")];
     let waits = wait(&world);
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::BudgetExhausted, Some(at(70))));
     assert!(waits.message.contains("n2 (its run was deleted by force"), "{}", waits.message);
@@ -164,14 +169,7 @@ fn the_place_of_a_run_that_is_gone_is_kept_for_a_while() {
 fn the_node_of_a_run_that_is_gone_waits_until_nothing_of_it_can_act() {
     let mut world = one();
     world.now = at(69);
-    world.strays = vec![crate::sweep::Stray {
-        run_uid: "run-9".into(),
-        node_name: "n1".into(),
-        run: Some(run_of_n1(Step::Rebooting)),
-        since: at(0),
-        unseen: false,
-        report_at_end: None,
-    }];
+    world.strays = vec![gone("n1")];
     let waits = wait(&world);
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::ActiveRun, Some(at(70))));
 }
@@ -186,15 +184,7 @@ fn the_domain_of_a_run_that_is_gone_stays_open_for_a_while() {
     workers(&mut world).budget.max_unavailable = CountOrPercent::Percent(100);
     world.config.as_mut().unwrap().max_unavailable = CountOrPercent::Percent(100);
     world.now = at(69);
-    let of_n2 = Run { node_uid: "uid-n2".into(), ..run(Step::Rebooting) };
-    world.strays = vec![crate::sweep::Stray {
-        run_uid: "run-9".into(),
-        node_name: "n2".into(),
-        run: Some(of_n2),
-        since: at(0),
-        unseen: false,
-        report_at_end: None,
-    }];
+    world.strays = vec![gone("n2")];
     let waits = wait(&world);
     assert_eq!((waits.reason, waits.recheck_at), (WaitReason::OtherDomainsOpen, Some(at(70))));
     assert_eq!(waits.message, "at most 1 failure domain may be open; open: -/rack-of-n2");

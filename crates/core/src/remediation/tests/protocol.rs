@@ -3,6 +3,14 @@
 use super::*;
 use crate::reboot_check::EXIT_REFUSED;
 
+fn cancelled_while_its_pod_runs() -> Scene {
+    let mut scene = scene(Step::Rebooting);
+    scene.reboot_pod = PodSeen::Running { deleting: false };
+    scene.run.cancel = true;
+    scene.run = scene.changed();
+    scene
+}
+
 /// R1: the Pod compares the kernel's boot ID. What is left for the core: a Pod that refuses since the
 /// machine has booted is no failure, and no second boot is asked for.
 #[test]
@@ -18,10 +26,7 @@ fn w1_a_pod_that_runs_again_after_the_boot_causes_no_second_boot() {
 /// node has reported since.
 #[test]
 fn w2_a_cancel_after_the_intent_waits_for_the_pod_that_may_have_read_it() {
-    let mut scene = scene(Step::Rebooting);
-    scene.reboot_pod = PodSeen::Running { deleting: false };
-    scene.run.cancel = true;
-    scene.run = scene.changed();
+    let mut scene = cancelled_while_its_pod_runs();
     assert_eq!((scene.run.step, &scene.run.intent), (Step::Withdrawing, &None));
     assert!(scene.run.step.holds_slot());
     assert_eq!(scene.effect(), Effect::DeleteRebootPod);
@@ -40,10 +45,7 @@ fn w2_a_cancel_after_the_intent_waits_for_the_pod_that_may_have_read_it() {
 /// vanished; a report from before that proves nothing.
 #[test]
 fn w12_a_report_from_before_a_started_reboot_is_harmless_proves_nothing() {
-    let mut scene = scene(Step::Rebooting);
-    scene.reboot_pod = PodSeen::Running { deleting: false };
-    scene.run.cancel = true;
-    scene.run = scene.changed();
+    let mut scene = cancelled_while_its_pod_runs();
     scene.reboot_pod = ended(0, 20, None);
     for (now, report) in [(30, 25), (60, 55), (85, 55)] {
         scene.now = at(now);
