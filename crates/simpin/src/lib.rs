@@ -2,7 +2,7 @@
 //!
 //! | what differs | who uses it | the pin |
 //! |---|---|---|
-//! | random bytes of the operating system | `RandomState` of std, `uuid`, `rand`, tower's jitter | `getrandom` of the C library is replaced by a stream of the seed |
+//! | random bytes of the operating system | `RandomState` of std, `rand`, tower's jitter | `getrandom` of the C library is replaced by a stream of the seed |
 //! | the wall clock | kube's `Recorder`, log lines | `clock_gettime(CLOCK_REALTIME)` is replaced by [`START`] and the time that passed on tokio's paused clock |
 //! | the keys of `ahash`, one set for each process | the stores of kube's reflectors | its source of randomness is ours, and its keys are drawn before anything else |
 //! | `fastrand`, seeded from clock and thread | the jitter of kube's back-off | seeded |

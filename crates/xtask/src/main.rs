@@ -37,7 +37,7 @@ struct Arguments {
 enum Task {
     /// Write every file that comes from code: crds, config, docs/reference.
     Gen,
-    /// Check format, lints, generated files, crate layers, house rules and dependencies.
+    /// Check format, lints, generated files, crate layers, features, house rules and dependencies.
     Check,
     /// Check, then run every test, the last ones on a real Kubernetes control plane.
     Test {

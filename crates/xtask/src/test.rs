@@ -1,4 +1,6 @@
 //! `cargo xtask test`: the checks, then every test, the last ones on a real control plane.
+//!
+//! All of it is built with the same features, so each library once (`check/features.rs`).
 
 use std::path::Path;
 use std::process::Command;
@@ -16,11 +18,7 @@ use crate::report::{Report, Verdict};
 /// The package of the scenarios.
 const SCENARIOS: &str = "rerail-e2e";
 
-/// The packages whose own tests need a control plane, too.
-const ON_CLUSTER: [&str; 3] = ["rerail-conformance", "rerail-controlplane", "rerail-fleet"];
-
 const WITH_CLUSTER: &str = "scenarios on a real control plane";
-const OF_CLUSTER: &str = "tests of control plane, conformance and fleet";
 
 const FUZZING: &str = "fuzz, a minute each target";
 
@@ -34,18 +32,17 @@ pub fn run(root: &Path, name: Option<&str>) -> bool {
     let mut report = Report::default();
     if name.is_none() {
         check::run(root, &mut report);
-        report.counted("tests without a cluster", || unit_tests(root));
     }
     report.step("build the programs", || build_programs(root));
     let built = !report.last_failed();
     report.step("build the control plane", build_control_plane);
     let can_play = built && !report.last_failed();
+    if name.is_none() {
+        report.counted("tests of each crate", || tests_of_crates(root));
+    }
     let fuzzed = name.is_none().then(|| fuzz_beside(root));
     if can_play {
         report.counted(WITH_CLUSTER, || scenarios(root, name));
-        if name.is_none() {
-            report.counted(OF_CLUSTER, || other_tests_on_a_cluster(root));
-        }
     } else {
         report.not_run(WITH_CLUSTER, "what they need was not built");
     }
@@ -98,14 +95,11 @@ fn note_fuzzing(report: &mut Report, fuzzed: Fuzzed) {
     report.ended(FUZZING, took, verdict);
 }
 
-fn unit_tests(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
+/// Some start a control plane of their own.
+fn tests_of_crates(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
     let mut command = process::cargo();
     command.current_dir(root).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests(
-        command
-            .args(["--exclude", SCENARIOS])
-            .args(ON_CLUSTER.map(|name| format!("--exclude={name}"))),
-    )
+    tests(command.args(["--exclude", SCENARIOS]))
 }
 
 /// Scenarios mostly wait. They are all started, and see to it themselves how many are played at a time
@@ -124,12 +118,6 @@ fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>)
         }
         _ => Ok((verdict, tally)),
     }
-}
-
-fn other_tests_on_a_cluster(root: &Path) -> Result<(Verdict, Option<Tally>), ProcessError> {
-    let mut command = process::cargo();
-    command.current_dir(root).args(["test", "--locked", "--no-fail-fast"]);
-    tests(command.args(ON_CLUSTER.map(|name| format!("--package={name}"))))
 }
 
 /// Runs test programs, shows what they print and when, and adds up their results.

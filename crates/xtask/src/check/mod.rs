@@ -1,6 +1,7 @@
 //! `cargo xtask check`: everything that holds without running the product.
 
 mod deny;
+mod features;
 mod house;
 mod layers;
 mod named_tests;
@@ -23,6 +24,10 @@ pub fn run(root: &Path, report: &mut Report) {
     report.step("crate layers", || {
         let found = layers::violations(root)?;
         Ok::<_, layers::LayersError>(Verdict::from_findings(&found, layers::ADVICE))
+    });
+    report.step("features", || {
+        let found = features::violations(root)?;
+        Ok::<_, ProcessError>(Verdict::from_findings(&found, features::ADVICE))
     });
     report.step("house rules", || {
         let found = house::violations(root)?;
