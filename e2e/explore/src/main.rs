@@ -2,15 +2,15 @@
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use rerail_explore::{
     bench, branch, crew,
-    kill::{self, Share},
+    kill::{self, Share, Story},
     mishap::span,
     plan::{Plan, Settings},
     play::{Keep, PlayError, play},
-    regressions, report,
+    regressions, report, stage,
     tier::{MANY, Tally, play_all},
     trace,
 };
@@ -41,7 +41,10 @@ enum Command {
         said: Settings,
     },
     /// At each request the operator dies, before or after it is done, or its answer is lost.
-    Kill,
+    Kill {
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// Two of these in one run, and with `--part` a third behind two lost answers in a row.
     Pairs {
         /// One in so many of all pairs.
@@ -54,6 +57,8 @@ enum Command {
         /// that can be reached, each once. What runs have in common is played once.
         #[arg(long, conflicts_with = "seed")]
         part: Option<u64>,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// One run, and one for each of its requests behind its last kill point and each way in which the sender
     /// may fare there: what came of them, as lines of JSON. `pairs` does this with many.
@@ -78,6 +83,28 @@ enum Command {
         #[arg(long)]
         pairs: u64,
     },
+}
+
+/// Whose requests are counted: those of three stories that every test run plays, or of another one.
+#[derive(Debug, Args)]
+struct Whose {
+    /// Of this scene, instead of the three stories that every test run plays.
+    #[arg(long, value_parser = PossibleValuesParser::new(stage::names()))]
+    scene: Option<String>,
+    /// With so many operators.
+    #[arg(long, requires = "scene", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    operators: u8,
+}
+
+impl Whose {
+    fn stories(&self) -> Vec<Story> {
+        let operators = usize::from(self.operators);
+        let scene = stage::names().find(|name| Some(*name) == self.scene.as_deref());
+        match scene {
+            Some(scene) => vec![Story { scene, operators, shows: &[] }],
+            None => kill::STORIES.to_vec(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -142,14 +169,20 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             }
             Ok(tally.is_good() && (missing.is_empty() || !must_show))
         }
-        Command::Kill => stories("kill points", threads, |story, requests| {
-            story.singles(requests).chain(story.in_a_row(requests))
-        }),
-        Command::Pairs { one_in, seed, part: None } => {
-            let share = Share { one_in, seed };
-            stories("pairs", threads, |story, requests| story.pairs(requests, share))
+        Command::Kill { whose } => {
+            stories("kill points", threads, &whose.stories(), |story, requests| {
+                story.singles(requests).chain(story.in_a_row(requests))
+            })
         }
-        Command::Pairs { one_in, part: Some(part), .. } => part_of_all(threads, part, one_in),
+        Command::Pairs { one_in, seed, part: None, whose } => {
+            let share = Share { one_in, seed };
+            stories("pairs", threads, &whose.stories(), |story, requests| {
+                story.pairs(requests, share)
+            })
+        }
+        Command::Pairs { one_in, part: Some(part), whose, .. } => {
+            part_of_all(threads, part, one_in, &whose.stories())
+        }
         Command::Branch { seed, said } => {
             branch::play_and_tell(seed, &said)?;
             Ok(true)
@@ -175,10 +208,11 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
 fn stories<Runs: Iterator<Item = Settings> + Send>(
     what: &str,
     threads: usize,
-    runs: impl Fn(kill::Story, u64) -> Runs,
+    stories: &[Story],
+    runs: impl Fn(Story, u64) -> Runs,
 ) -> Result<bool, ExploreError> {
     let mut good = true;
-    for story in kill::STORIES {
+    for &story in stories {
         let requests = story.requests()?;
         let count = u64::try_from(runs(story, requests).count()).unwrap_or(u64::MAX);
         let what = format!("{what}, {story}");
@@ -190,13 +224,18 @@ fn stories<Runs: Iterator<Item = Settings> + Send>(
 
 /// Plays a part of all runs of each story that have one more kill point behind one, or behind two lost answers
 /// in a row.
-fn part_of_all(threads: usize, part: u64, of: u64) -> Result<bool, ExploreError> {
+fn part_of_all(
+    threads: usize,
+    part: u64,
+    of: u64,
+    stories: &[Story],
+) -> Result<bool, ExploreError> {
     if part >= of {
         return Err(ExploreError::Part { part, of });
     }
     let program = std::env::current_exe().map_err(ExploreError::Program)?;
     let mut good = true;
-    for story in kill::STORIES {
+    for story in stories {
         let trunks: Vec<_> = story.trunks(story.requests()?, part, of).collect();
         let count = u64::try_from(trunks.len()).unwrap_or(u64::MAX);
         let what = format!("branches, {story}");

@@ -31,6 +31,11 @@ pub const SCENES: &[(&str, &str)] = &[
     ("alerts", include_str!("../scenes/alerts.yaml")),
 ];
 
+/// Their names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SCENES.iter().map(|(name, _)| *name)
+}
+
 /// Why there is nothing to play in.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
