@@ -84,6 +84,23 @@ pub enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// The signal could not be sent.
+    #[error(
+        "cannot send SIGRTMIN+5 to PID 1: {source}; does a security module (AppArmor, SELinux) keep \
+         containers on this node from it? The remedy `reboot: {{method: Command}}` does without"
+    )]
+    Signal {
+        /// What the system reported.
+        source: std::io::Error,
+    },
+    /// The Pod has PIDs of its own.
+    #[error(
+        "this Pod does not share the host's PIDs, so that its PID 1 is not the host's init; nothing was done"
+    )]
+    OwnPids,
+    /// No such signal exists here.
+    #[error("this system knows no SIGRTMIN+5; nothing was done")]
+    NoSignal,
     /// A machine that is not a real one refused to act; carries the fixture's own words.
     #[error("{0}")]
     Act(String),

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+use rustix_libc_wrappers::process::SignalExt;
 use tokio::process::Command;
 
 use crate::Error;
@@ -19,20 +21,37 @@ pub trait Host: Send + Sync {
     /// make old knowledge look fresh.
     fn uptime(&self) -> Result<Duration, Error>;
 
-    /// Runs the reboot command and waits for it to end. Success means that the command ended with
-    /// success, not that the machine went down.
-    fn act(&self, command: &[String]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Tells the machine to reboot; a command is waited for. Success means that the command ended with
+    /// success or that the signal was sent, not that the machine went down.
+    fn act(&self, act: &Act) -> impl Future<Output = Result<(), Error>> + Send;
 }
+
+/// How the machine is told to reboot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// By this command, with its arguments.
+    Command(Vec<String>),
+    /// By [`REBOOT_SIGNAL`] to the host's PID 1.
+    Signal,
+}
+
+/// SIGRTMIN+5, on which systemd starts `reboot.target` (systemd(1), "Signals"). As a number, as kured has
+/// it: systemd counts from glibc's SIGRTMIN, and a C library of our own need not.
+pub const REBOOT_SIGNAL: i32 = 39;
+
+/// Who is signalled: in the PID namespace of the host, which the Pod shares, its init.
+const INIT: i32 = 1;
 
 /// The real machine, seen through `/proc`, which containers share with the host's kernel.
 #[derive(Debug, Clone)]
 pub struct NodeHost {
     proc: PathBuf,
+    init: i32,
 }
 
 impl Default for NodeHost {
     fn default() -> Self {
-        Self { proc: PathBuf::from("/proc") }
+        Self { proc: PathBuf::from("/proc"), init: INIT }
     }
 }
 
@@ -48,20 +67,41 @@ impl Host for NodeHost {
         parse_uptime(&read(&path)?).ok_or(Error::Uptime { path })
     }
 
-    /// No shell: the words of the command go to the program as they are. How it reaches the host
-    /// (`nsenter` and the like) is part of the configured command.
-    async fn act(&self, command: &[String]) -> Result<(), Error> {
-        let (program, arguments) = command.split_first().ok_or(Error::NoCommand)?;
-        let status = Command::new(program)
-            .args(arguments)
-            .status()
-            .await
-            .map_err(|source| Error::Spawn { program: program.clone(), source })?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Error::CommandFailed { program: program.clone(), status })
+    async fn act(&self, act: &Act) -> Result<(), Error> {
+        match act {
+            Act::Command(command) => run(command).await,
+            Act::Signal => self.signal_init(),
         }
+    }
+}
+
+impl NodeHost {
+    /// A container with PIDs of its own is its own PID 1: nothing would come of the signal but an agent that
+    /// ends itself.
+    fn signal_init(&self) -> Result<(), Error> {
+        let signal = Signal::from_raw(REBOOT_SIGNAL);
+        let init = Pid::from_raw(self.init);
+        let (Some(signal), Some(init)) = (signal, init) else { return Err(Error::NoSignal) };
+        if self.init == INIT && std::process::id() == INIT.unsigned_abs() {
+            return Err(Error::OwnPids);
+        }
+        kill_process(init, signal).map_err(|error| Error::Signal { source: error.into() })
+    }
+}
+
+/// No shell: the words of the command go to the program as they are. How it reaches the host (`nsenter`
+/// and the like) is part of the configured command.
+async fn run(command: &[String]) -> Result<(), Error> {
+    let (program, arguments) = command.split_first().ok_or(Error::NoCommand)?;
+    let status = Command::new(program)
+        .args(arguments)
+        .status()
+        .await
+        .map_err(|source| Error::Spawn { program: program.clone(), source })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::CommandFailed { program: program.clone(), status })
     }
 }
 
@@ -76,6 +116,10 @@ fn parse_uptime(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
     use super::*;
 
     #[test]
@@ -97,11 +141,29 @@ mod tests {
     async fn the_command_is_run_without_a_shell() {
         let host = NodeHost::default();
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert!(host.act(&words("true ; false")).await.is_ok());
-        let failed = host.act(&words("false")).await.unwrap_err();
+        let act = async |text| host.act(&Act::Command(words(text))).await;
+        assert!(act("true ; false").await.is_ok());
+        let failed = act("false").await.unwrap_err();
         assert!(failed.to_string().contains("`false` failed"), "{failed}");
-        let absent = host.act(&words("/no/such/program")).await.unwrap_err();
+        let absent = act("/no/such/program").await.unwrap_err();
         assert!(matches!(absent, Error::Spawn { .. }), "{absent}");
-        assert!(matches!(host.act(&[]).await, Err(Error::NoCommand)));
+        assert!(matches!(host.act(&Act::Command(Vec::new())).await, Err(Error::NoCommand)));
+    }
+
+    /// What systemd would do at it, a shell in the place of PID 1 does: it ends with a code of its own.
+    #[tokio::test]
+    async fn pid_1_gets_the_signal_that_reboots() {
+        let script = "trap 'exit 7' 39; echo ready; while true; do sleep 0.01; done";
+        let mut command = Command::new("bash");
+        let mut shell = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(shell.stdout.take().unwrap());
+        out.read_line(&mut line).await.unwrap();
+        let pid = i32::try_from(shell.id().unwrap()).unwrap();
+        let host = NodeHost { init: pid, ..NodeHost::default() };
+        host.act(&Act::Signal).await.unwrap();
+        assert_eq!(shell.wait().await.unwrap().code(), Some(7));
+        let gone = host.act(&Act::Signal).await.unwrap_err();
+        assert!(matches!(gone, Error::Signal { .. }), "{gone}");
     }
 }

@@ -10,7 +10,7 @@ use rerail_core::reboot_check::{
 };
 use tracing::{info, warn};
 
-use crate::{Error, Host, look};
+use crate::{Act, Error, Host, look};
 
 /// Where a kubelet looks for the termination message unless the Pod says otherwise.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -36,8 +36,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn acted() -> Self {
-        let message = "the reboot command was started and did not fail".to_owned();
+    fn acted(act: &Act) -> Self {
+        let message = match act {
+            Act::Command(_) => "the reboot command was started and did not fail",
+            Act::Signal => "PID 1 was sent SIGRTMIN+5",
+        };
+        let message = message.to_owned();
         Self { report: Report { acted: true, refusal: None, message }, exit_code: 0 }
     }
 
@@ -60,23 +64,18 @@ impl Outcome {
     }
 }
 
-/// Looks, checks and, if nothing stands against it, reboots. Returns when the command has ended,
-/// or when there is nothing to do.
+/// Looks, checks and, if nothing stands against it, reboots. Returns when the command has ended
+/// or the signal is sent, or when there is nothing to do.
 ///
-/// Reads that fail are repeated for [`RETRY_FOR`]. The command is run at most once, and only within
+/// Reads that fail are repeated for [`RETRY_FOR`]. It acts at most once, and only within
 /// [`ACT_WITHIN_SECONDS`] of the *start* of the look that allowed it: how long the API server had
 /// the answer before it arrived cannot be known.
-pub async fn reboot(
-    client: &Client,
-    expected: &Expected,
-    command: &[String],
-    host: &impl Host,
-) -> Outcome {
+pub async fn reboot(client: &Client, expected: &Expected, act: &Act, host: &impl Host) -> Outcome {
     match permission(client, expected, host).await {
         Ok(Verdict::Reboot) => {
             info!(run = expected.run_name, attempt = expected.attempt, "rebooting");
-            match host.act(command).await {
-                Ok(()) => Outcome::acted(),
+            match host.act(act).await {
+                Ok(()) => Outcome::acted(act),
                 Err(error) => Outcome::failed(&error, EXIT_COMMAND_FAILED),
             }
         }
@@ -90,11 +89,11 @@ pub async fn reboot(
 pub async fn run(
     client: &Client,
     expected: &Expected,
-    command: &[String],
+    act: &Act,
     host: &impl Host,
     termination_log: &Path,
 ) -> i32 {
-    let outcome = reboot(client, expected, command, host).await;
+    let outcome = reboot(client, expected, act, host).await;
     info!(exit_code = outcome.exit_code, "{}", outcome.report.message);
     if let Err(source) = tokio::fs::write(termination_log, outcome.message()).await {
         let error = Error::TerminationMessage { path: termination_log.to_owned(), source };

@@ -104,18 +104,18 @@ fn changed(kind: &'static str, pointer: &'static str, value: Value) -> Client {
 struct TestHost {
     boot_id: &'static str,
     began: tokio::time::Instant,
-    commands: Mutex<Vec<Vec<String>>>,
+    acts: Mutex<Vec<Act>>,
     fails: bool,
 }
 
 impl TestHost {
     fn new() -> Self {
         let began = tokio::time::Instant::now();
-        Self { boot_id: "boot-1", began, commands: Mutex::default(), fails: false }
+        Self { boot_id: "boot-1", began, acts: Mutex::default(), fails: false }
     }
 
     fn acts(&self) -> usize {
-        self.commands.lock().unwrap().len()
+        self.acts.lock().unwrap().len()
     }
 }
 
@@ -128,14 +128,15 @@ impl Host for TestHost {
         Ok(self.began.elapsed())
     }
 
-    async fn act(&self, command: &[String]) -> Result<(), Error> {
-        self.commands.lock().unwrap().push(command.to_vec());
+    async fn act(&self, act: &Act) -> Result<(), Error> {
+        self.acts.lock().unwrap().push(act.clone());
         if self.fails { Err(Error::Act("the command failed".into())) } else { Ok(()) }
     }
 }
 
 async fn reboot_with(client: &Client, host: &TestHost) -> Outcome {
-    reboot(client, &expected(), &["systemctl".into(), "reboot".into()], host).await
+    let command = Act::Command(vec!["systemctl".into(), "reboot".into()]);
+    reboot(client, &expected(), &command, host).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +145,10 @@ async fn acts_once_when_everything_is_as_intended() {
     let outcome = reboot_with(&client(|path, _| good(path)), &host).await;
     assert_eq!(outcome.exit_code, 0);
     assert!(outcome.report.acted);
-    assert_eq!(*host.commands.lock().unwrap(), [["systemctl", "reboot"]]);
+    assert_eq!(
+        *host.acts.lock().unwrap(),
+        [Act::Command(vec!["systemctl".into(), "reboot".into()])]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,11 +280,14 @@ async fn the_report_is_left_where_the_kubelet_looks() {
     let path = std::env::temp_dir().join(format!("rerail-agent-{}", std::process::id()));
     let host = TestHost { boot_id: "boot-2", ..TestHost::new() };
     let client = client(|path, _| good(path));
-    let code = run(&client, &expected(), &["true".into()], &host, &path).await;
+    let code = run(&client, &expected(), &Act::Command(vec!["true".into()]), &host, &path).await;
     let report: Report = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     std::fs::remove_file(&path).unwrap();
     assert_eq!((code, report.refusal), (EXIT_REFUSED, Some(Refusal::BootIDDiffers)));
     // A path that cannot be written changes nothing about the exit code.
     let nowhere = std::path::Path::new("/no/such/directory/log");
-    assert_eq!(run(&client, &expected(), &["true".into()], &host, nowhere).await, EXIT_REFUSED);
+    assert_eq!(
+        run(&client, &expected(), &Act::Command(vec!["true".into()]), &host, nowhere).await,
+        EXIT_REFUSED
+    );
 }

@@ -226,10 +226,10 @@ pub enum DeleteOrRefuse {
 /// One rung of the ladder: exactly one remedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.reboot)").message("set exactly one remedy; `reboot: {method: Command}` is the one there is"))]
+#[x_kube(validation = Rule::new("has(self.reboot)").message("set exactly one remedy, as in `reboot: {method: Command}`"))]
 pub struct RemedySpec {
     /// Reboot through the node's own operating system. Default: none; one remedy must be given.
-    /// Example: `{method: Command}`.
+    /// Example: `{method: Signal}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot: Option<RebootSpec>,
     /// How long the machine may take to report a new boot ID. Default: 15m. Example: `30m`.
@@ -241,8 +241,9 @@ pub struct RemedySpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RebootSpec {
-    /// Command: a Pod on the node runs the reboot command that the operator is configured with.
-    /// Default: Command. Example: `Command`.
+    /// Command: a privileged Pod on the node runs the reboot command that the operator is configured
+    /// with. Signal: a Pod that is not privileged sends PID 1 the signal SIGRTMIN+5, on which systemd
+    /// reboots. Default: Command. Example: `Signal`.
     #[serde(default)]
     pub method: RebootMethod,
 }
@@ -252,6 +253,7 @@ pub struct RebootSpec {
 pub enum RebootMethod {
     #[default]
     Command,
+    Signal,
 }
 
 /// When a machine counts as healed.

@@ -13,7 +13,7 @@ use rerail_core::{
     plan::World,
     policy::{
         Action, Ageing, Attempts, Breaker, Budget, Class, Contract, DrainContract, MaxStarts, Mode,
-        NodeSelector, OnNotCured, Policy, Remedy, Requirement, Trigger, TypePattern,
+        NodeSelector, OnNotCured, Policy, RebootMethod, Remedy, Requirement, Trigger, TypePattern,
         VerifyContract,
     },
     priority::PriorityRange,
@@ -190,7 +190,7 @@ fn contract() -> Contract {
             },
         },
         remedies: vec![Remedy {
-            action: Action::RebootByCommand,
+            action: Action::Reboot(RebootMethod::Command),
             timeout: SignedDuration::from_mins(15),
         }],
         verify: VerifyContract {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use rerail_agent::NodeHost;
+use rerail_agent::{Act, NodeHost};
 use rerail_core::reboot_check::Expected;
 
 use crate::{CommandError, logs};
@@ -39,8 +39,11 @@ pub struct RebootArguments {
     /// Where the outcome is written for the kubelet.
     #[arg(long, default_value = rerail_agent::TERMINATION_LOG)]
     termination_log: PathBuf,
+    /// Send PID 1 the signal on which systemd reboots, in place of a command.
+    #[arg(long)]
+    signal: bool,
     /// The reboot command and its arguments.
-    #[arg(last = true, required = true)]
+    #[arg(last = true, required_unless_present = "signal", conflicts_with = "signal")]
     command: Vec<String>,
 }
 
@@ -70,13 +73,8 @@ async fn reboot(arguments: RebootArguments) -> Result<ExitCode, CommandError> {
     config.default_retry = false;
     let client = kube::Client::try_from(config).map_err(Box::new)?;
     let host = NodeHost::default();
-    let code = rerail_agent::run(
-        &client,
-        &expected,
-        &arguments.command,
-        &host,
-        &arguments.termination_log,
-    )
-    .await;
+    let act = if arguments.signal { Act::Signal } else { Act::Command(arguments.command) };
+    let log = &arguments.termination_log;
+    let code = rerail_agent::run(&client, &expected, &act, &host, log).await;
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -201,7 +201,7 @@ pub fn of_effect(run: &Run, node: &NodeFacts, effect: &Effect) -> Option<Violati
         Effect::Evict(_) => {
             (run.step == Step::Draining && announced(IntentEffect::Drain) && !run.cancel, ours)
         }
-        Effect::CreateRebootPod => (
+        Effect::CreateRebootPod(_) => (
             run.step == Step::Rebooting
                 && announced(IntentEffect::Reboot)
                 // A node that names no boot ID has not shown a boot; the Pod asks the kernel.

@@ -30,6 +30,7 @@ pub mod budget;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod doubt;
 pub mod drain;
 pub mod facts;
 pub mod invariants;

@@ -213,15 +213,38 @@ pub struct Remedy {
 /// What a remedy does to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A Pod on the node runs the reboot command that the operator is configured with.
-    RebootByCommand,
+    /// A Pod on the node has its operating system reboot.
+    Reboot(RebootMethod),
+}
+
+/// How a Pod on a node has the operating system reboot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RebootMethod {
+    /// It runs the reboot command that the operator is configured with, in a privileged container.
+    #[default]
+    Command,
+    /// It sends PID 1 the signal on which systemd reboots, and needs no privileged container.
+    Signal,
+}
+
+impl RebootMethod {
+    /// All of them.
+    pub const ALL: [RebootMethod; 2] = [RebootMethod::Command, RebootMethod::Signal];
+
+    /// What will be done, for people.
+    pub fn announced(self) -> &'static str {
+        match self {
+            RebootMethod::Command => "a Pod on the node will run the reboot command",
+            RebootMethod::Signal => "a Pod on the node will send SIGRTMIN+5 to its PID 1",
+        }
+    }
 }
 
 impl Action {
     /// True when it works on a node that is not Ready; a Pod needs a living kubelet.
     pub fn reaches_not_ready(self) -> bool {
         match self {
-            Action::RebootByCommand => false,
+            Action::Reboot(RebootMethod::Command | RebootMethod::Signal) => false,
         }
     }
 }

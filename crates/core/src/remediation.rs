@@ -29,7 +29,7 @@ use crate::{
     drain::progress::{DrainPlan, PodRef},
     facts::{ATTEMPTS_KEPT, Cordon, NodeFacts, OUT_OF_SERVICE_TAINT},
     mutant,
-    policy::Contract,
+    policy::{self, Contract, RebootMethod},
     reason::Reason,
     reboot_check::Report,
     run::{Intent, IntentEffect, Run},
@@ -138,8 +138,8 @@ pub enum Effect {
     Remember,
     /// Evict these pods, each with its UID as precondition.
     Evict(Vec<PodRef>),
-    /// Create the reboot Pod of the latest attempt.
-    CreateRebootPod,
+    /// Create the reboot Pod of the latest attempt, which reboots so.
+    CreateRebootPod(RebootMethod),
     /// Delete the reboot Pod of the latest attempt, gracefully.
     DeleteRebootPod,
     /// Create the probe Pod.
@@ -342,12 +342,13 @@ impl Look<'_> {
             let message = format!("{used} attempts within the policy's window; none is left");
             return Err((Reason::AttemptsExhausted, message));
         }
+        let policy::Action::Reboot(method) = remedy.action;
         let reused = mutant!("attempt-reused") && run.attempt > 0;
         let attempt = if reused { run.attempt } else { run.attempt + 1 };
         let mut next = self.enter(
             Step::Rebooting,
             Reason::RebootPodPending,
-            format!("attempt {attempt}: a Pod on the node will run the reboot command"),
+            format!("attempt {attempt}: {}", method.announced()),
         );
         next.deadline = Some(add(seen.now, remedy.timeout));
         next.attempt = attempt;

@@ -155,6 +155,11 @@ impl Run {
         self.attempt.checked_sub(self.retries.after_attempt.unwrap_or(0))
     }
 
+    /// The remedy that the latest attempt tries, counted from 0.
+    pub fn rung_tried(&self) -> Option<u32> {
+        self.rung()?.checked_sub(1)
+    }
+
     /// True while a reboot Pod of the run may exist, or may have acted on the machine a moment ago. What
     /// a frozen run says of its step cannot be trusted.
     pub fn may_reboot(&self) -> bool {

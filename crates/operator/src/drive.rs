@@ -19,6 +19,7 @@ use rerail_api::{
     remediation::{NodeRemediationStatus, StepName},
 };
 use rerail_core::{
+    doubt::Doubt,
     drain::progress::{DrainPlan, DrainProgress},
     invariants, mutant,
     remediation::{Action, Decision, Effect, Memory, step},
@@ -96,14 +97,14 @@ pub struct Driver {
     written_at: Option<Timestamp>,
     /// What a write of the node has shown, for the change of status that follows it.
     after_write: Option<AfterWrite>,
-    /// The version of the run on which a status write was built that got no answer: as long as the run has
-    /// it, that write may land.
-    in_doubt: Option<String>,
+    /// A status write that may still land.
+    doubt: Doubt<Option<String>>,
 }
 
 impl Driver {
-    /// A driver for the run with this name on this node.
-    pub fn new(context: Arc<Context>, name: &str, node: &str) -> Self {
+    /// A driver for the run with this name on this node. `anew` where another one broke down: what that had
+    /// written, or was about to, it cannot say any more.
+    pub fn new(context: Arc<Context>, name: &str, node: &str, anew: bool) -> Self {
         let bell = context.wakers.register(name, node);
         Driver {
             context,
@@ -116,7 +117,7 @@ impl Driver {
             looked_at: None,
             written_at: None,
             after_write: None,
-            in_doubt: None,
+            doubt: if anew { Doubt::Unknown } else { Doubt::Nothing },
         }
     }
 
@@ -387,7 +388,7 @@ impl Driver {
             }
             Err(error) => {
                 if error.is_in_doubt() {
-                    self.in_doubt = object.resource_version();
+                    self.doubt = Doubt::On(object.resource_version());
                 }
                 self.refresh(object, error).await
             }
@@ -398,19 +399,17 @@ impl Driver {
     /// is on its way in a step that the run has left meanwhile (protocol R11, SAFE-3). `None` where there
     /// is no such write.
     async fn overtake(&mut self, object: &NodeRemediation) -> Option<Result<Next, DriveError>> {
-        let doubted = self.in_doubt.take().filter(|version| {
-            Some(version) == object.resource_version().as_ref() && !mutant!("doubt-not-overtaken")
-        })?;
+        if !self.doubt.may_land_on(&object.resource_version()) {
+            return None;
+        }
         let asked = self.context.now();
         Some(match act::run::touch(&self.context.clients.act, object, asked).await {
             Ok(object) => {
+                self.doubt = Doubt::Nothing;
                 self.context.learn_answer(&object, asked);
                 Ok(Next::Again)
             }
-            Err(error) => {
-                self.in_doubt = Some(doubted);
-                self.refresh(object, error).await
-            }
+            Err(error) => self.refresh(object, error).await,
         })
     }
 

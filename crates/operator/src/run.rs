@@ -306,8 +306,9 @@ fn start_missing(
         if driven.values().any(|known| *known == name) || !needs_driver(&object) {
             continue;
         }
-        let driver = Driver::new(context.clone(), &name, &object.spec.node_name);
-        let pause = restart_pause(broken.get(&name).copied().unwrap_or(0));
+        let breakdowns = broken.get(&name).copied().unwrap_or(0);
+        let driver = Driver::new(context.clone(), &name, &object.spec.node_name, breakdowns > 0);
+        let pause = restart_pause(breakdowns);
         let stopping = stopping.clone();
         let handle = tasks.spawn(async move {
             tokio::time::sleep(pause).await;

@@ -1,8 +1,9 @@
-//! `cargo xtask models`: every state of small worlds in which the core decides, optimised.
+//! `cargo xtask models`: every state of small worlds in which the core decides, optimised; with `--bugs`, whether
+//! that finds bugs on purpose in the core.
 
 use std::path::Path;
 
-use crate::process;
+use crate::{mutants, process};
 
 /// Why nothing was explored.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,12 @@ pub enum ModelsError {
 /// Hands the arguments to the program; true if every property held in every state.
 pub fn run(root: &Path, arguments: &[String]) -> Result<bool, ModelsError> {
     let mut cargo = process::cargo();
-    cargo.current_dir(root).args(["run", "--quiet", "--release", "--locked"]);
-    cargo.args(["-p", "rerail-models", "--bin", "rerail-models", "--"]).args(arguments);
-    Ok(cargo.status()?.success())
+    cargo.current_dir(root);
+    let (bugs, others): (Vec<_>, Vec<_>) = arguments.iter().partition(|one| *one == "--bugs");
+    let program = if bugs.is_empty() { "rerail-models" } else { "models-mutants" };
+    if !bugs.is_empty() {
+        mutants::compile_in(&mut cargo, root);
+    }
+    cargo.args(["run", "--quiet", "--release", "--locked", "-p", "rerail-models"]);
+    Ok(cargo.args(["--bin", program, "--"]).args(others).status()?.success())
 }

@@ -27,21 +27,14 @@ pub enum MutantsError {
 /// Runs the hunt; false when one was not caught.
 pub fn run(root: &Path, arguments: &MutantsArguments) -> Result<bool, MutantsError> {
     let mut cargo: Command = process::cargo();
-    cargo
-        .current_dir(root)
-        .env("RUSTC_WORKSPACE_WRAPPER", root.join("crates/xtask/mutants.sh"))
-        .args([
-            "run",
-            "--release",
-            "--locked",
-            "--package",
-            "rerail-explore",
-            "--bin",
-            "mutants",
-            "--",
-        ])
-        .args(&arguments.rest);
-    Ok(cargo.status()?.success())
+    compile_in(cargo.current_dir(root), root);
+    cargo.args(["run", "--release", "--locked", "--package", "rerail-explore"]);
+    Ok(cargo.args(["--bin", "mutants", "--"]).args(&arguments.rest).status()?.success())
+}
+
+/// Has this cargo compile the bugs in.
+pub fn compile_in(cargo: &mut Command, root: &Path) {
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join("crates/xtask/mutants.sh"));
 }
 
 #[cfg(test)]

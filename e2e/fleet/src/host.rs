@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::Api;
-use rerail_agent::Host;
+use rerail_agent::{Act, Host};
 use rerail_api::names;
 
 use crate::Fault;
@@ -25,6 +25,8 @@ pub(crate) struct FleetHost<'a> {
     pub cause: Cause,
     /// Name of the Pod.
     pub pod: String,
+    /// What its container lacks to reboot the machine as it is told to.
+    pub lacks: Option<&'static str>,
 }
 
 impl Host for FleetHost<'_> {
@@ -36,7 +38,10 @@ impl Host for FleetHost<'_> {
         Ok(self.machine.state().booted.elapsed())
     }
 
-    async fn act(&self, _command: &[String]) -> Result<(), rerail_agent::Error> {
+    async fn act(&self, _act: &Act) -> Result<(), rerail_agent::Error> {
+        if let Some(lacks) = self.lacks {
+            return Err(rerail_agent::Error::Act(lacks.to_owned()));
+        }
         let fails =
             self.machine.state().take_fault(|fault| *fault == Fault::RebootCommandFails).is_some();
         if fails {

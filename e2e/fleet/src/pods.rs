@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use rerail_agent::Act;
 use rerail_api::names;
 use rerail_core::reboot_check::Expected;
 use serde_json::Value;
@@ -222,6 +223,31 @@ impl Container {
     }
 
     /// The production agent with this machine under it; only its act is played.
+    /// As `rerail agent reboot` reads its arguments.
+    fn act(&self) -> Act {
+        let arguments = self.arguments();
+        if arguments.iter().any(|argument| argument == "--signal") {
+            return Act::Signal;
+        }
+        Act::Command(arguments.into_iter().skip_while(|word| word != "--").skip(1).collect())
+    }
+
+    /// What a kernel would refuse the Pod's container: `nsenter` into the host needs a privileged one, and a
+    /// signal to the host's PID 1 a capability; both need to see it.
+    fn lacks(&self, act: &Act) -> Option<&'static str> {
+        let spec = self.pod.spec.as_ref()?;
+        let rights = spec.containers.first().and_then(|one| one.security_context.as_ref());
+        let privileged = rights.is_some_and(|rights| rights.privileged == Some(true));
+        let added = rights.and_then(|rights| rights.capabilities.as_ref()?.add.as_ref());
+        let kills = added.is_some_and(|added| added.iter().any(|one| one == "KILL"));
+        match act {
+            _ if spec.host_pid != Some(true) => Some("the Pod does not share the host's PIDs"),
+            Act::Command(_) if !privileged => Some("nsenter: Operation not permitted"),
+            Act::Signal if !privileged && !kills => Some("kill: Operation not permitted"),
+            Act::Command(_) | Act::Signal => None,
+        }
+    }
+
     async fn reboot(&self, client: &kube::Client) -> (Ended, bool) {
         let expected = match Expected::from_args(&self.arguments()) {
             Ok(expected) => expected,
@@ -236,8 +262,9 @@ impl Container {
             machine: &self.machine,
             cause: cause.clone(),
             pod: self.pod.name_any(),
+            lacks: self.lacks(&self.act()),
         };
-        let outcome = rerail_agent::reboot(client, &expected, &[], &host).await;
+        let outcome = rerail_agent::reboot(client, &expected, &self.act(), &host).await;
         if !outcome.report.acted {
             self.tell(EventKind::Refused, Some(cause), &outcome.report.message);
         }

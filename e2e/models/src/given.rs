@@ -10,7 +10,7 @@ use rerail_core::{
     ledger::Slot,
     policy::{
         Action, Ageing, Attempts, Breaker, Budget, Contract, DrainContract, Mode, NodeSelector,
-        OnNotCured, Policy, Remedy, VerifyContract,
+        OnNotCured, Policy, RebootMethod, Remedy, VerifyContract,
     },
     priority::PriorityRange,
     reason::Reason,
@@ -97,7 +97,7 @@ pub fn contract() -> Contract {
             },
         },
         remedies: vec![Remedy {
-            action: Action::RebootByCommand,
+            action: Action::Reboot(RebootMethod::Command),
             timeout: SignedDuration::from_mins(15),
         }],
         verify: VerifyContract {

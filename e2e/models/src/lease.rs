@@ -90,6 +90,9 @@ pub fn full() -> Vec<Case<Leaders>> {
         Purse { deletions: 1, cancels: 1, late: 1, ..two },
         Purse { deletions: 2, ..three },
         Purse { ticks: 6, ..three },
+        Purse { ticks: 3, lost: 1, ..three },
+        Purse { deletions: 1, lost: 1, cancels: 1, ..two },
+        Purse { crashes: 1, late: 1, ..three },
         Purse { deletions: 1, cancels: 1, ..three },
     ];
     purses.map(Leaders::case).into()
@@ -199,13 +202,18 @@ fn at_rest(state: &State, rules: Rules) -> Option<Broken> {
     let works = |term: &&state::Term| term.stage == state::Stage::Working && term.may_begin(rules);
     let term = terms.rfind(works)?;
     let ledger = term.document.ledger();
+    let under_way = state.runs.iter().any(|stored| stored.run.step.holds_slot());
     for (stored, node) in state.runs.iter().zip(&state.nodes) {
         let step = stored.run.step;
         let marked = node.facts.cordoned_by.as_deref() == Some(stored.run.uid.as_str());
         if step.is_terminal() && (marked || ledger.holds(&stored.run.uid)) {
             return Some(Broken::new(P45, format!("{} has ended in {step}", stored.run.uid)));
         }
-        let waits = matches!(step, Step::Pending | Step::Draining) && !stored.run.cancel;
+        if step == Step::Pending && ledger.holds(&stored.run.uid) {
+            return Some(Broken::new(P45, format!("{} waits with a slot", stored.run.uid)));
+        }
+        let turn = step == Step::Draining || (step == Step::Pending && under_way);
+        let waits = turn && !stored.run.cancel;
         if !step.is_terminal() && !waits {
             return Some(Broken::new(P7, format!("{} is stuck in {step}", stored.run.uid)));
         }

@@ -22,6 +22,8 @@ pub mod marks;
 pub mod run;
 pub mod told;
 
+use std::ops::ControlFlow;
+
 use check::{Outcome, check};
 
 /// A model.
@@ -37,6 +39,9 @@ pub enum Name {
     Marks,
 }
 
+/// Who hears what came of each case.
+pub type Tell<'a> = &'a mut dyn FnMut(Outcome) -> ControlFlow<()>;
+
 impl Name {
     /// Every model.
     pub const ALL: [Name; 4] = [Name::Lease, Name::Run, Name::Budgets, Name::Marks];
@@ -51,8 +56,9 @@ impl Name {
         }
     }
 
-    /// Explores every case of a configuration, the full or the small one, and tells of each when it is done.
-    pub fn explore(self, full: bool, threads: usize, tell: &mut dyn FnMut(Outcome)) {
+    /// Explores every case of a configuration, the full or the small one, and tells of each when it is done,
+    /// until it is told to stop.
+    pub fn explore(self, full: bool, threads: usize, tell: Tell<'_>) {
         let name = self.name();
         match (self, full) {
             (Name::Lease, false) => each(name, lease::small(), threads, tell),
@@ -67,12 +73,8 @@ impl Name {
     }
 }
 
-fn each<M>(
-    name: &'static str,
-    cases: Vec<check::Case<M>>,
-    threads: usize,
-    tell: &mut dyn FnMut(Outcome),
-) where
+fn each<M>(name: &'static str, cases: Vec<check::Case<M>>, threads: usize, tell: Tell<'_>)
+where
     M: stateright::Model<Action = check::Move<<M as stateright::Model>::State>>
         + check::Told
         + Clone
@@ -82,6 +84,8 @@ fn each<M>(
     M::State: Clone + std::hash::Hash + PartialEq + Send + Sync + 'static,
 {
     for case in cases {
-        tell(check(name, &case, threads));
+        if tell(check(name, &case, threads)).is_break() {
+            return;
+        }
     }
 }

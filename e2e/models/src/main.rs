@@ -1,6 +1,6 @@
 //! `cargo xtask models`: explores every state of the models, and prints what was found.
 
-use std::process::ExitCode;
+use std::{ops::ControlFlow, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use rerail_models::{
@@ -12,6 +12,9 @@ use rerail_models::{
 /// Explores every state of small worlds in which the production decisions act.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask models", bin_name = "cargo xtask models")]
+#[command(
+    after_help = "`cargo xtask models --bugs [NAME…]` compiles bugs into the core, and looks whether the models find each."
+)]
 struct Arguments {
     /// Which models; all when none is named.
     models: Vec<Which>,
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
                 anstream::println!("{outcome}");
             }
             outcomes.push(outcome);
+            ControlFlow::Continue(())
         });
     }
     anstream::println!("{}\n\n{}", table(&outcomes), properties(&outcomes));

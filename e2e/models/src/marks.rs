@@ -38,6 +38,7 @@ pub fn full() -> Vec<Case<OneRun>> {
     let purses = [
         Purse { claims: 2, people: 2, cancels: 1, crashes: 1, ..none },
         Purse { holds: 2, claims: 1, people: 1, crashes: 1, ..none },
+        Purse { holds: 2, claims: 1, people: 1, late: 1, ..none },
         Purse { forged: 1, crashes: 1, late: 1, ..none },
         Purse { forged: 1, people: 2, late: 1, ..none },
         Purse { forged: 1, unmarked: 1, people: 2, crashes: 1, ..none },

@@ -36,7 +36,17 @@ pub const P3A: &str = "P3a: no cordon lands after the run gave its place up";
 /// A Pod acts only while its run holds its slot.
 pub const P3B: &str = "P3b: no reboot after the run gave its place up";
 /// When nothing can happen any more, no mark is left of a run that ended.
-pub const P5: &str = "P5: no mark of an ended run is left in the end";
+pub const P5: &str =
+    "P5: no mark of an ended run is left in the end, and no cordon of a healed node";
+/// SAFE-3.
+pub const INTENT: &str = "SAFE-3: no Pod may act that did not read its own intent";
+/// SAFE-13.
+pub const NODE: &str = "SAFE-13: nothing of a run is written on another node";
+/// SAFE-18.
+pub const STEPS: &str = "SAFE-18: a step is followed only by one that may follow";
+/// SAFE-19.
+pub const HEALTHY: &str =
+    "SAFE-19: a node is given back only when Ready, and as healed only after a boot";
 /// SAFE-6.
 pub const P6: &str = "P6: nobody else's cordon is lifted";
 /// LIVE-1.
@@ -88,6 +98,8 @@ pub fn small() -> Vec<Case<OneRun>> {
         Purse { lost_pods: 1, reruns: 1, late: 1, ..none },
         Purse { own_boots: 1, crashes: 1, cancels: 1, ..none },
         Purse { replaced: 1, late: 1, crashes: 1, ..none },
+        Purse { unready: 2, late: 1, ..none },
+        Purse { unready: 1, cancels: 1, ..none },
         Purse { deletions: 1, late: 1, ..none },
         Purse { deletions: 1, crashes: 1, people: 1, ..none },
         Purse { deletions: 1, lost_pods: 1, reruns: 1, ..none },
@@ -103,6 +115,7 @@ pub fn full() -> Vec<Case<OneRun>> {
         Purse { crashes: 1, late: 1, cancels: 1, people: 2, ..none },
         Purse { crashes: 1, cancels: 1, lost_pods: 1, reruns: 1, own_boots: 1, ..none },
         Purse { crashes: 1, late: 1, replaced: 1, cancels: 1, lost_pods: 1, ..none },
+        Purse { crashes: 1, late: 1, unready: 2, own_boots: 1, ..none },
         Purse { deletions: 1, crashes: 1, late: 1, lost_pods: 1, people: 1, ..none },
     ];
     purses.map(OneRun::case).into()
@@ -129,7 +142,7 @@ impl Model for OneRun {
         operator::moves(state, self.rules, moves);
         machine::moves(state, self.rules, moves);
         if moves.is_empty()
-            && let Some(broken) = at_rest(state, self.rules)
+            && let Some(broken) = at_rest(state, self.rules, self.purse)
         {
             let next = State { broken: Some(broken), ..state.clone() };
             moves.push(Move { name: "nothing is left to happen".into(), next });
@@ -147,6 +160,10 @@ impl Model for OneRun {
             Property::<Self>::always(P3A, |_, state| holds(state, P3A)),
             Property::<Self>::always(P3B, |_, state| holds(state, P3B)),
             Property::<Self>::always(P5, |_, state| holds(state, P5)),
+            Property::<Self>::always(INTENT, |_, state| holds(state, INTENT)),
+            Property::<Self>::always(NODE, |_, state| holds(state, NODE)),
+            Property::<Self>::always(STEPS, |_, state| holds(state, STEPS)),
+            Property::<Self>::always(HEALTHY, |_, state| holds(state, HEALTHY)),
             Property::<Self>::always(P6, |_, state| holds(state, P6)),
             Property::<Self>::always(P7, |_, state| holds(state, P7)),
             Property::<Self>::always(RESPECT, |_, state| holds(state, RESPECT)),
@@ -197,7 +214,7 @@ fn forged(state: &State) -> bool {
 
 /// P5, P7: where nothing can happen any more but a fault, the run has ended without a mark, or waits
 /// visibly for the world.
-fn at_rest(state: &State, rules: Rules) -> Option<Broken> {
+fn at_rest(state: &State, rules: Rules, purse: Purse) -> Option<Broken> {
     if let Some(broken) = marks_at_rest(state) {
         return Some(broken);
     }
@@ -207,7 +224,12 @@ fn at_rest(state: &State, rules: Rules) -> Option<Broken> {
     if state.run.step.is_terminal() {
         let marked =
             state.node.cordoned_by.as_deref() == Some(RUN) && state.node.uid == state.run.node_uid;
-        return marked.then(|| Broken::new(P5, format!("{} leaves its mark", state.run.step)));
+        let healed = state.run.step == Step::Succeeded && state.node.uid == state.run.node_uid;
+        // Where others write marks, nobody can say any more whose cordon it is: it stays (SAFE-6).
+        let known = purse.forged == 0 && purse.unmarked == 0;
+        let out = healed && known && state.node.unschedulable && !state.others_cordon;
+        let left = |what: &str| Broken::new(P5, format!("{} leaves {what}", state.run.step));
+        return marked.then(|| left("its mark")).or_else(|| out.then(|| left("its cordon")));
     }
     let Decision { action, reason, .. } = operator::decision(state, rules);
     let says_why = state.run.step == Step::Held || reason == Reason::EffectUnresolved;

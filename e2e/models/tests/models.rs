@@ -98,6 +98,13 @@ fn w14_is_found_when_a_run_ends_without_writing_the_node() {
     breaks(a_run(purse, run::Rules { r4: false, ..RUN }), run::P3A);
 }
 
+/// The Node object is made anew while the Pod has read the run.
+#[test]
+fn w8_is_found_when_a_run_ends_with_its_node() {
+    let purse = run::Purse { replaced: 1, ..Default::default() };
+    breaks(a_run(purse, run::Rules { replaced: false, ..RUN }), run::P3B);
+}
+
 /// A person uncordons and cordons again, unseen.
 #[test]
 fn w9_is_found_when_the_mark_alone_says_whose_cordon_it_is() {
@@ -175,7 +182,18 @@ fn w6_is_found_when_recovery_adopts_nothing() {
 #[test]
 fn w6b_is_found_when_epochs_of_the_same_height_are_one_term() {
     let purse = lease::Purse { deletions: 1, late: 1, ..TWO };
-    breaks(Leaders::without(purse, lease::Rules { r6: false, ..LEASE }), lease::FENCED);
+    let rules = lease::Rules { r6: false, fenced: false, ..LEASE };
+    breaks(Leaders::without(purse, rules), lease::FENCED);
+}
+
+/// The API server refuses what a term writes whose epoch another one had: it has to take a higher one.
+#[test]
+fn a_term_that_can_write_nothing_is_found_when_epochs_are_not_looked_at() {
+    let purse = lease::Purse { deletions: 1, ..TWO };
+    let outcome = check("broken", &Leaders::without(purse, lease::Rules { r6: false, ..LEASE }), 1);
+    let never = outcome.findings.iter().filter(|finding| finding.must_be_reached && !finding.good);
+    let never: Vec<_> = never.map(|finding| finding.property).collect();
+    assert_eq!(never, ["reached: a second term works"], "{outcome}");
 }
 
 /// A restored Lease with our own name and epoch.

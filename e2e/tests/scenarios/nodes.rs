@@ -260,3 +260,22 @@ fn a_reboot_command_that_fails_leaves_the_node_held() {
         stage.finish().await;
     });
 }
+
+/// The next remedy needs no privileged Pod; a fake machine lets a Pod do only what its rights allow.
+#[test]
+fn a_reboot_command_that_fails_is_followed_by_a_signal() {
+    play("node-signal", 1, |stage| async move {
+        let node = stage.nodes[0].clone();
+        let command = "{reboot: {method: Command}, timeout: 60s}";
+        let both = format!("{command}, {{reboot: {{method: Signal}}, timeout: 60s}}");
+        stage.policy("Enforce", &SHORT.replace(command, &both)).await;
+        stage.inject(&node, Fault::RebootCommandFails);
+        stage.sicken(&node, "deadlock").await;
+        stage.run_in(&node, Step::Withdrawing).await;
+        stage.reports_until(&node, Step::Succeeded).await;
+        let status = stage.run_in(&node, Step::Succeeded).await.status.unwrap();
+        assert_eq!(status.attempt, 2);
+        assert_eq!(stage.boots(&node), 1);
+        stage.finish().await;
+    });
+}

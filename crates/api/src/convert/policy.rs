@@ -196,9 +196,10 @@ fn drain_contract(spec: &DrainSpec) -> core::DrainContract {
 
 fn remedy(spec: &RemedySpec) -> Result<core::Remedy, PolicyError> {
     let reboot = spec.reboot.as_ref().ok_or(PolicyError::Remedy)?;
-    let action = match reboot.method {
-        RebootMethod::Command => core::Action::RebootByCommand,
-    };
+    let action = core::Action::Reboot(match reboot.method {
+        RebootMethod::Command => core::RebootMethod::Command,
+        RebootMethod::Signal => core::RebootMethod::Signal,
+    });
     Ok(core::Remedy { action, timeout: spec.timeout.value() })
 }
 

@@ -7,6 +7,7 @@ use crate::{
     drain::progress::PodRef,
     facts::LastRemediation,
     plan::World,
+    policy::RebootMethod,
     reason::Reason,
     remediation::tests::{at, condition, cordon, node, node_in, pending_run, run, secs, set},
     run::{Intent, Retries},
@@ -164,7 +165,7 @@ fn an_effect_that_must_not_be_is_told() {
         [
             (Step::Cordoning, Effect::Cordon),
             (Step::Draining, evict()),
-            (Step::Rebooting, Effect::CreateRebootPod),
+            (Step::Rebooting, Effect::CreateRebootPod(RebootMethod::Command)),
             (Step::Withdrawing, Effect::DeleteRebootPod),
             (Step::Verifying, Effect::CreateProbePod),
             (Step::Uncordoning, close(true, Step::Succeeded)),
@@ -205,7 +206,7 @@ fn an_effect_that_must_not_be_is_told() {
     let draining = announced(Step::Draining);
     assert_eq!(broken(of_effect(&draining, &lifted, &evict())), Some(Invariant::OwnCordon));
     let rebooting = announced(Step::Rebooting);
-    let reboot = Effect::CreateRebootPod;
+    let reboot = Effect::CreateRebootPod(RebootMethod::Command);
     assert_eq!(broken(of_effect(&rebooting, &lifted, &reboot)), Some(Invariant::OwnCordon));
     // The machine has booted already.
     let mut booted = node_in(Step::Rebooting);

@@ -4,6 +4,7 @@ use super::{Decision, Effect, Look, PodSeen};
 use crate::{
     facts::Cordon,
     mutant,
+    policy::{Action, RebootMethod},
     reason::Reason,
     reboot_check::{EXIT_COMMAND_FAILED, Refusal, Report},
     run::IntentEffect,
@@ -33,10 +34,13 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         PodSeen::Absent if look.cordon() != Cordon::Ours => {
             look.withdraw(Reason::CordonLifted, "the cordon is not ours any more")
         }
-        PodSeen::Absent => {
-            let message = "a Pod on the node will run the reboot command";
-            Decision::act(Effect::CreateRebootPod, Reason::RebootPodPending, message)
-        }
+        PodSeen::Absent => match method(look) {
+            None => look.withdraw(Reason::RebootFailed, "the plan has no remedy for this attempt"),
+            Some(method) => {
+                let effect = Effect::CreateRebootPod(method);
+                Decision::act(effect, Reason::RebootPodPending, method.announced())
+            }
+        },
         PodSeen::Waiting { why, .. } => {
             wait(Reason::RebootPodPending, &format!("the reboot Pod has not started: {why}"))
         }
@@ -44,6 +48,13 @@ pub(super) fn step(look: &Look<'_>) -> Decision {
         PodSeen::Lost => wait(Reason::WaitingForBoot, "the reboot Pod is over; no word of its end"),
         PodSeen::Ended { exit_code, report, .. } => ended(look, *exit_code, report.as_ref()),
     }
+}
+
+/// How the latest attempt reboots.
+fn method(look: &Look<'_>) -> Option<RebootMethod> {
+    let remedy = look.contract.remedies.get(look.run.rung_tried()? as usize)?;
+    let Action::Reboot(method) = remedy.action;
+    Some(method)
 }
 
 /// The committed intent names this attempt, this node and the boot ID that is to change (SAFE-3).
@@ -72,7 +83,10 @@ fn ended(look: &Look<'_>, exit_code: i32, report: Option<&Report>) -> Decision {
         128.. => booting("the reboot Pod was killed, as by a machine that goes down"),
         EXIT_COMMAND_FAILED => {
             let words = report.map_or("no message", |report| report.message.as_str());
-            look.withdraw(Reason::RebootFailed, format!("the reboot command failed: {words}"))
+            look.withdraw(
+                Reason::RebootFailed,
+                format!("the machine could not be told to reboot: {words}"),
+            )
         }
         code => {
             let words = report.map_or("no message", |report| report.message.as_str());

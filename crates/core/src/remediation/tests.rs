@@ -123,7 +123,7 @@ pub(crate) fn contract() -> Contract {
             },
         },
         remedies: vec![Remedy {
-            action: policy::Action::RebootByCommand,
+            action: policy::Action::Reboot(RebootMethod::Command),
             timeout: SignedDuration::from_mins(15),
         }],
         verify: VerifyContract {

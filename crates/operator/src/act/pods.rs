@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, SecurityContext, Toleration},
+    api::core::v1::{
+        AppArmorProfile, Capabilities, Container, Pod, PodSpec, ResourceRequirements,
+        SELinuxOptions, SeccompProfile, SecurityContext, Toleration,
+    },
     apimachinery::pkg::{
         api::resource::Quantity,
         apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -16,6 +19,7 @@ use kube::{
 };
 use rerail_api::{NodeRemediation, names};
 use rerail_core::{
+    policy::RebootMethod,
     reboot_check::{Expected, POD_DEADLINE_SECONDS},
     run::Run,
 };
@@ -46,6 +50,7 @@ pub async fn create_reboot(
     client: &Client,
     object: &NodeRemediation,
     run: &Run,
+    method: RebootMethod,
     settings: &Settings,
 ) -> Result<Made, CallError> {
     let expected = Expected {
@@ -58,15 +63,22 @@ pub async fn create_reboot(
     };
     let mut args = vec!["agent".to_owned(), "reboot".to_owned()];
     args.extend(expected.to_args());
-    args.push("--".to_owned());
-    args.extend(settings.reboot_command.iter().cloned());
+    let rights = match method {
+        RebootMethod::Command => {
+            args.push("--".to_owned());
+            args.extend(settings.reboot_command.iter().cloned());
+            to_enter_the_host()
+        }
+        RebootMethod::Signal => {
+            args.push("--signal".to_owned());
+            to_signal_init()
+        }
+    };
     let mut spec = pod_spec(run, settings, args);
-    // `nsenter` into the host's init needs both (kured's method, too).
     spec.host_pid = Some(true);
     spec.active_deadline_seconds = Some(POD_DEADLINE_SECONDS);
     for container in &mut spec.containers {
-        container.security_context =
-            Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() });
+        container.security_context = Some(rights.clone());
     }
     create(
         client,
@@ -77,6 +89,39 @@ pub async fn create_reboot(
         spec,
     )
     .await
+}
+
+/// `nsenter` into the namespaces of the host's init needs all of it (kured's method, too).
+fn to_enter_the_host() -> SecurityContext {
+    SecurityContext { privileged: Some(true), ..SecurityContext::default() }
+}
+
+/// Root, for a process of root, and the capability to signal processes of others, should PID 1 be one
+/// (kured's `signal` method has that, too). AppArmor's profile for containers lets a container signal
+/// only its own processes, so it is asked to stay out, as SELinux is, whose type for that is `spc_t`; a node
+/// without them ignores both.
+fn to_signal_init() -> SecurityContext {
+    let names = |name: &str| Some(vec![name.to_owned()]);
+    SecurityContext {
+        privileged: Some(false),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_user: Some(0),
+        capabilities: Some(Capabilities { add: names("KILL"), drop: names("ALL") }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        app_armor_profile: Some(AppArmorProfile {
+            type_: "Unconfined".to_owned(),
+            ..AppArmorProfile::default()
+        }),
+        se_linux_options: Some(SELinuxOptions {
+            type_: Some("spc_t".to_owned()),
+            ..SELinuxOptions::default()
+        }),
+        ..SecurityContext::default()
+    }
 }
 
 /// Creates the probe Pod after the run's latest attempt, for the boot that the node shows now: of a later
@@ -179,5 +224,21 @@ pub async fn delete(client: &Client, name: &str) -> Result<(), CallError> {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_signals_is_not_privileged() {
+        assert_eq!(to_enter_the_host().privileged, Some(true));
+        let rights = to_signal_init();
+        assert_eq!(rights.privileged, Some(false));
+        assert_eq!(rights.allow_privilege_escalation, Some(false));
+        let capabilities = rights.capabilities.unwrap();
+        assert_eq!(capabilities.drop.unwrap(), ["ALL"]);
+        assert_eq!(capabilities.add.unwrap(), ["KILL"]);
     }
 }

@@ -63,8 +63,8 @@ impl Driver {
                     return next;
                 }
             }
-            Effect::CreateRebootPod => {
-                let made = act::pods::create_reboot(client, object, run, settings).await;
+            Effect::CreateRebootPod(method) => {
+                let made = act::pods::create_reboot(client, object, run, method, settings).await;
                 if !matches!(made, Ok(Made::Before)) {
                     self.memory.reboot_pod_asked_for();
                 }
@@ -160,7 +160,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::Cordon => "Cordon",
         Effect::Remember => "Remember",
         Effect::Evict(_) => "Evict",
-        Effect::CreateRebootPod => "CreateRebootPod",
+        Effect::CreateRebootPod(_) => "CreateRebootPod",
         Effect::DeleteRebootPod => "DeleteRebootPod",
         Effect::CreateProbePod => "CreateProbePod",
         Effect::DeleteProbePod => "DeleteProbePod",

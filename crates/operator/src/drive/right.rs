@@ -9,7 +9,7 @@ use crate::lead::own_pod;
 /// Effects before which the Lease is read.
 pub(super) fn needs_lease(effect: &Effect) -> bool {
     match effect {
-        Effect::Cordon | Effect::Evict(_) | Effect::CreateRebootPod => true,
+        Effect::Cordon | Effect::Evict(_) | Effect::CreateRebootPod(_) => true,
         Effect::Remember
         | Effect::DeleteRebootPod
         | Effect::CreateProbePod

@@ -117,30 +117,34 @@ fn set_stage(state: &mut State, at: usize, stage: Stage) {
     }
 }
 
-/// R5, point 4: every open run, by compare-and-swap; a conflict is read again and tried again.
+/// R5, point 4: every open run, one after the other, by compare-and-swap; a conflict is read again and tried
+/// again.
 fn adopt(state: &State, at: usize, rules: Rules, moves: &mut Moves) {
-    let mut next = state.clone();
-    let mut left = BTreeSet::new();
-    for run in 0..state.runs.len() {
-        let stored = &next.runs[run];
-        let Some(term) = state.term(at) else { return };
-        let ours = stored.mark.as_ref() == Some(&term.mark());
-        if stored.run.step.is_terminal() || ours || !rules.adopts {
-            continue;
-        }
-        let uid = stored.run.uid.clone();
-        let call = same_status(stored, run, term);
-        let (after, done) = land(next, call, rules);
+    let (mut next, mut name) = (state.clone(), "finds no open run to adopt".to_owned());
+    if let Some(run) = to_adopt(state, at, rules) {
+        let (Some(term), stored) = (state.term(at), &state.runs[run]) else { return };
+        let (after, done) = land(next, same_status(stored, run, term), rules);
         next = after;
-        if !done {
-            left.insert(uid);
+        name = format!("adopts r{run}");
+        if let Some(term) = next.operators[at].term.as_mut().filter(|_| !done) {
+            term.not_adopted.insert(stored.run.uid.clone());
+            name += " (refused)";
         }
     }
-    if let Some(term) = &mut next.operators[at].term {
-        term.not_adopted = left;
+    if to_adopt(&next, at, rules).is_none() {
+        set_stage(&mut next, at, Stage::Adopted);
     }
-    set_stage(&mut next, at, Stage::Adopted);
-    push(moves, at, "adopts every open run", next);
+    push(moves, at, &name, next);
+}
+
+/// The next open run that bears another term's mark and was not tried in vain.
+fn to_adopt(state: &State, at: usize, rules: Rules) -> Option<usize> {
+    let term = state.term(at).filter(|_| rules.adopts)?;
+    state.runs.iter().position(|stored| {
+        let ours = stored.mark.as_ref() == Some(&term.mark());
+        let tried = term.not_adopted.contains(&stored.run.uid);
+        !stored.run.step.is_terminal() && !ours && !tried
+    })
 }
 
 fn same_status(stored: &StoredRun, at: usize, term: &Term) -> Call {

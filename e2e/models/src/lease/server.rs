@@ -67,7 +67,7 @@ fn write_status(
 ) -> (State, bool) {
     let stored = &state.runs[at];
     let allowed = stored.mark.as_ref().is_none_or(|(epoch, leader)| {
-        mark.0 > *epoch || (mark.0 == *epoch && (!rules.r6 || mark.1 == *leader))
+        mark.0 > *epoch || (mark.0 == *epoch && (!rules.fenced || mark.1 == *leader))
     });
     if stored.version != version || !allowed {
         return (state, false);

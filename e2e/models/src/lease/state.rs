@@ -67,6 +67,8 @@ pub struct Rules {
     pub adopts: bool,
     /// A term has an identity, and an epoch above any other of the same height (R6).
     pub r6: bool,
+    /// The API server's own rule: no two leaders write with one epoch (part of R6).
+    pub fenced: bool,
     /// A foreign nonce is a foreign Lease (R7).
     pub r7: bool,
     /// A leader begins nothing once its renewal is overdue.
@@ -84,6 +86,7 @@ impl Rules {
         r5: true,
         adopts: true,
         r6: true,
+        fenced: true,
         r7: true,
         deadline: true,
         waited_out: true,

@@ -1,7 +1,8 @@
 //! Faults, each paid for from the purse.
 
 use rerail_core::{
-    facts::NodeFacts,
+    doubt::Doubt,
+    facts::{NodeFacts, Ready},
     ledger::{self, Slot},
     remediation::{Action, Effect, Memory},
     sweep::Stray,
@@ -9,7 +10,7 @@ use rerail_core::{
 
 use super::{
     RUN,
-    machine::go_down,
+    machine::{go_down, report},
     state::{At, NOBODY, State, What},
 };
 use crate::{check::Move, given::node};
@@ -40,6 +41,9 @@ fn of_the_operator(state: &State, fault: Fault<'_>) {
     fault("! the operator crashes", if open { purse.crashes } else { 0 }, &|s| {
         s.purse.crashes -= 1;
         s.memory = Memory::default();
+        // A driver that is made anew in the same term begins so. In the next one the adoption overtakes what
+        // may be on its way, a write of the status, too.
+        s.doubt = Doubt::Unknown;
         s.in_hand = None;
         // What is left of a run that is gone is its mark, or else its slot in the ledger.
         if let Some(stray) = &mut s.stray {
@@ -58,7 +62,13 @@ fn of_the_operator(state: &State, fault: Fault<'_>) {
     fault("! the call is late", if may_be_late { purse.late } else { 0 }, &|s| {
         s.purse.late -= 1;
         s.late = s.in_hand.take();
-        let asks_for_pod = |what: &What| matches!(what, What::Driven(d) if d.action == Action::Do(Effect::CreateRebootPod));
+        let changes =
+            |what: &What| matches!(what, What::Driven(d) if matches!(d.action, Action::Change(_)));
+        if let Some(call) = s.late.as_ref().filter(|call| changes(&call.what)) {
+            s.doubt = Doubt::On(call.run_version);
+        }
+        let makes_pod = |action: &Action| matches!(action, Action::Do(Effect::CreateRebootPod(_)));
+        let asks_for_pod = |what: &What| matches!(what, What::Driven(d) if makes_pod(&d.action));
         if s.late.as_ref().is_some_and(|call| asks_for_pod(&call.what)) {
             s.memory.reboot_pod_asked_for();
         }
@@ -118,6 +128,12 @@ fn of_the_machine(state: &State, fault: Fault<'_>) {
     fault("! the machine boots by itself", if up { purse.own_boots } else { 0 }, &|s| {
         s.purse.own_boots -= 1;
         *s = go_down(s.clone(), 0);
+    });
+    let alive = state.down.is_none() && state.node.ready == Ready::True;
+    fault("! the kubelet reports NotReady", if alive { purse.unready } else { 0 }, &|s| {
+        s.purse.unready -= 1;
+        *s = report(s.clone(), "False");
+        s.news = true;
     });
     let original = state.node.uid == state.run.node_uid;
     fault("! the Node is made anew", if original { purse.replaced } else { 0 }, &|s| {

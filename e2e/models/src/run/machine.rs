@@ -11,8 +11,8 @@ use rerail_core::{
 };
 
 use super::{
-    P2, P3B,
-    state::{At, Rules, State},
+    INTENT, P2, P3B,
+    state::{At, Process, Rules, State},
 };
 use crate::{
     check::Move,
@@ -35,7 +35,8 @@ pub(super) fn moves(state: &State, rules: Rules, moves: &mut Vec<Move<State>>) {
         moves.push(Move { name: "the machine boots".into(), next: boot(state, attempt) });
     }
     if state.news && state.down.is_none() {
-        moves.push(Move { name: "the kubelet reports".into(), next: report(state.clone()) });
+        moves
+            .push(Move { name: "the kubelet reports".into(), next: report(state.clone(), "True") });
     }
 }
 
@@ -84,7 +85,13 @@ fn proceed(mut state: State, index: usize, rules: Rules) -> (&'static str, State
                 node: Some(node_as_read(&state.node)),
             };
             match reboot_check::check(&state.processes[index].expected, &seen) {
-                Verdict::Reboot => state.processes[index].at = At::MayAct,
+                Verdict::Reboot => {
+                    if !read_intent(&state.processes[index]) {
+                        let why = "a Pod may act that read no intent of its attempt";
+                        return ("the Pod reads the node", state.breaks(INTENT, why));
+                    }
+                    state.processes[index].at = At::MayAct;
+                }
                 Verdict::Refuse(why) => {
                     let differs = why == Refusal::BootIDDiffers;
                     end(&mut state, index, At::Over(EXIT_REFUSED, differs));
@@ -95,7 +102,7 @@ fn proceed(mut state: State, index: usize, rules: Rules) -> (&'static str, State
         }
         At::MayAct => {
             let attempt = state.processes[index].expected.attempt;
-            if !state.holds_slot(rules) && state.node.uid == state.run.node_uid {
+            if !state.holds_slot(rules) {
                 let gone = if state.stray.is_some() { ", which is gone" } else { "" };
                 let why = format!("a Pod reboots the machine of a run in {}{gone}", state.run.step);
                 return ("the Pod acts", state.breaks(P3B, why));
@@ -106,6 +113,15 @@ fn proceed(mut state: State, index: usize, rules: Rules) -> (&'static str, State
         }
         At::Acted | At::Over(..) => ("nothing", state),
     }
+}
+
+/// What it read of its run announces this very attempt.
+fn read_intent(process: &Process) -> bool {
+    let At::ReadRun(Some(run)) = &process.at else { return false };
+    let expected = &process.expected;
+    run.reboot_intent.as_ref().is_some_and(|intent| {
+        intent.attempt == expected.attempt && intent.boot_id_before == expected.boot_id_before
+    })
 }
 
 fn run_as_read(run: &Run) -> RunSeen {
@@ -140,10 +156,10 @@ pub(super) fn go_down(mut state: State, attempt: u32) -> State {
 }
 
 /// A report bears a time later than the last one.
-fn report(mut state: State) -> State {
+pub(super) fn report(mut state: State, ready: &str) -> State {
     let last = state.node.heartbeat().unwrap_or(at(0));
     let time = state.now.max(last).saturating_add(secs(1)).unwrap_or(Timestamp::MAX);
-    set(&mut state.node, condition("Ready", "True", time));
+    set(&mut state.node, condition("Ready", ready, time));
     state.node.boot_id = state.kernel_boot_id();
     state.node_version += 1;
     State { news: false, ..state }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use rerail_core::{
+    doubt::Doubt,
     drain::progress::DrainPlan,
-    facts::{Cordon, NodeFacts},
+    facts::{Cordon, NodeFacts, Ready},
     reason::Reason,
     reboot_check::{Expected, Refusal, Report},
     remediation::{
@@ -17,7 +18,7 @@ use rerail_core::{
 };
 
 use super::{
-    P3A, P6, RESPECT, RUN,
+    HEALTHY, NODE, P3A, P6, RESPECT, RUN, STEPS,
     machine::pass_time,
     state::{At, Call, NOBODY, Process, Rules, State, What},
 };
@@ -42,7 +43,7 @@ fn words(what: &What) -> Cow<'static, str> {
             Effect::Cordon => "the cordon".into(),
             Effect::Remember => "the attempts on the node's record".into(),
             Effect::Evict(_) => "evictions".into(),
-            Effect::CreateRebootPod => "the reboot Pod".into(),
+            Effect::CreateRebootPod(_) => "the reboot Pod".into(),
             Effect::DeleteRebootPod => "the deletion of the reboot Pod".into(),
             Effect::CreateProbePod => "the probe Pod".into(),
             Effect::DeleteProbePod => "the deletion of the probe Pod".into(),
@@ -101,25 +102,16 @@ fn driver(state: &State, rules: Rules, moves: &mut Moves) {
             };
             push(moves, name, next);
         }
-        Action::Do(_) if rules.r11 && in_doubt(state) => {
+        Action::Do(_) if rules.r11 && state.doubt.may_land_on(&state.run_version) => {
             let name = "the operator overtakes its status write that is in doubt";
-            push(moves, name, State { run_version: looked.run_version + 1, ..looked });
+            let run_version = looked.run_version + 1;
+            push(moves, name, State { run_version, doubt: Doubt::Nothing, ..looked });
         }
         Action::Do(_) => {
             let name = format!("the operator decides: {}", words(&call.what));
             push(moves, name, State { in_hand: Some(call), ..looked });
         }
     }
-}
-
-/// A status write got no answer, and can still land. After a crash the next term's adoption overtakes it,
-/// which is a write of the status, too.
-fn in_doubt(state: &State) -> bool {
-    state.late.as_ref().is_some_and(|call| {
-        let changes =
-            matches!(&call.what, What::Driven(d) if matches!(d.action, Action::Change(_)));
-        changes && call.run_version == state.run_version
-    })
 }
 
 /// What somebody else says on the node against touching it.
@@ -226,8 +218,10 @@ fn decide(state: &mut State, rules: Rules) -> Decision {
     let node = node_seen(state, rules);
     let pod = pod_seen(state);
     let same = node.uid == state.run.node_uid;
-    // A version that does not wait for lost Pods: by its clock their time is over at once.
-    let hasty = !rules.r2c && state.run.step == Step::Withdrawing;
+    // A version that does not wait for lost Pods, or for those of a machine whose Node is another one: by
+    // its clock their time is over at once.
+    let waits = rules.r2c && (rules.replaced || same);
+    let hasty = !waits && state.run.step == Step::Withdrawing;
     let now = match hasty {
         true => rerail_core::reboot_check::pods_harmless_at(state.now),
         false => state.now,
@@ -317,6 +311,11 @@ fn land(mut state: State, call: Call, in_hand: bool, rules: Rules) -> State {
         What::Swept(_) | What::Unforged(_) => state,
         What::Driven(decision) => match decision.action {
             Action::Change(next) if run_is_as_seen => {
+                let (from, to) = (state.run.step, next.step);
+                // Without R2 a step is left out on purpose.
+                if rules.r2 && from != to && !from.successors().contains(&to) {
+                    return state.breaks(STEPS, format!("{from} is followed by {to}"));
+                }
                 state.run = Run { cancel: state.run.cancel, ..*next };
                 state.run_version += 1;
                 state
@@ -339,6 +338,9 @@ fn perform(
                 let why = format!("a cordon lands while the run is in {}", state.run.step);
                 return state.breaks(P3A, why);
             }
+            if state.node.uid != state.run.node_uid {
+                return state.breaks(NODE, "a cordon lands on another node");
+            }
             state.node.unschedulable = true;
             state.node.cordoned_by = Some(RUN.into());
             state.node.cordon_field_ours = true;
@@ -357,9 +359,16 @@ fn perform(
             if uncordon && state.node.cordoned_by.as_deref() != Some(RUN) {
                 return state.breaks(P6, "a cordon is lifted that bears another mark");
             }
+            if state.node.uid != state.run.node_uid {
+                return state.breaks(NODE, "a closing write lands on another node");
+            }
+            let healed = result != Step::Succeeded || state.run.booted(&state.node);
+            if uncordon && !(state.node.ready == Ready::True && healed) {
+                return state.breaks(HEALTHY, "a node is given back that is not well");
+            }
             close(&mut state, uncordon, result, reason);
         }
-        Effect::CreateRebootPod => {
+        Effect::CreateRebootPod(_) => {
             if create_pod(&mut state) && in_hand {
                 state.memory.reboot_pod_asked_for();
             }

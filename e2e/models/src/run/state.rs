@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rerail_core::{
+    doubt::Doubt,
     facts::NodeFacts,
     reboot_check::{Expected, RunSeen},
     remediation::{Decision, Memory, admit},
@@ -33,6 +34,8 @@ pub struct Purse {
     pub own_boots: u8,
     /// The Node object is made anew for the same machine.
     pub replaced: u8,
+    /// The kubelet reports that the node is not Ready.
+    pub unready: u8,
     /// The run's object is deleted by force.
     pub deletions: u8,
     /// Another controller claims the node, or takes its claim back.
@@ -57,6 +60,7 @@ impl Purse {
             (self.reruns, "Pods run again"),
             (self.own_boots, "own boots"),
             (self.replaced, "nodes replaced"),
+            (self.unready, "nodes not Ready"),
             (self.deletions, "runs deleted"),
             (self.claims, "claims"),
             (self.holds, "hold labels"),
@@ -91,6 +95,8 @@ pub struct Rules {
     pub r10: bool,
     /// Before an effect, a status write that is in doubt is overtaken.
     pub r11: bool,
+    /// A run whose node was made anew waits until none of its Pods can act.
+    pub replaced: bool,
     /// What other controllers and people say on the node counts.
     pub respect: bool,
     /// A mark that names another run is not ours.
@@ -108,6 +114,7 @@ impl Rules {
         r9: true,
         r10: true,
         r11: true,
+        replaced: true,
         respect: true,
         own_marks: true,
     };
@@ -180,6 +187,8 @@ pub struct State {
     pub now: Timestamp,
     /// What the operator remembers of the run.
     pub memory: Memory,
+    /// A status write of the operator that may still land, as far as it knows.
+    pub doubt: Doubt<u32>,
     /// A call that is decided and not sent.
     pub in_hand: Option<Call>,
     /// A call whose sender gave up on it.
@@ -228,6 +237,7 @@ impl State {
             node_version: 0,
             now: at(0),
             memory: Memory::default(),
+            doubt: Doubt::Nothing,
             in_hand: None,
             late: None,
             processes: vec![],

@@ -107,7 +107,7 @@ fn a_paused_run_still_ends_when_its_node_goes() {
 fn after_the_point_of_no_return_a_pause_changes_nothing() {
     let mut scene = scene(Step::Rebooting);
     scene.paused = true;
-    assert_eq!(scene.effect(), Effect::CreateRebootPod);
+    assert_eq!(scene.effect(), Effect::CreateRebootPod(RebootMethod::Command));
     scene.run.paused_at = Some(at(5));
     assert_eq!(scene.changed().paused_at, None, "and a leftover mark is taken off");
 }

@@ -19,7 +19,7 @@ fn a_run_that_gives_way_to_another_controller_names_its_mark() {
 #[test]
 fn after_the_point_of_no_return_a_claimed_node_is_finished_and_given_back() {
     let mut rebooting = claimed(Step::Rebooting);
-    assert_eq!(rebooting.effect(), Effect::CreateRebootPod);
+    assert_eq!(rebooting.effect(), Effect::CreateRebootPod(RebootMethod::Command));
     rebooting.node.boot_id = "boot-2".into();
     assert_eq!(rebooting.changed().step, Step::Verifying);
     let mut uncordoning = claimed(Step::Uncordoning);

@@ -302,7 +302,7 @@ fn check_effect(scene: &Scene, effect: &Effect) -> Result<(), TestCaseError> {
             prop_assert!(!node.hold && ours && !pods.is_empty() && !run.cancel);
             prop_assert_eq!(&node.claim, &None);
         }
-        Effect::CreateRebootPod => {
+        Effect::CreateRebootPod(_) => {
             prop_assert_eq!(run.step, Step::Rebooting);
             prop_assert!(!node.hold && ours && !run.cancel);
             let intent = run.intent.as_ref().unwrap();

@@ -273,7 +273,7 @@ fn an_attempt_on_record_twice_counts_once_and_old_ones_do_not_count() {
 #[test]
 fn rebooting_creates_its_pod_once_and_waits_for_a_new_boot_id() {
     let mut scene = scene(Step::Rebooting);
-    assert_eq!(scene.effect(), Effect::CreateRebootPod);
+    assert_eq!(scene.effect(), Effect::CreateRebootPod(RebootMethod::Command));
     let waiting = PodSeen::Waiting { why: "ContainerCreating".into(), deleting: false };
     let killed = ended(143, 5, None);
     let cases = [
@@ -294,6 +294,26 @@ fn rebooting_creates_its_pod_once_and_waits_for_a_new_boot_id() {
     let next = scene.changed();
     assert_eq!((next.step, next.reason), (Step::Verifying, Reason::Booted));
     assert_eq!((next.deadline, next.intent), (Some(at(10 + 1200)), None));
+}
+
+#[test]
+fn each_attempt_reboots_as_its_remedy_says() {
+    let remedies = RebootMethod::ALL.map(|method| Remedy {
+        action: policy::Action::Reboot(method),
+        ..contract().remedies[0].clone()
+    });
+    for (attempt, method) in (0..).zip(RebootMethod::ALL) {
+        let mut scene = scene(Step::Draining);
+        scene.drain = drained();
+        scene.run.contract.as_mut().unwrap().remedies = remedies.to_vec();
+        scene.run.attempt = attempt;
+        let next = scene.changed();
+        assert_eq!(next.message, format!("attempt {}: {}", attempt + 1, method.announced()));
+        scene.run = next;
+        assert_eq!(scene.effect(), Effect::CreateRebootPod(method));
+        scene.run.contract.as_mut().unwrap().remedies.truncate(attempt as usize);
+        assert_eq!(scene.goes_to(), (Step::Withdrawing, Reason::RebootFailed));
+    }
 }
 
 #[test]

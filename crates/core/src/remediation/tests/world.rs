@@ -182,7 +182,7 @@ impl World {
                 let left = self.pods.unwrap_or_default();
                 self.pods = Some(left.saturating_sub(pods.len() as u32));
             }
-            Effect::CreateRebootPod => {
+            Effect::CreateRebootPod(_) => {
                 scene.reboot_pod = PodSeen::Running { deleting: false };
                 if self.machine != Machine::Refuses {
                     return;
