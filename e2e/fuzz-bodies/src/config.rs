@@ -10,7 +10,7 @@ use rerail_api::{
 use rerail_core::{budget::CountOrPercent, config::ClusterConfig};
 use serde_json::{Value, json};
 
-use crate::said::said;
+use crate::{objects::limit_is_written, said::said};
 
 const FIELDS: [&str; 4] = ["topologyKeys", "maxUnavailable", "minFloor", "maxDomains"];
 
@@ -63,6 +63,9 @@ fn says_what_is_written(text: &str, config: &ClusterConfig) {
     assert!(written("minFloor") || config.min_floor == default.min_floor);
     assert!(written("maxDomains") || config.max_domains == default.max_domains);
     assert!(fields.get("maxDomains").is_none_or(|n| n.as_u64() == Some(config.max_domains.into())));
+    assert!(fields.get("minFloor").is_none_or(|n| n.as_u64() == Some(config.min_floor.into())));
+    limit_is_written(fields.get("maxUnavailable"), config.max_unavailable);
+    assert!(fields.get("topologyKeys").is_none_or(|keys| *keys == json!(config.topology_keys)));
 }
 
 /// As Kubernetes has it, and a node's labels.

@@ -3,6 +3,7 @@
 //! Without a value the place is removed. So most inputs are nearly good, and reach deep.
 
 use kube::core::DynamicObject;
+use rerail_core::budget::CountOrPercent;
 use rerail_operator::observe::objects::{Entry, read};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -135,6 +136,24 @@ fn at<'a>(object: &'a Value, pointer: &str) -> Vec<&'a Value> {
             .collect();
     }
     found
+}
+
+/// A number of nodes or a percentage is what is written, where something is.
+pub(crate) fn limit_is_written(written: Option<&Value>, limit: CountOrPercent) {
+    let read = match written {
+        None | Some(Value::Null) => return,
+        Some(Value::Number(count)) => count.as_u64().map(|count| (count, false)),
+        Some(Value::String(text)) => match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().map(|percent| (percent, true)),
+            None => text.parse().ok().map(|count| (count, false)),
+        },
+        Some(other) => panic!("{other} was read as {limit:?}"),
+    };
+    let limit = match limit {
+        CountOrPercent::Count(count) => (u64::from(count), false),
+        CountOrPercent::Percent(percent) => (u64::from(percent), true),
+    };
+    assert_eq!(read, Some(limit), "{written:?}");
 }
 
 #[cfg(test)]

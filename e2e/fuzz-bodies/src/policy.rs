@@ -7,12 +7,12 @@ use rerail_api::{RemediationPolicy, convert};
 use rerail_core::{
     budget::CountOrPercent,
     facts::ATTEMPTS_KEPT,
-    policy::{Contract, Mode, NodeSelector, Policy, Requirement},
+    policy::{Action, Contract, Mode, NodeSelector, Policy, RebootMethod, Requirement},
 };
 use serde_json::Value;
 
 use crate::{
-    objects::{good, object, stored, words_are_known},
+    objects::{good, limit_is_written, object, stored, words_are_known},
     said::said,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn words_of_contract(value: &Value, root: &str) {
     known("/triggers/*/condition/status/*", &["True", "False", "Unknown"]);
     known("/drain/emptyDir", &["Delete", "Refuse"]);
     known("/drain/unmanaged", &["Delete", "Refuse"]);
-    known("/remedies/*/reboot/method", &["Command"]);
+    known("/remedies/*/reboot/method", &["Command", "Signal"]);
     known("/verify/daemonSets", &["Required", "Ignore"]);
     known("/verify/probePod", &["Required", "Ignore"]);
     known("/verify/onNotCured", &["Hold", "Uncordon"]);
@@ -124,7 +124,46 @@ fn usable(policy: &Policy, value: &Value) {
                 Requirement::In(_, values) | Requirement::NotIn(_, values) if values.is_empty())));
         }
     }
+    let at = |pointer: &str| value.pointer(pointer);
+    limit_is_written(at("/spec/budget/maxUnavailable"), budget.max_unavailable);
+    limit_is_written(at("/spec/budget/maxUnavailablePerDomain"), budget.max_unavailable_per_domain);
+    limit_is_written(at("/spec/breaker/unhealthy"), policy.breaker.unhealthy);
+    limit_is_written(at("/spec/breaker/correlated"), policy.breaker.correlated);
+    let count = |pointer: &str| at(pointer).and_then(Value::as_u64);
+    let most = count("/spec/budget/maxDomains");
+    assert!(most.is_none_or(|most| most == u64::from(budget.max_domains)));
+    contract_is_written(&policy.contract, value, "/spec");
     can_be_kept(&policy.contract);
+}
+
+/// Durations and counts of what a run freezes are those that are written.
+pub(crate) fn contract_is_written(contract: &Contract, value: &Value, root: &str) {
+    let at = |pointer: &str| value.pointer(&format!("{root}{pointer}"));
+    let time = |pointer: &str, read: SignedDuration| {
+        let Some(text) = at(pointer).and_then(Value::as_str) else { return };
+        assert_eq!(by_go(text), Some(read.as_millis()), "{pointer}: {text}");
+    };
+    time("/attempts/per", contract.attempts.per);
+    time("/attempts/backoff", contract.attempts.backoff);
+    time("/verify/ready", contract.verify.ready);
+    time("/verify/timeout", contract.verify.timeout);
+    time("/verify/settle", contract.verify.settle);
+    time("/drain/timeout", contract.drain.timeout);
+    for (number, remedy) in contract.remedies.iter().enumerate() {
+        time(&format!("/remedies/{number}/timeout"), remedy.timeout);
+        let method = at(&format!("/remedies/{number}/reboot/method")).and_then(Value::as_str);
+        let read = match remedy.action {
+            Action::Reboot(RebootMethod::Command) => "Command",
+            Action::Reboot(RebootMethod::Signal) => "Signal",
+        };
+        assert!(method.is_none_or(|method| method == read), "{method:?} was read as {read}");
+    }
+    for (number, trigger) in contract.triggers.iter().enumerate() {
+        time(&format!("/triggers/{number}/condition/for"), trigger.hold_for);
+        time(&format!("/triggers/{number}/clearFor"), trigger.clear_for);
+    }
+    let most = at("/attempts/max").and_then(Value::as_u64);
+    assert!(most.is_none_or(|most| most == u64::from(contract.attempts.max)));
 }
 
 /// What a run promises has an end and a bound.

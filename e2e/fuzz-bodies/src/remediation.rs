@@ -13,10 +13,13 @@ use rerail_api::{
     remediation::STEPS_KEPT,
 };
 use rerail_core::{
-    facts::NodeFacts,
+    drain::progress::DrainPlan,
+    facts::{Cordon, NodeFacts},
     invariants,
-    remediation::{self as core, Action, Memory, NodeSeen, Observation, PodSeen, PolicyStanding},
-    run::Run,
+    remediation::{
+        self as core, Action, Effect, Memory, NodeSeen, Observation, PodSeen, PolicyStanding,
+    },
+    run::{IntentEffect, Run},
     step::Step,
 };
 use serde_json::Value;
@@ -24,7 +27,7 @@ use serde_json::Value;
 use crate::{
     now,
     objects::{good, object, split, stored, words_are_known, written_and_read_again},
-    policy::{can_be_kept, words_of_contract},
+    policy::{can_be_kept, contract_is_written, words_of_contract},
     said::said,
 };
 
@@ -37,7 +40,7 @@ pub fn remediation(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (of_node, of_run) = split(&text, '@');
     let Some(value) = object(&GOOD, &of_run) else { return };
-    let Some(mut stored) = stored::<NodeRemediation>(&value) else { return };
+    let Some(stored) = stored::<NodeRemediation>(&value) else { return };
     words_are_known(&value, "/status/steps/*/state", &["Running", "Done", "Skipped"]);
     let effects = ["Cordon", "Drain", "Reboot", "Uncordon"];
     words_are_known(&value, "/status/intent/effect", &effects);
@@ -55,8 +58,13 @@ pub fn remediation(input: &[u8]) {
     };
     says_what_is_written(&run, &value);
     let Some(node) = node(&of_node) else { return };
-    let next = one_decision_further(&run, &node);
-    write(&mut stored, &next);
+    for next in one_decision_further(&run, &node) {
+        is_read_as_written(stored.clone(), &next);
+    }
+}
+
+fn is_read_as_written(mut stored: NodeRemediation, next: &Run) {
+    write(&mut stored, next);
     let again = match read(&stored) {
         Ok(again) => again,
         Err(error) => panic!("what was written cannot be read: {error}"),
@@ -66,7 +74,7 @@ pub fn remediation(input: &[u8]) {
     assert_eq!(again.attempt, next.attempt);
     assert_eq!(again.frozen.is_some(), next.frozen.is_some());
     assert_eq!(again.evidence, next.evidence);
-    assert_eq!((again.paused_at, again.retries), (next.paused_at, next.retries));
+    assert_eq!((again.paused_at, &again.retries), (next.paused_at, &next.retries));
 }
 
 fn says_what_is_written(run: &Run, value: &Value) {
@@ -81,6 +89,7 @@ fn says_what_is_written(run: &Run, value: &Value) {
     assert_eq!(run.cancel, cancel || set("/metadata/deletionTimestamp"), "{value}");
     if let Some(contract) = &run.contract {
         can_be_kept(contract);
+        contract_is_written(contract, value, "/status/plan");
     }
     // A run whose step cannot be trusted keeps its slot for as long as something of it may act.
     if run.frozen.is_none() {
@@ -105,16 +114,17 @@ fn node(input: &str) -> Option<NodeFacts> {
 }
 
 /// The run as the operator takes it in hand: looked at, frozen if something does not hold, and else with
-/// what is decided.
-fn one_decision_further(run: &Run, node: &NodeFacts) -> Run {
+/// what is decided, in each of several worlds.
+fn one_decision_further(run: &Run, node: &NodeFacts) -> Vec<Run> {
     if let Some(violation) = invariants::of_run(run) {
         said(&violation.to_string());
         let frozen = run.freeze(violation.invariant, violation.message, now());
         assert!(invariants::of_run(&frozen).is_none(), "a frozen run is not judged any more");
-        return frozen;
+        return vec![frozen];
     }
     let mut memory = Memory::default();
-    let mut next = run.clone();
+    let mut all = Vec::new();
+    let drained = DrainPlan { done: true, ..DrainPlan::default() };
     for (reboot_pod, seen) in [
         (PodSeen::Absent, NodeSeen::Present(node)),
         (PodSeen::Lost, NodeSeen::Replaced),
@@ -122,6 +132,7 @@ fn one_decision_further(run: &Run, node: &NodeFacts) -> Run {
         (PodSeen::Ended { exit_code: 0, finished_at: None, report: None }, NodeSeen::Present(node)),
     ] {
         memory.observe(run, node, &reboot_pod, now());
+        let there = matches!(seen, NodeSeen::Present(_));
         let decision = core::step(
             run,
             &Observation {
@@ -129,25 +140,58 @@ fn one_decision_further(run: &Run, node: &NodeFacts) -> Run {
                 node: seen,
                 policy: PolicyStanding::InForce,
                 paused: None,
-                drain: None,
+                drain: Some(&drained),
                 reboot_pod,
                 probe_pod: PodSeen::Absent,
                 daemon_sets_ready: Some(Vec::new()),
                 memory: &memory,
             },
         );
-        if let Action::Change(change) = decision.action {
-            assert_eq!(change.uid, run.uid);
-            assert_eq!(change.node_uid, run.node_uid);
-            let reachable = run.step == change.step || run.step.successors().contains(&change.step);
-            assert!(reachable, "the API server refuses {} after {}", change.step, run.step);
-            next = match invariants::of_change(run, &change) {
-                Some(violation) => run.freeze(violation.invariant, violation.message, now()),
-                None => *change,
-            };
-        }
+        all.push(match decision.action {
+            Action::Change(change) => changed(run, *change),
+            Action::Do(effect) if there => performed(run, node, &effect),
+            Action::Do(_) | Action::Wait => run.clone(),
+        });
     }
-    next
+    all
+}
+
+fn changed(run: &Run, change: Run) -> Run {
+    assert_eq!(change.uid, run.uid);
+    assert_eq!(change.node_uid, run.node_uid);
+    let reachable = run.step == change.step || run.step.successors().contains(&change.step);
+    assert!(reachable, "the API server refuses {} after {}", change.step, run.step);
+    match invariants::of_change(run, &change) {
+        Some(violation) => run.freeze(violation.invariant, violation.message, now()),
+        None => change,
+    }
+}
+
+/// Whatever the record says: nothing is done to another node, none is cordoned or rebooted whose record does
+/// not announce it, and no cordon is lifted that is not the run's.
+fn performed(run: &Run, node: &NodeFacts, effect: &Effect) -> Run {
+    if let Some(violation) = invariants::of_effect(run, node, effect) {
+        return run.freeze(violation.invariant, violation.message, now());
+    }
+    let announced = |wanted: IntentEffect| {
+        let intent = run.intent.as_ref().filter(|intent| intent.effect == wanted);
+        intent.is_some_and(|intent| intent.node_uid == node.uid && intent.attempt == run.attempt)
+    };
+    assert_eq!(node.uid, run.node_uid);
+    match effect {
+        Effect::Cordon => assert!(announced(IntentEffect::Cordon)),
+        Effect::Evict(_) => assert!(announced(IntentEffect::Drain)),
+        Effect::CreateRebootPod(_) => {
+            assert!(announced(IntentEffect::Reboot) && node.cordon(&run.uid) == Cordon::Ours);
+        }
+        Effect::Close { uncordon: true, .. } => assert_eq!(node.cordon(&run.uid), Cordon::Ours),
+        Effect::Close { .. }
+        | Effect::Remember
+        | Effect::DeleteRebootPod
+        | Effect::CreateProbePod
+        | Effect::DeleteProbePod => {}
+    }
+    run.clone()
 }
 
 fn write(object: &mut NodeRemediation, run: &Run) {
