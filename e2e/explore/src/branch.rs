@@ -158,8 +158,9 @@ pub fn play_all(
         },
         |(seed, said, lines)| {
             for Line { left_at, outcome } in lines {
-                // It is a branch of a run with fewer, and has been counted there.
-                if left_at.is_none() && outcome.is_ok() && said.kills.len() > 1 {
+                // It is a branch of a run with fewer, and is counted there; a failure is told wherever it is seen.
+                let good = outcome.as_ref().is_ok_and(Outcome::is_good);
+                if left_at.is_none() && good && said.kills.len() > 1 {
                     continue;
                 }
                 let mut said = said.clone();

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
 use rerail_api::duration::GoDuration;
 use rerail_core::step::Step;
 use rerail_e2e::{ClusterOptions, PATIENCE, wait_for};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     doors::{rerail, words},
-    queue::fast,
+    queue::{Admission, fast},
     shared::{Stage, by_itself, on_its_own},
 };
 
@@ -144,8 +145,20 @@ fn parallel(scene: &Scene) -> Option<usize> {
     scene.expect.max_unavailable.map(|most| most - dark)
 }
 
-/// Plays it in both worlds, and compares. `together`: several are admitted at a time.
-fn same_order(text: &str, together: bool) {
+/// How many nodes were under remediation at once, at most.
+fn most_at_once(all: &[Admission]) -> usize {
+    let at = |moment: Timestamp| {
+        let runs = |one: &&Admission| {
+            one.admitted <= moment && one.ended.is_none_or(|ended| ended > moment)
+        };
+        all.iter().filter(runs).count()
+    };
+    all.iter().map(|one| at(one.admitted)).max().unwrap_or_default()
+}
+
+/// Plays it in both worlds, and compares. `together`: in which order the nodes of a rack are taken is not
+/// told. `at_once`: so many are under remediation at once, at most and in fact.
+fn same_order(text: &str, together: bool, at_once: Option<usize>) {
     let scene = Scene::parse(text).unwrap();
     let options = options(&scene);
     let name: &'static str = scene.nodes[0].labels["pool"].clone().leak();
@@ -163,6 +176,7 @@ fn same_order(text: &str, together: bool) {
         std::fs::write(&file, &policy).unwrap();
         let file = file.display().to_string();
         let of_cluster = simulated(&stage, &["--from-cluster", "-f", &file]).await;
+        assert_eq!(of_cluster["violations"], json!([]), "{of_cluster:#}");
         let of_cluster = order(&of_cluster);
         assert!(stage.cluster().runs().list(&Default::default()).await.unwrap().items.is_empty());
 
@@ -174,6 +188,9 @@ fn same_order(text: &str, together: bool) {
             stage.run_when(&one.node, "its end", is).await;
         }
         let all = stage.admissions().await;
+        if let Some(most) = at_once {
+            assert_eq!(most_at_once(&all), most, "{all:?}");
+        }
         let real: Order = all.into_iter().map(|one| (one.node, one.domain)).collect();
         let expected = rounds(&real, together);
         assert_eq!(rounds(&of_scene, together), expected, "the scenario, simulated: {of_scene:?}");
@@ -188,21 +205,27 @@ fn same_order(text: &str, together: bool) {
 
 #[test]
 fn one_at_a_time_by_priority_and_rack() {
-    same_order(include_str!("differential/priorities.yaml"), false);
+    same_order(include_str!("differential/priorities.yaml"), false, Some(1));
 }
 
 #[test]
 fn a_rack_at_a_time_with_several_nodes_at_once() {
-    same_order(include_str!("differential/racks.yaml"), true);
+    same_order(include_str!("differential/racks.yaml"), true, Some(3));
+}
+
+/// More sick nodes in a rack than may be taken at once: the order within it shows.
+#[test]
+fn two_at_a_time_by_priority_within_a_rack() {
+    same_order(include_str!("differential/mixed.yaml"), false, Some(2));
 }
 
 #[test]
 fn a_blocked_drain_gives_up_and_the_others_have_their_turn() {
-    same_order(include_str!("differential/blocked.yaml"), false);
+    same_order(include_str!("differential/blocked.yaml"), false, None);
 }
 
 /// Were the dark node not counted, two others would be out beside it.
 #[test]
 fn a_dark_node_is_not_admitted_and_counts() {
-    same_order(include_str!("differential/dark.yaml"), false);
+    same_order(include_str!("differential/dark.yaml"), false, None);
 }
