@@ -99,10 +99,10 @@ pub enum SimulateError {
 }
 
 pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError> {
-    logs::start_quiet();
+    logs::start_silent();
     let (scene, notes) = scene(&arguments).await?;
     if let Some(path) = &arguments.save {
-        save(path, &scene)?;
+        save(path, &scene, &notes)?;
     }
     let began = Instant::now();
     let shows = std::io::stderr().is_terminal();
@@ -136,7 +136,7 @@ async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), Co
     if arguments.from_cluster {
         snapshot::leave_out_unnamed(&mut snapshot);
     }
-    let Snapshot { mut scene, notes } = snapshot;
+    let Snapshot { mut scene, mut notes } = snapshot;
     // The timeline of a scenario may apply one.
     if arguments.from_cluster && scene.policies.is_empty() {
         return Err(SimulateError::NoPolicy.into());
@@ -151,6 +151,7 @@ async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), Co
         what_if::power_off(&mut scene, nodes).map_err(SimulateError::WhatIf)?;
     }
     scene.check().map_err(SimulateError::Composed)?;
+    notes.extend(what_if::notes(&scene));
     Ok((scene, notes))
 }
 
@@ -164,10 +165,15 @@ fn read(path: &std::path::Path) -> Result<Scene, SimulateError> {
     Scene::parse(&text).map_err(|source| SimulateError::Scene { path: name, source })
 }
 
-fn save(path: &std::path::Path, scene: &Scene) -> Result<(), SimulateError> {
+/// With what was to be known of it, as comments.
+fn save(path: &std::path::Path, scene: &Scene, notes: &[String]) -> Result<(), SimulateError> {
     let failed = |message| SimulateError::Save { path: path.display().to_string(), message };
+    if path.as_os_str() == "-" {
+        return Err(failed("standard output has the answer; name a file".to_owned()));
+    }
     let text = serde_saphyr::to_string(scene).map_err(|error| failed(error.to_string()))?;
-    std::fs::write(path, text).map_err(|error| failed(error.to_string()))
+    let notes: String = notes.iter().map(|note| format!("# {note}\n")).collect();
+    std::fs::write(path, notes + &text).map_err(|error| failed(error.to_string()))
 }
 
 /// Shows once a simulated minute how far it is.

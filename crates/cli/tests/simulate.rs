@@ -144,3 +144,23 @@ fn bad_words_are_refused_with_what_to_do() {
         assert!(said.contains(says), "{scene}: {said}");
     }
 }
+
+/// What does nothing, and what nobody acts on, is said; without `expect` it is no failure.
+#[test]
+fn a_policy_that_is_not_enforced_and_a_condition_that_nobody_names_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dry.yaml");
+    let scene = std::fs::read_to_string(small()).unwrap().replace("mode: Enforce", "mode: DryRun");
+    std::fs::write(&path, &scene).unwrap();
+    let path = path.display().to_string();
+    let output = simulate(&["--scenario", &path, "--sick", "n-003:KernelDeadlok"]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("! policy pool-a is in mode DryRun"), "{told}");
+    assert!(words.contains("! no policy acts on these conditions: KernelDeadlok"), "{told}");
+    assert!(words.contains("0 nodes healed"), "{told}");
+    let enforced = simulate(&["--scenario", &path, "--enforce"]);
+    assert!(text(&enforced.stdout).starts_with("Played: 3 nodes healed"));
+    assert!(!text(&enforced.stdout).contains("DryRun"));
+}

@@ -156,7 +156,7 @@ pub(crate) const LABEL_KEY: &str = "name part must consist of alphanumeric chara
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// What is wrong with labels; lengths and prefixes are not looked at.
-fn label_problems(object: &Value) -> Vec<FieldError> {
+pub(crate) fn label_problems(object: &Value) -> Vec<FieldError> {
     let is_word = |text: &str| {
         let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

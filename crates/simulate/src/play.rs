@@ -33,20 +33,20 @@ pub enum PlayError {
     Start(std::io::Error),
     /// It needs servers that nobody plays.
     #[error(
-        "timeline or random of the scene has a condition with `source: alert`, and no Alertmanager is played; \
+        "timeline or random of the scenario has a condition with `source: alert`, and no Alertmanager is played; \
          leave `source` out: the condition then stands on the node as if a bridge had written it"
     )]
     Alerts,
     /// It would never end.
     #[error(
-        "`random` of the scene has no `until`, and neither has the scene: say how long it is played"
+        "`random` of the scenario has no `until`, and neither has the scenario: say how long it is played"
     )]
     Endless,
     /// An operator is not at work any more, and does not say why.
     #[error("an operator ended by itself; this is a bug, and worth a report")]
     Ended,
     /// The scene cannot be played.
-    #[error("the scene cannot be played: {0}")]
+    #[error("the scenario cannot be played: {0}")]
     World(#[from] Error),
     /// The operator is not at work any more.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rerail_core::plan::WaitReason;
 
-use crate::board::{Board, Face};
+use crate::board::{Board, Face, Policy};
 
 /// For so long nothing may have been under way.
 const QUIET: SignedDuration = SignedDuration::from_secs(60);
@@ -58,6 +58,9 @@ fn busy(board: &Board, rests_count: bool) -> bool {
         return true;
     }
     let queue = board.queue();
+    // Where every policy only says what it would do, whoever waits waits for ever.
+    let acts = |policy: &Policy| !policy.is_known || policy.mode != "DryRun";
+    let any_acts = board.policies().is_empty() || board.policies().values().any(acts);
     // A status lists a part of many, and an operator that has not spoken yet lists nobody.
     let more = board
         .policies()
@@ -65,6 +68,7 @@ fn busy(board: &Board, rests_count: bool) -> bool {
         .any(|policy| !policy.is_known || policy.waiting_number > policy.waiting.len());
     board.nodes().iter().any(|(name, entry)| match entry.face() {
         face if face.in_work() => true,
+        Face::Waiting(_) if !any_acts => false,
         Face::Waiting(_) => {
             let waits = queue.iter().find(|waits| waits.node == *name);
             waits.map_or(more, |waits| {

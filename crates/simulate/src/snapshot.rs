@@ -120,7 +120,7 @@ pub fn leave_out_unnamed(snapshot: &mut Snapshot) {
 }
 
 /// The condition types for which a policy acts when they are True, however it is written.
-fn named(policy: &Value) -> impl Iterator<Item = TypePattern> {
+pub(crate) fn named(policy: &Value) -> impl Iterator<Item = TypePattern> {
     let triggers = policy["spec"]["triggers"].as_array().into_iter().flatten();
     let conditions = triggers.map(|trigger| &trigger["condition"]);
     // Where it says nothing, it is about True.

@@ -1,12 +1,14 @@
 //! What if something more went wrong, or other policies were applied? Changes to a scene before it is
 //! played.
 
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr};
 
 use jiff::SignedDuration;
 use rerail_api::duration::GoDuration;
 use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Spec};
 use serde_json::{Value, json};
+
+use crate::snapshot;
 
 /// When what goes wrong goes wrong, after the policies are there: Pods run by then.
 const AFTER: SignedDuration = SignedDuration::from_secs(30);
@@ -159,6 +161,50 @@ pub fn apply(scene: &mut Scene, policies: Vec<Value>) -> Result<(), WhatIfError>
         scene.policies.push(policy);
     }
     Ok(())
+}
+
+/// What is to be known of a scene before its answer is read: who does nothing in it, and for what nobody acts.
+pub fn notes(scene: &Scene) -> Vec<String> {
+    let mut notes = Vec::new();
+    if scene.config.is_none() {
+        notes.push("there is no `config`: the operator starts nothing".to_owned());
+    }
+    for policy in &scene.policies {
+        let name = policy["metadata"]["name"].as_str().unwrap_or_default();
+        if policy["spec"]["suspended"] == true {
+            notes
+                .push(format!("policy {name} is suspended: it starts nothing; --enforce plays it"));
+        } else if policy["spec"]["mode"] != "Enforce" {
+            notes.push(format!(
+                "policy {name} is in mode DryRun: it decides, and nothing is done; --enforce plays it as if it enforced"
+            ));
+        }
+    }
+    let unnamed = unnamed(scene);
+    if !unnamed.is_empty() {
+        notes.push(format!("no policy acts on these conditions: {}", unnamed.join(", ")));
+    }
+    notes
+}
+
+/// Conditions that become True in a scene, and that none of its policies speaks of. Where policies come later,
+/// nobody can say.
+fn unnamed(scene: &Scene) -> Vec<String> {
+    let acts = || {
+        scene.timeline.iter().map(|entry| &entry.act).chain(scene.random.iter().map(|one| &one.act))
+    };
+    if acts().any(
+        |act| matches!(act, Act::Create { object, .. } if object["kind"] == "RemediationPolicy"),
+    ) {
+        return Vec::new();
+    }
+    let named: Vec<_> = scene.policies.iter().flat_map(snapshot::named).collect();
+    let sick = acts().filter_map(|act| match act {
+        Act::Sicken { with, .. } => Some(with.condition.clone()),
+        _ => None,
+    });
+    let unnamed = sick.filter(|condition| !named.iter().any(|one| one.matches(condition)));
+    unnamed.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Every policy enforces.

@@ -39,7 +39,12 @@ pub fn report(report: &Report, took: Duration) -> String {
     part("TIMES", times(report));
     part("FAILURE DOMAINS", domains(report));
     part("ORDER", order(&report.order));
-    part("DRAINS THAT WERE BLOCKED", blocked(report));
+    let title = if report.blocked_drains.is_empty() {
+        "DRAINS THAT HAD TO WAIT"
+    } else {
+        "DRAINS THAT WERE BLOCKED"
+    };
+    part(title, blocked(report));
     part("LEFT IN THE END", left(report));
     text
 }
@@ -138,10 +143,8 @@ fn order(order: &[Admitted]) -> String {
         };
         let parts: Vec<_> = alike.map(part).collect();
         let (from, to) = (first.seconds_at, round.last()?.seconds_at);
-        let after = match from == to {
-            true => seconds(from),
-            false => format!("{} to {}", seconds(from), seconds(to)),
-        };
+        let (from, to) = (seconds(from), seconds(to));
+        let after = if from == to { from } else { format!("{from} to {to}") };
         Some(vec![after, first.domain.clone(), parts.join(", ")])
     });
     table(&["AFTER", "DOMAIN", "ADMITTED, BY PRIORITY"], rows) + &more(rounds.len(), ROUNDS)

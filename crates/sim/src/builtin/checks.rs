@@ -80,14 +80,27 @@ fn budget(spec: &Value) -> Vec<FieldError> {
         problems.push(FieldError { cause: "FieldValueInvalid", field: "spec".to_owned(), body });
     }
     for (field, value) in [("minAvailable", least), ("maxUnavailable", most)] {
-        let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<u32>().ok());
-        if percent.is_some_and(|percent| percent > 100) {
-            let why = "must not be greater than 100%";
+        if let Some(why) = no_share(value) {
             problems.push(FieldError::invalid(format!("spec.{field}"), value, why));
         }
     }
     problems
 }
+
+/// Why a value is neither a number of Pods nor a share of them; nothing is, and so is `null`.
+fn no_share(value: &Value) -> Option<&'static str> {
+    if value.as_i64().is_some_and(|count| count < 0) {
+        return Some("must be greater than or equal to 0");
+    }
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match value.as_str()?.strip_suffix('%').filter(digits) {
+        None => Some(PERCENT),
+        Some(digits) if digits.parse::<u32>().is_ok_and(|percent| percent <= 100) => None,
+        Some(_) => Some("must not be greater than 100%"),
+    }
+}
+
+const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
 const SELECTOR: &[&str] = &["matchLabels", "matchExpressions", "key", "operator", "values"];
 

@@ -250,12 +250,12 @@ pub struct Random {
 pub enum SceneError {
     /// It cannot be read.
     #[error(
-        "the scene cannot be read: {0}\nThe format is described in docs/reference/scenario.md; examples/scenarios has examples."
+        "the scenario cannot be read: {0}\nThe format is described in docs/reference/scenario.md; examples/scenarios has examples."
     )]
     Unreadable(String),
     /// It is of another version, or of none.
     #[error(
-        "the scene says `apiVersion: {version}` and `kind: {kind}`; this program reads `{API_VERSION}` and `{KIND}`"
+        "the scenario says `apiVersion: {version}` and `kind: {kind}`; this program reads `{API_VERSION}` and `{KIND}`"
     )]
     Version {
         /// Its `apiVersion`.
@@ -264,7 +264,7 @@ pub enum SceneError {
         kind: String,
     },
     /// It can be read, and makes no sense.
-    #[error("the scene makes no sense at {place}: {problem}; {advice}")]
+    #[error("the scenario makes no sense at {place}: {problem}; {advice}")]
     Wrong {
         /// Where, such as `timeline[3]`.
         place: String,

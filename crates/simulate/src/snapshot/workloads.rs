@@ -106,9 +106,22 @@ pub(super) fn add(
         let kinds: Vec<_> = others.into_iter().collect();
         notes.push(format!("Pods of {} are played as those of Deployments", kinds.join(", ")));
     }
-    notes.push(
-        "affinities, spread constraints and resource requests of Pods are left out".to_owned(),
-    );
+    if cluster.pods.iter().any(is_choosy) {
+        notes.push(
+            "affinities, spread constraints and resource requests of Pods are left out".to_owned(),
+        );
+    }
+}
+
+/// It says where it may run beyond a node selector and tolerations.
+fn is_choosy(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| {
+        let requests = spec.containers.iter().any(|container| {
+            let resources = container.resources.as_ref();
+            resources.and_then(|all| all.requests.as_ref()).is_some_and(|all| !all.is_empty())
+        });
+        requests || spec.affinity.is_some() || spec.topology_spread_constraints.is_some()
+    })
 }
 
 /// Pods of one controller that budgets cannot tell apart.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::named_tests;
+use super::{named_tests, pages};
 use crate::process::{self, ProcessError};
 
 /// A file longer than this is split.
@@ -75,6 +75,12 @@ pub fn violations(root: &Path) -> Result<Vec<String>, HouseError> {
     let mut findings: Vec<_> =
         sources.iter().flat_map(|(name, text)| in_file(name, text)).collect();
     findings.extend(named_tests::missing(&read(&root.join(named_tests::PAGE))?, &sources));
+    findings.extend(pages::unknown_scenarios(&read(&root.join(pages::TESTING))?, &sources));
+    if let Some(commits) = pages::commits(root)? {
+        for page in pages::MEASURED {
+            findings.extend(pages::unknown_commits(page, &read(&root.join(page))?, &commits));
+        }
+    }
     Ok(findings)
 }
 

@@ -5,6 +5,7 @@ mod features;
 mod house;
 mod layers;
 mod named_tests;
+mod pages;
 
 use std::path::Path;
 

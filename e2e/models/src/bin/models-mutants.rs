@@ -49,6 +49,12 @@ mod mutants {
         "boot-not-awaited",
         "k2-uncordon-always",
         "closing-skipped",
+        "slot-released-early",
+        "epoch-not-raised",
+        "lease-not-waited-out",
+        "sweep-at-once",
+        "k4-cordon-forgotten",
+        "uncordon-not-ready",
     ];
 
     /// True when each was found.

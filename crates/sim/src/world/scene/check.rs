@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Random, Scene, SceneError, policy};
 use crate::{
     Options, Store, meta,
-    world::{Act, api, kubelet::node_object, machine_names},
+    world::{Act, Entry, api, kubelet::node_object, machine_names},
 };
 
 pub(super) fn wrong(
@@ -73,16 +73,68 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
             return Err(wrong(format!("deployments[{at}].placed"), problem, advice));
         }
     }
+    check_labels(scene)?;
     check_objects(scene)?;
     for (at, entry) in scene.timeline.iter().enumerate() {
-        check_act(&format!("timeline[{at}]"), &entry.act, &names)?;
+        let place = format!("timeline[{at}]");
+        if scene.until.as_ref().is_some_and(|until| until.value() < entry.at.value()) {
+            let problem = "it is later than `until`, so that it never happens";
+            return Err(wrong(format!("{place}.at"), problem, "play longer, or take it out"));
+        }
+        check_act(&place, &entry.act, &names)?;
+        check_names(scene, &place, &entry.act)?;
     }
     for (at, random) in scene.random.iter().enumerate() {
         let place = format!("random[{at}]");
         check_random(&place, random)?;
         check_act(&place, &random.act, &names)?;
+        check_names(scene, &place, &random.act)?;
     }
     Ok(())
+}
+
+/// Labels are given to Pods, which nobody makes before it is played.
+fn check_labels(scene: &Scene) -> Result<(), SceneError> {
+    let deployments = scene.deployments.iter().map(|one| &one.labels).enumerate();
+    let sets = scene.daemon_sets.iter().map(|one| &one.labels).enumerate();
+    let deployments = deployments.map(|(at, labels)| (format!("deployments[{at}].labels"), labels));
+    let sets = sets.map(|(at, labels)| (format!("daemonSets[{at}].labels"), labels));
+    for (place, labels) in deployments.chain(sets) {
+        let problems = meta::label_problems(&json!({ "metadata": { "labels": labels } }));
+        if let Some(problem) = problems.first() {
+            return Err(wrong(place, problem.body.clone(), "write them as for kubectl"));
+        }
+    }
+    Ok(())
+}
+
+/// A pause of something that is not there, and a run for a policy that is not: a slip of the pen.
+fn check_names(scene: &Scene, place: &str, act: &Act) -> Result<(), SceneError> {
+    let policies = || scene.policies.iter().map(|policy| meta::of(policy, "name"));
+    let comes = |entry: &Entry| matches!(&entry.act, Act::Create { object, .. } if object["kind"] == "RemediationPolicy");
+    let known = |name: &str| policies().any(|one| one == name) || scene.timeline.iter().any(comes);
+    let (field, policy) = match act {
+        Act::Remediate { policy, .. } => ("policy", policy.as_str()),
+        Act::Pause { scope, .. } => match scope.split_once('/') {
+            Some(("policy", name)) => ("scope", name),
+            Some(("node", name)) if scene.specs().iter().any(|spec| spec.name == name) => {
+                return Ok(());
+            }
+            None if scope == "all" => return Ok(()),
+            _ => {
+                let problem = format!("`{scope}` pauses nothing that is there");
+                let advice = "write `all`, `policy/NAME` or `node/NAME`";
+                return Err(wrong(format!("{place}.do.pause.scope"), problem, advice));
+            }
+        },
+        _ => return Ok(()),
+    };
+    if known(policy) {
+        return Ok(());
+    }
+    let there: Vec<_> = policies().collect();
+    let problem = format!("no policy is called `{policy}`");
+    Err(wrong(format!("{place}.do: {field}"), problem, &format!("there are {}", there.join(", "))))
 }
 
 /// Makes every object on a server that nobody sees.
@@ -95,6 +147,9 @@ fn check_objects(scene: &Scene) -> Result<(), SceneError> {
     for object in nodes.chain(scene.objects()).chain(late) {
         let place = format!("{} {}", meta::text(&object, &["kind"]), meta::of(&object, "name"));
         let made = api::collection_of(&store, &object).and_then(|path| {
+            // As kubectl: a field that nobody knows is a slip of the pen, and no wish.
+            let strict = object["kind"] == "RemediationPolicy" || object["kind"] == "AlertSource";
+            let path = if strict { format!("{path}?fieldValidation=Strict") } else { path };
             let (who, media) = (api::person("admin"), api::Media::Json);
             api::ask_store(&mut store, now, who, &Method::POST, &path, media, Some(&object))
         });

@@ -71,6 +71,9 @@ fn every_scene_of_ours_is_the_same_after_it_was_written_and_read() {
     }
 }
 
+/// One without its last two braces.
+const POLICY: &str = "policies: [{metadata: {name: a}, spec: {nodes: {all: true}, triggers: [{condition: {type: Sick}}], remedies: [{reboot: {method: Command}}]";
+
 #[test]
 fn what_makes_no_sense_is_said_with_its_place_and_what_to_do() {
     let nodes = "name: x\nnodes: [{prefix: n-, count: 2}]\n";
@@ -117,6 +120,50 @@ fn what_makes_no_sense_is_said_with_its_place_and_what_to_do() {
         (
             format!("{nodes}deployments: [{{name: a, replicas: 1, placed: [n-007]}}]\n"),
             ["deployments[0].placed", "`n-007`"],
+        ),
+        (
+            format!("{nodes}deployments: [{{name: a, replicas: 1, labels: {{my app: a}}}}]\n"),
+            ["deployments[0].labels", "my app"],
+        ),
+        (
+            format!("{nodes}daemonSets: [{{name: a, labels: {{app: '-'}}}}]\n"),
+            ["daemonSets[0].labels", "valid label"],
+        ),
+        (
+            format!(
+                "{nodes}deployments: [{{name: a, replicas: 1, budget: {{maxUnavailable: abc}}}}]\n"
+            ),
+            ["PodDisruptionBudget a", "valid percent"],
+        ),
+        (
+            format!(
+                "{nodes}deployments: [{{name: a, replicas: 1, budget: {{minAvailable: -1}}}}]\n"
+            ),
+            ["PodDisruptionBudget a", "greater than or equal to 0"],
+        ),
+        (
+            format!("{nodes}until: 20m\ntimeline: [{{at: 1h, do: {{cut: {{nodes: [n-001]}}}}}}]\n"),
+            ["timeline[0].at", "never happens"],
+        ),
+        (
+            format!(
+                "{nodes}timeline: [{{at: 1s, do: {{pause: {{scope: policy/x, reason: y}}}}}}]\n"
+            ),
+            ["timeline[0]", "no policy is called `x`"],
+        ),
+        (
+            format!("{nodes}timeline: [{{at: 1s, do: {{pause: {{scope: foo, reason: y}}}}}}]\n"),
+            ["timeline[0]", "`foo` pauses nothing"],
+        ),
+        (
+            format!(
+                "{nodes}timeline: [{{at: 1s, do: {{remediate: {{nodes: [n-001], policy: x}}}}}}]\n"
+            ),
+            ["timeline[0]", "no policy is called `x`"],
+        ),
+        (
+            format!("{nodes}{POLICY}, budgt: {{maxDomains: 1}}}}}}]\n"),
+            ["RemediationPolicy a", "unknown field \"spec.budgt\""],
         ),
     ] {
         let said = problem(&text);
