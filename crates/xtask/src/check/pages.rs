@@ -34,7 +34,7 @@ pub fn unknown_commits(page: &str, text: &str, commits: &[String]) -> Vec<String
     let is_commit = |word: &&str| {
         let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
         let digit = word.chars().any(|c| c.is_ascii_digit());
-        word.len() == SHORT && word.chars().all(hex) && digit && !word.parse::<u32>().is_ok()
+        word.len() == SHORT && word.chars().all(hex) && digit && word.parse::<u32>().is_err()
     };
     let named = text.split('`').skip(1).step_by(2).filter(is_commit);
     let unknown = named.filter(|name| !commits.iter().any(|known| known == name));

@@ -121,6 +121,20 @@ fn what_makes_no_sense_is_said_with_its_place_and_what_to_do() {
             format!("{nodes}deployments: [{{name: a, replicas: 1, placed: [n-007]}}]\n"),
             ["deployments[0].placed", "`n-007`"],
         ),
+    ] {
+        let said = problem(&text);
+        for part in parts {
+            assert!(said.contains(part), "{part:?} in {said:?}");
+        }
+    }
+}
+
+/// A label, a budget or a name that the real cluster would refuse, or that means nobody, would be played
+/// without a word, and the answer be about another scenario than the one that was meant.
+#[test]
+fn what_would_come_to_nothing_is_refused() {
+    let nodes = "name: x\nnodes: [{prefix: n-, count: 2}]\n";
+    for (text, parts) in [
         (
             format!("{nodes}deployments: [{{name: a, replicas: 1, labels: {{my app: a}}}}]\n"),
             ["deployments[0].labels", "my app"],
