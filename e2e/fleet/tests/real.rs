@@ -145,6 +145,18 @@ impl World {
     }
 
     async fn make_pod(&self, name: &str, component: &str, node: &str, args: Vec<String>) -> Pod {
+        let rights = json!({ "privileged": component == "reboot" });
+        self.make_pod_with(name, component, node, args, rights).await
+    }
+
+    async fn make_pod_with(
+        &self,
+        name: &str,
+        component: &str,
+        node: &str,
+        args: Vec<String>,
+        rights: Value,
+    ) -> Pod {
         let pod = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {
                 "app.kubernetes.io/managed-by": "rerail",
@@ -153,7 +165,10 @@ impl World {
             "spec": {
                 "nodeName": node, "serviceAccountName": "rerail-node", "restartPolicy": "Never",
                 "activeDeadlineSeconds": 60, "tolerations": [{"operator": "Exists"}],
-                "containers": [{"name": "agent", "image": "rerail", "args": args}],
+                "hostPID": component == "reboot",
+                "containers": [{
+                    "name": "agent", "image": "rerail", "args": args, "securityContext": rights,
+                }],
             },
         }))
         .unwrap();
@@ -321,6 +336,10 @@ async fn reboot_pods_pass_the_production_check_with_their_own_rights() {
     machine.inject(Fault::RebootCommandFails).unwrap();
     world.reboot_pod("reboot-a-fails", &expected).await;
     assert_eq!(world.end_of("reboot-a-fails").await.1, EXIT_COMMAND_FAILED);
+    // One that lacks what its act needs: as a kernel would have it.
+    let args = || expected.to_args().into_iter().chain(["--signal".to_owned()]).collect();
+    world.make_pod_with("reboot-a-weak", "reboot", node, args(), json!({})).await;
+    assert_eq!(world.end_of("reboot-a-weak").await.1, EXIT_COMMAND_FAILED);
     assert_eq!(machine.view().unwrap().boots, 0);
 
     // The real thing; a second Pod of the attempt finds the machine booted.
