@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::process::Command;
 
@@ -39,19 +39,17 @@ pub enum Act {
 /// it: systemd counts from glibc's SIGRTMIN, and a C library of our own need not.
 pub const REBOOT_SIGNAL: i32 = 39;
 
-/// Who is signalled: in the PID namespace of the host, which the Pod shares, its init.
-const INIT: i32 = 1;
-
 /// The real machine, seen through `/proc`, which containers share with the host's kernel.
 #[derive(Debug, Clone)]
 pub struct NodeHost {
     proc: PathBuf,
-    init: i32,
+    /// Who is signalled: in the PID namespace of the host, which the Pod shares, its init.
+    init: Pid,
 }
 
 impl Default for NodeHost {
     fn default() -> Self {
-        Self { proc: PathBuf::from("/proc"), init: INIT }
+        Self { proc: PathBuf::from("/proc"), init: Pid::INIT }
     }
 }
 
@@ -79,13 +77,11 @@ impl NodeHost {
     /// A container with PIDs of its own is its own PID 1: nothing would come of the signal but an agent that
     /// ends itself.
     fn signal_init(&self) -> Result<(), Error> {
-        let signal = Signal::from_raw(REBOOT_SIGNAL);
-        let init = Pid::from_raw(self.init);
-        let (Some(signal), Some(init)) = (signal, init) else { return Err(Error::NoSignal) };
-        if self.init == INIT && std::process::id() == INIT.unsigned_abs() {
+        if self.init == getpid() {
             return Err(Error::OwnPids);
         }
-        kill_process(init, signal).map_err(|error| Error::Signal { source: error.into() })
+        let signal = Signal::from_raw(REBOOT_SIGNAL).ok_or(Error::NoSignal)?;
+        kill_process(self.init, signal).map_err(|error| Error::Signal { source: error.into() })
     }
 }
 
@@ -159,11 +155,13 @@ mod tests {
         let mut line = String::new();
         let mut out = BufReader::new(shell.stdout.take().unwrap());
         out.read_line(&mut line).await.unwrap();
-        let pid = i32::try_from(shell.id().unwrap()).unwrap();
-        let host = NodeHost { init: pid, ..NodeHost::default() };
+        let init = Pid::from_raw(i32::try_from(shell.id().unwrap()).unwrap()).unwrap();
+        let host = NodeHost { init, ..NodeHost::default() };
         host.act(&Act::Signal).await.unwrap();
         assert_eq!(shell.wait().await.unwrap().code(), Some(7));
         let gone = host.act(&Act::Signal).await.unwrap_err();
         assert!(matches!(gone, Error::Signal { .. }), "{gone}");
+        let itself = NodeHost { init: getpid(), ..NodeHost::default() };
+        assert!(matches!(itself.act(&Act::Signal).await, Err(Error::OwnPids)));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A reboot Pod is made by the operator for one run and one attempt. It reads its NodeRemediation
 //! and its Node ([`look`]), asks [`rerail_core::reboot_check`] whether it may go on ([`check`]),
-//! and only then runs the configured reboot command, or sends PID 1 a signal ([`reboot`]). Whatever it cannot read, or
-//! reads too late, is no permission: it ends without having done anything and says why.
+//! and only then runs the configured reboot command, or sends PID 1 a signal ([`reboot`]). Whatever
+//! it cannot read, or reads too late, is no permission: it ends without having done anything and
+//! says why.
 //!
 //! Nothing here lists, watches or writes an API object; the Pod's token could not.
 

@@ -193,9 +193,7 @@ fn unnamed(scene: &Scene) -> Vec<String> {
     let acts = || {
         scene.timeline.iter().map(|entry| &entry.act).chain(scene.random.iter().map(|one| &one.act))
     };
-    if acts().any(
-        |act| matches!(act, Act::Create { object, .. } if object["kind"] == "RemediationPolicy"),
-    ) {
+    if acts().any(Act::creates_policy) {
         return Vec::new();
     }
     let named: Vec<_> = scene.policies.iter().flat_map(snapshot::named).collect();

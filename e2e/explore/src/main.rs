@@ -236,7 +236,6 @@ fn part_of_all(
     let program = std::env::current_exe().map_err(ExploreError::Program)?;
     let mut good = true;
     for story in stories {
-        // A scene in which nobody asks for anything has no kill points, and shows nothing.
         let trunks: Vec<_> = story.trunks(story.requests()?, part, of).collect();
         let count = u64::try_from(trunks.len()).unwrap_or(u64::MAX);
         let what = format!("branches, {story}");

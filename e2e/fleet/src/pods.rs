@@ -257,14 +257,15 @@ impl Container {
             }
         };
         let cause = Cause::Pod { run: expected.run_uid.clone(), attempt: expected.attempt };
+        let act = self.act();
         let host = FleetHost {
             fleet: &self.fleet,
             machine: &self.machine,
             cause: cause.clone(),
             pod: self.pod.name_any(),
-            lacks: self.lacks(&self.act()),
+            lacks: self.lacks(&act),
         };
-        let outcome = rerail_agent::reboot(client, &expected, &self.act(), &host).await;
+        let outcome = rerail_agent::reboot(client, &expected, &act, &host).await;
         if !outcome.report.acted {
             self.tell(EventKind::Refused, Some(cause), &outcome.report.message);
         }

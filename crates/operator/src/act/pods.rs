@@ -98,8 +98,7 @@ fn to_enter_the_host() -> SecurityContext {
 
 /// Root, for a process of root, and the capability to signal processes of others, should PID 1 be one
 /// (kured's `signal` method has that, too). AppArmor's profile for containers lets a container signal
-/// only its own processes, so it is asked to stay out, as SELinux is, whose type for that is `spc_t`; a node
-/// without them ignores both.
+/// only its own processes, so it is asked to stay out, as SELinux is, whose type for that is `spc_t`.
 fn to_signal_init() -> SecurityContext {
     let names = |name: &str| Some(vec![name.to_owned()]);
     SecurityContext {

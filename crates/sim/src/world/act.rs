@@ -384,6 +384,11 @@ impl Act {
         }
     }
 
+    /// Somebody makes a RemediationPolicy.
+    pub fn creates_policy(&self) -> bool {
+        matches!(self, Act::Create { object, .. } if object["kind"] == "RemediationPolicy")
+    }
+
     /// How many of the machines it is about are drawn; all if it says nothing.
     pub fn pick(&self) -> Option<usize> {
         match self {

@@ -1,11 +1,13 @@
 //! A page that says which test shows what is worth nothing when the tests have been renamed.
 
+use super::pages::in_backticks;
+
 /// The page.
 pub const PAGE: &str = "docs/safety.md";
 
 /// The tests that the page names (`module::name`, in backticks) and that no source file has.
 pub fn missing(page: &str, sources: &[(String, String)]) -> Vec<String> {
-    let named = page.split('`').skip(1).step_by(2).filter_map(|word| {
+    let named = in_backticks(page).filter_map(|word| {
         let (module, name) = word.rsplit_once("::")?;
         let is_name = |text: &str| !text.is_empty() && text.chars().all(is_of_a_name);
         (is_name(module.rsplit("::").next()?) && is_name(name)).then_some((module, name))

@@ -16,6 +16,11 @@ const BY_PROPERTY: &str = "## Property by property";
 /// Letters of a commit's name on a page.
 const SHORT: usize = 7;
 
+/// What a page has in backticks.
+pub fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 /// Every commit that led here, by its short name; `None` where the clone does not have them all.
 pub fn commits(root: &Path) -> Result<Option<Vec<String>>, ProcessError> {
     let git = |arguments: &[&str]| {
@@ -36,7 +41,7 @@ pub fn unknown_commits(page: &str, text: &str, commits: &[String]) -> Vec<String
         let digit = word.chars().any(|c| c.is_ascii_digit());
         word.len() == SHORT && word.chars().all(hex) && digit && word.parse::<u32>().is_err()
     };
-    let named = text.split('`').skip(1).step_by(2).filter(is_commit);
+    let named = in_backticks(text).filter(is_commit);
     let unknown = named.filter(|name| !commits.iter().any(|known| known == name));
     unknown.map(|name| format!("{page}: no commit `{name}` led here; measure again, or name the one that has the code")).collect()
 }
@@ -46,7 +51,7 @@ pub fn unknown_scenarios(text: &str, sources: &[(String, String)]) -> Vec<String
     let part = text.split(BY_PROPERTY).nth(1).and_then(|rest| rest.split("\n## ").next());
     let rows = part.unwrap_or_default().lines().filter(|line| line.starts_with('|'));
     let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
-    let named = last.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let named = last.flat_map(in_backticks);
     let there = |name: &str| {
         let path = format!("/scenarios/{name}.rs");
         sources.iter().any(|(file, text)| file.ends_with(&path) && text.contains("#[test]"))

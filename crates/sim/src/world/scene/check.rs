@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Random, Scene, SceneError, policy};
 use crate::{
     Options, Store, meta,
-    world::{Act, Entry, api, kubelet::node_object, machine_names},
+    world::{Act, api, kubelet::node_object, machine_names},
 };
 
 pub(super) fn wrong(
@@ -82,13 +82,13 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
             return Err(wrong(format!("{place}.at"), problem, "play longer, or take it out"));
         }
         check_act(&place, &entry.act, &names)?;
-        check_names(scene, &place, &entry.act)?;
+        check_names(scene, &names, &place, &entry.act)?;
     }
     for (at, random) in scene.random.iter().enumerate() {
         let place = format!("random[{at}]");
         check_random(&place, random)?;
         check_act(&place, &random.act, &names)?;
-        check_names(scene, &place, &random.act)?;
+        check_names(scene, &names, &place, &random.act)?;
     }
     Ok(())
 }
@@ -109,17 +109,20 @@ fn check_labels(scene: &Scene) -> Result<(), SceneError> {
 }
 
 /// A pause of something that is not there, and a run for a policy that is not: a slip of the pen.
-fn check_names(scene: &Scene, place: &str, act: &Act) -> Result<(), SceneError> {
+fn check_names(
+    scene: &Scene,
+    nodes: &BTreeSet<String>,
+    place: &str,
+    act: &Act,
+) -> Result<(), SceneError> {
     let policies = || scene.policies.iter().map(|policy| meta::of(policy, "name"));
-    let comes = |entry: &Entry| matches!(&entry.act, Act::Create { object, .. } if object["kind"] == "RemediationPolicy");
-    let known = |name: &str| policies().any(|one| one == name) || scene.timeline.iter().any(comes);
+    let comes = || scene.timeline.iter().any(|entry| entry.act.creates_policy());
+    let known = |name: &str| policies().any(|one| one == name) || comes();
     let (field, policy) = match act {
         Act::Remediate { policy, .. } => ("policy", policy.as_str()),
         Act::Pause { scope, .. } => match scope.split_once('/') {
             Some(("policy", name)) => ("scope", name),
-            Some(("node", name)) if scene.specs().iter().any(|spec| spec.name == name) => {
-                return Ok(());
-            }
+            Some(("node", name)) if nodes.contains(name) => return Ok(()),
             None if scope == "all" => return Ok(()),
             _ => {
                 let problem = format!("`{scope}` pauses nothing that is there");
