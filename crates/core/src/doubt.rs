@@ -19,6 +19,13 @@ pub enum Doubt<Version> {
 }
 
 impl<Version: PartialEq> Doubt<Version> {
+    /// A write that was built on this version got no answer. Where nobody knows what others wrote, that stays so.
+    pub fn add(&mut self, version: Version) {
+        if *self != Doubt::Unknown {
+            *self = Doubt::On(version);
+        }
+    }
+
     /// Whether a write may land on a run of this version. It cannot after the version was moved by any other
     /// write: that is how it is overtaken.
     pub fn may_land_on(&self, version: &Version) -> bool {
@@ -44,5 +51,18 @@ mod tests {
         assert!(!Doubt::On(1).may_land_on(&2));
         assert!(Doubt::Unknown.may_land_on(&2));
         assert_eq!(Doubt::<u32>::default(), Doubt::Nothing);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_forgotten_for_a_write_of_our_own() {
+        for (before, after) in [
+            (Doubt::Nothing, Doubt::On(2)),
+            (Doubt::On(1), Doubt::On(2)),
+            (Doubt::Unknown, Doubt::Unknown),
+        ] {
+            let mut doubt = before;
+            doubt.add(2);
+            assert_eq!(doubt, after);
+        }
     }
 }

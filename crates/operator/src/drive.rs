@@ -388,7 +388,7 @@ impl Driver {
             }
             Err(error) => {
                 if error.is_in_doubt() {
-                    self.doubt = Doubt::On(object.resource_version());
+                    self.doubt.add(object.resource_version());
                 }
                 self.refresh(object, error).await
             }

@@ -62,15 +62,12 @@ fn of_the_operator(state: &State, fault: Fault<'_>) {
     fault("! the call is late", if may_be_late { purse.late } else { 0 }, &|s| {
         s.purse.late -= 1;
         s.late = s.in_hand.take();
-        let changes =
-            |what: &What| matches!(what, What::Driven(d) if matches!(d.action, Action::Change(_)));
-        if let Some(call) = s.late.as_ref().filter(|call| changes(&call.what)) {
-            s.doubt = Doubt::On(call.run_version);
-        }
-        let makes_pod = |action: &Action| matches!(action, Action::Do(Effect::CreateRebootPod(_)));
-        let asks_for_pod = |what: &What| matches!(what, What::Driven(d) if makes_pod(&d.action));
-        if s.late.as_ref().is_some_and(|call| asks_for_pod(&call.what)) {
-            s.memory.reboot_pod_asked_for();
+        let Some(call) = &s.late else { return };
+        let What::Driven(decision) = &call.what else { return };
+        match &decision.action {
+            Action::Change(_) => s.doubt.add(call.run_version),
+            Action::Do(Effect::CreateRebootPod(_)) => s.memory.reboot_pod_asked_for(),
+            Action::Do(_) | Action::Wait => {}
         }
     });
 }
