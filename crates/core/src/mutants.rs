@@ -220,6 +220,11 @@ pub const MUTANTS: &[Mutant] = &[
         &["SAFE-4"],
         "an operator that was cut off starts runs before its watches have told it anything",
     ),
+    mutant(
+        "late-term",
+        &["SAFE-17"],
+        "a term begins that is over already, and the watchdog ends the process",
+    ),
     mutant("finalizer-missing", &["SAFE-20"], "a run that acts has no finalizer"),
     mutant(
         "sweep-off",

@@ -52,6 +52,57 @@ pub fn parse_result(line: &str) -> Option<Tally> {
     Some(tally)
 }
 
+/// So many lines of what a failed test said are told again at the end.
+const LINES_TOLD: usize = 12;
+
+/// So much of each of them, in characters.
+const WIDTH_TOLD: usize = 300;
+
+/// Reads what the failed ones said, from the part of the output that begins each with
+/// `---- name stdout ----`.
+#[derive(Debug, Default)]
+pub struct Failures {
+    told: Vec<Vec<String>>,
+    part: Part,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Nothing that belongs to a failure.
+    #[default]
+    Elsewhere,
+    /// What the test printed before it failed.
+    Printed,
+    /// Why it failed.
+    Message,
+}
+
+impl Failures {
+    /// Takes in the next line.
+    pub fn see(&mut self, line: &str) {
+        let name = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(name) = name {
+            self.told.push(vec![name.to_owned()]);
+            self.part = Part::Printed;
+        } else if line == "failures:" || line == "stack backtrace:" {
+            self.part = Part::Elsewhere;
+        } else if self.part == Part::Printed && line.contains("panicked at ") {
+            self.part = Part::Message;
+        }
+        if self.part == Part::Message
+            && !line.trim().is_empty()
+            && let Some(last) = self.told.last_mut().filter(|lines| lines.len() <= LINES_TOLD)
+        {
+            last.push(format!("  {}", line.chars().take(WIDTH_TOLD).collect::<String>()));
+        }
+    }
+
+    /// The name of each, and why it failed.
+    pub fn text(&self) -> String {
+        self.told.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// Whether a line only says that a test takes long, as those do that wait for their turn.
 pub fn is_about_patience(line: &str) -> bool {
     line.starts_with("test ") && line.ends_with(" has been running for over 60 seconds")
@@ -82,6 +133,26 @@ mod tests {
         for line in ["test a::b ... ok", "test a::b ... FAILED", "running 4 tests", ""] {
             assert!(!is_about_patience(line), "{line}");
         }
+    }
+
+    #[test]
+    fn tells_why_a_test_failed_and_not_where_it_was_called_from() {
+        let printed = "test a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\nbefore\n\n\
+            thread 'a::b' (7) panicked at src/a.rs:1:2:\nwaited in vain for: c\nNODE d\n\
+            stack backtrace:\n   0: begin_unwind\n\n---- e stdout ----\n\
+            thread 'e' panicked at src/e.rs:3:4:\nno\nnote: run with `RUST_BACKTRACE=1`\n\n\
+            failures:\n    a::b\n    e\n\ntest result: FAILED. 0 passed; 2 failed; …";
+        let mut failures = Failures::default();
+        printed.lines().for_each(|line| failures.see(line));
+        let told = "a::b\n  thread 'a::b' (7) panicked at src/a.rs:1:2:\n  waited in vain for: c\n  \
+            NODE d\ne\n  thread 'e' panicked at src/e.rs:3:4:\n  no\n  note: run with `RUST_BACKTRACE=1`";
+        assert_eq!(failures.text(), told);
+        let mut long = Failures::default();
+        long.see("---- f stdout ----");
+        long.see("thread 'f' panicked at x:1:1:");
+        (0..100).for_each(|_| long.see(&"ä".repeat(1000)));
+        assert_eq!(long.text().lines().count(), 1 + LINES_TOLD);
+        assert!(long.text().lines().all(|line| line.chars().count() <= 2 + WIDTH_TOLD));
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Report {
         self.steps.last().is_some_and(Step::failed)
     }
 
-    /// Prints all steps again, in one table.
+    /// Prints all steps again, in one table, and below it why any of them failed: who looks at a long log
+    /// begins at its end.
     pub fn print_table(&self) {
         // Not the sum: some steps are done beside others.
         let total = self.began.elapsed();
@@ -122,6 +123,10 @@ impl Report {
             step.print_line();
         }
         anstream::println!("  {:<42}{:>8.1} s", "all", total.as_secs_f64());
+        for step in self.steps.iter().filter(|step| step.failed()) {
+            anstream::println!("\n{RED}{}{PLAIN}", step.name);
+            step.print_failure();
+        }
     }
 
     /// All tests of all steps. A step that failed without a failed test counts as one, so that the

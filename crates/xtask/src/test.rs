@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::check;
 use crate::fuzz;
-use crate::libtest::{self, Tally};
+use crate::libtest::{self, Failures, Tally};
 use crate::process::{self, Finished, ProcessError};
 use crate::report::{Report, Verdict};
 
@@ -122,12 +122,13 @@ fn scenarios(root: &Path, name: Option<&str>) -> Result<(Verdict, Option<Tally>)
 
 /// Runs test programs, shows what they print and when, and adds up their results.
 fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError> {
-    let mut tally = Tally::default();
+    let (mut tally, mut failures) = (Tally::default(), Failures::default());
     let began = Instant::now();
     let status = process::stream(command, |line| {
         if libtest::is_about_patience(line) {
             return;
         }
+        failures.see(line);
         match libtest::parse_result(line) {
             // As it is: other programs look for these lines, too.
             Some(result) => {
@@ -140,7 +141,10 @@ fn tests(command: &mut Command) -> Result<(Verdict, Option<Tally>), ProcessError
     let verdict = if status.success() {
         Verdict::Passed
     } else {
-        let output = format!("{tally}; the failures are shown above");
+        let output = match failures.text() {
+            text if text.is_empty() => format!("{tally}; why is shown above"),
+            text => text,
+        };
         Verdict::Failed { output, advice: String::new() }
     };
     Ok((verdict, Some(tally)))

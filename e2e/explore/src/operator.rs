@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     future::pending,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -76,6 +76,8 @@ pub struct Operators {
     over: Cell<bool>,
     /// What they said when they fell over by themselves.
     pub fell: RefCell<Vec<String>>,
+    /// The watchdogs of all processes that there were.
+    watchdogs: RefCell<Vec<(String, Arc<Dog>)>>,
 }
 
 struct Living {
@@ -95,6 +97,7 @@ impl Operators {
             ended: Cell::default(),
             over: Cell::default(),
             fell: RefCell::default(),
+            watchdogs: RefCell::default(),
         })
     }
 
@@ -136,6 +139,7 @@ impl Operators {
         let (deps, watchdog) = self.deps(process);
         let wire = Wire::new(&self.net, process);
         let clients = Clients::over(wire, &Gate(process.clone()), &deps.metrics);
+        self.watchdogs.borrow_mut().push((process.name(), watchdog.clone()));
         let living = Living { process: process.clone(), watchdog, stop };
         self.alive.borrow_mut().insert(process.operator().to_owned(), living);
         (deps, clients)
@@ -168,6 +172,15 @@ impl Operators {
             Ok(Err(error)) => vec![format!("release-all ends: {error}")],
             Err(panic) => vec![format!("release-all falls over: {panic}")],
         }
+    }
+
+    /// The processes that their watchdog would have ended though nothing held them up.
+    pub fn bitten(&self) -> Vec<String> {
+        let watchdogs = self.watchdogs.borrow();
+        let told = watchdogs
+            .iter()
+            .filter_map(|(name, dog)| Some(format!("{name}: {}", dog.lock().bites?)));
+        told.collect()
     }
 
     /// True if no process has ended for so long: whoever is left has had the time to lead.
@@ -227,11 +240,13 @@ impl Operators {
             let _ = timeout(FOR_A_WRITE.min(left), process.stopped()).await;
         }
         process.stop(halt.deciding);
+        watchdog.lock().excused = true;
         sleep(halt.lasts.min(left.saturating_sub(began.elapsed()))).await;
         if halt.bites && watchdog.is_hungry() {
             process.kill(Duration::from_secs(1));
         }
         process.go_on();
+        watchdog.lock().excused = true;
     }
 
     fn deps(&self, process: &Process) -> (Arc<Deps>, Arc<Dog>) {
@@ -257,7 +272,7 @@ impl Operators {
         });
         let clock = Skewed { server: server.clone(), by: SignedDuration::from_millis(wall) };
         let start = clock.now().as_nanosecond();
-        let watchdog = Arc::new(Dog { clock: boot_clock.clone(), until: Mutex::default() });
+        let watchdog = Arc::new(Dog { clock: boot_clock.clone(), fed: Mutex::default() });
         let deps = Deps {
             clock: Box::new(clock),
             boot_clock,
@@ -305,16 +320,34 @@ impl BootClock for SinceBoot {
     }
 }
 
-/// The watchdog of a process, which is asked only when the process was stopped: nothing else holds it up.
+/// The watchdog of a process. It ends one that was stopped; no other has it to fear, since no time passes
+/// while something computes.
 struct Dog {
     clock: Arc<SinceBoot>,
-    until: Mutex<Option<Duration>>,
+    fed: Mutex<Meal>,
+}
+
+#[derive(Default)]
+struct Meal {
+    until: Option<Duration>,
+    /// The process was stopped since.
+    excused: bool,
+    /// Why it would have ended a process that was not stopped.
+    bites: Option<&'static str>,
 }
 
 impl Dog {
-    fn is_hungry(&self) -> bool {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Meal> {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self, until: Option<Duration>) -> bool {
         until.is_some_and(|until| self.clock.since_boot() >= until)
+    }
+
+    fn is_hungry(&self) -> bool {
+        let until = self.lock().until;
+        self.is_over(until)
     }
 }
 
@@ -322,6 +355,15 @@ struct Fed(Arc<Dog>);
 
 impl Watchdog for Fed {
     fn feed(&self, until: Option<Duration>) {
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        let dog = &self.0;
+        let mut meal = dog.lock();
+        let answers = !meal.excused && !dog.clock.process.is_dead();
+        if answers && dog.is_over(meal.until) {
+            meal.bites = Some("its watchdog was fed too late");
+        }
+        if answers && dog.is_over(until) {
+            meal.bites = Some("its watchdog was fed with a time that had passed");
+        }
+        *meal = Meal { until, excused: false, bites: meal.bites };
     }
 }

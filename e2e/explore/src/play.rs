@@ -157,7 +157,7 @@ async fn on_this_thread(
     let at = server.now();
     let mut violations: Vec<Violation> = judge.violations().into_iter().map(of_judge).collect();
     let fell = operators.fell.borrow().clone().into_iter().chain(panics::take());
-    let fell = fell.map(|message| ("SAFE-17", message));
+    let fell = fell.chain(operators.bitten()).map(|message| ("SAFE-17", message));
     let open = open.into_iter().map(|(what, wrong)| ("HEALS", format!("{what}: {wrong}")));
     let left = left.into_iter().map(|left| ("LIVE-5", left));
     let world = stage.complaints().into_iter().map(|message| ("WORLD", message));

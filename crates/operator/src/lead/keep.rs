@@ -95,6 +95,13 @@ impl Keeper {
         (keeper, handle)
     }
 
+    /// Whether the right to act has gone before it could be used: the answer to the acquiring write came
+    /// that late.
+    pub(super) fn is_too_late(&self) -> bool {
+        let decision = lease::lead(self.now(), &self.times(), None, &self.mine);
+        matches!(decision, Decision::StepDown(_)) && !mutant!("late-term")
+    }
+
     /// The epoch that the acquiring write bore.
     pub(crate) fn epoch(&self) -> i64 {
         self.document.epoch
@@ -337,12 +344,17 @@ impl Keeper {
         self.grant();
     }
 
-    /// The right to act until the renewal deadline, and the watchdog that ends it if nothing else does.
+    /// The right to act until the renewal deadline, and the watchdog that ends it if nothing else does
+    /// (SAFE-2). Nothing of it when that has passed already: the watchdog would end a process that has
+    /// nothing to step down from.
     fn grant(&self) {
         if self.over {
             return;
         }
         let limits = self.times().limits(self.mine.renewed);
+        if self.now() >= limits.begin && !mutant!("late-term") {
+            return;
+        }
         self.shared.clients.fence.set(Some(limits));
         let between = limits.end.saturating_sub(limits.begin) / 2;
         self.shared.deps.watchdog.feed(Some(limits.begin.saturating_add(between)));

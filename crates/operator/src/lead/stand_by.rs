@@ -92,7 +92,7 @@ impl From<CallError> for NotTaken {
     }
 }
 
-/// One try. `None`: somebody else was faster.
+/// One try. `None`: somebody else was faster, or the API server too slow.
 async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken> {
     let (deps, times) = (&shared.deps, shared.deps.settings.election);
     let Some((before, _)) = shared.seat.observed() else { return Ok(None) };
@@ -131,7 +131,13 @@ async fn take(shared: &Arc<Shared>) -> Result<Option<(Keeper, Handle)>, NotTaken
         },
     };
     shared.seat.put(lease.clone(), deps.boot_clock.since_boot());
-    Ok(Some(Keeper::begin(shared.clone(), lease, document, sent)))
+    let (keeper, handle) = Keeper::begin(shared.clone(), lease, document, sent);
+    if keeper.is_too_late() {
+        let took = deps.boot_clock.since_boot().saturating_sub(sent);
+        tracing::warn!(?took, "the Lease was taken too slowly to be used; it expires");
+        return Ok(None);
+    }
+    Ok(Some((keeper, handle)))
 }
 
 /// After a write that may or may not have been done: the nonce tells (protocol R7). The Lease, if it is

@@ -1,6 +1,9 @@
 //! The task that keeps the Lease, against API servers in a function.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, atomic::AtomicU32},
+};
 
 use jiff::Timestamp;
 use kube::client::Body;
@@ -14,17 +17,24 @@ use tower::{BoxError, layer::util::Identity, service_fn};
 
 use super::*;
 use crate::{
-    client::Clients,
-    deps::{Deps, LeaseName, NoFetch, NoWatchdog, Settings, SteadyClock, SystemBootClock},
+    client::{CALL_DEADLINE, Clients},
+    deps::{
+        BootClock, Deps, LeaseName, NoFetch, NoWatchdog, Settings, SteadyClock, SystemBootClock,
+        Watchdog,
+    },
     record::metrics::Metrics,
     run::begin,
 };
 
 fn deps() -> Arc<Deps> {
+    deps_with(Arc::new(SystemBootClock), Box::new(NoWatchdog))
+}
+
+fn deps_with(boot_clock: Arc<dyn BootClock>, watchdog: Box<dyn Watchdog>) -> Arc<Deps> {
     Arc::new(Deps {
         clock: Box::new(SteadyClock::start()),
-        boot_clock: Arc::new(SystemBootClock),
-        watchdog: Box::new(NoWatchdog),
+        boot_clock,
+        watchdog,
         identity: "operator-1-1".into(),
         fetch: Arc::new(NoFetch),
         pushes: Arc::default(),
@@ -49,8 +59,7 @@ where
     A: Future<Output = Result<http::Response<Body>, BoxError>> + Send + 'static,
 {
     let deps = deps();
-    let clients = Clients::over(service_fn(answer), &Identity::new(), &deps.metrics);
-    let (shared, _publisher) = begin(clients, deps.clone());
+    let shared = shared_with(deps.clone(), answer);
     let term = "operator-1-1_1";
     let document = Document::taken_over(None, term, nonce(term, 1));
     let (times, now) = (Times::default(), deps.clock.now());
@@ -59,6 +68,17 @@ where
     let sent = deps.boot_clock.since_boot();
     let (keeper, handle) = Keeper::begin(shared.clone(), lease, document, sent);
     (shared, keeper, handle)
+}
+
+fn shared_with<A>(
+    deps: Arc<Deps>,
+    answer: impl Fn(http::Request<Body>) -> A + Clone + Send + Sync + 'static,
+) -> Arc<Shared>
+where
+    A: Future<Output = Result<http::Response<Body>, BoxError>> + Send + 'static,
+{
+    let clients = Clients::over(service_fn(answer), &Identity::new(), &deps.metrics);
+    begin(clients, deps).0
 }
 
 fn run_of(uid: &str) -> Run {
@@ -186,4 +206,63 @@ async fn an_operator_that_is_frozen_reads_the_lease_now_and_then() {
     let taken = super::super::stand_by::acquire(&shared, stopping, Duration::ZERO);
     let taken = tokio::time::timeout(Duration::from_mins(1), taken).await;
     assert!(taken.unwrap().is_some());
+}
+
+/// The clock of a test's runtime.
+struct Virtual(tokio::time::Instant);
+
+impl BootClock for Virtual {
+    fn since_boot(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Counts what would have ended the process at once.
+struct Bites(Virtual, Arc<AtomicU32>);
+
+impl Watchdog for Bites {
+    fn feed(&self, until: Option<Duration>) {
+        if until.is_some_and(|until| until <= self.0.since_boot()) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Seen on an overloaded machine: the acquiring write was answered when the right to act had gone, and the
+/// watchdog aborted a process that had nothing to step down from. Operators would have fallen over again
+/// and again while their API server is slow.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_taken_too_slowly_begins_no_term_and_bites_nobody() {
+    let (server, slow) = (OneLease::default(), Arc::new(AtomicU32::new(2)));
+    let began = tokio::time::Instant::now();
+    let bites = Arc::new(AtomicU32::default());
+    let watchdog = Box::new(Bites(Virtual(began), bites.clone()));
+    let serve = server.clone();
+    let shared = shared_with(deps_with(Arc::new(Virtual(began)), watchdog), move |request| {
+        let (server, slow) = (serve.clone(), slow.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let answer = server.answer(&parts.method, &body.collect_bytes().await?);
+            // The write is waited for in vain; the look behind it is answered just in time.
+            if slow.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+            {
+                tokio::time::sleep(CALL_DEADLINE - Duration::from_millis(100)).await;
+            }
+            Ok(answer)
+        }
+    });
+    let free = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {},
+        "metadata": { "name": names::LEASE, "resourceVersion": "5" } });
+    *server.lease.lock().unwrap() = (5, free.to_string().into_bytes());
+    shared.seat.put(serde_json::from_value(free).unwrap(), Duration::ZERO);
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let taken = super::super::stand_by::acquire(&shared, stopping, Duration::ZERO);
+    let taken = tokio::time::timeout(Duration::from_mins(2), taken).await.unwrap();
+    let (keeper, _handle) = taken.unwrap();
+    assert_eq!(bites.load(Ordering::Relaxed), 0);
+    assert!(!keeper.is_too_late());
+    // That of the first try was waited out, as anybody's.
+    let lease = Times::default().lease;
+    assert!(began.elapsed() > Times::default().renew_deadline + lease, "{:?}", began.elapsed());
+    assert_eq!(keeper.epoch(), 2);
 }
