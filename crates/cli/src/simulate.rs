@@ -7,25 +7,39 @@ use std::{
     io::{IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, ValueHint};
+use kube::ResourceExt;
+use rerail_core::words::one_line;
 use rerail_sim::world::{Scene, SceneError};
 use rerail_simulate::{
     PlayError, Progress, play,
-    report::Report,
+    report::{Report, SENTENCE},
     snapshot::{self, Snapshot},
     what_if::{self, Nodes, Sick, WhatIfError},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 
 use crate::{
     CommandError, logs,
-    outlook::{self, Output, files},
+    outlook::{
+        self, Output,
+        files::{self, FromFile},
+    },
 };
 
 /// Simulated, and not as it should be: an expectation is missed, or a property does not hold.
 const NOT_AS_EXPECTED: u8 = 3;
+
+/// How often it is said how far it is.
+const ON_TERMINAL: Duration = Duration::from_millis(200);
+const IN_PIPE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["scenario", "from_cluster"])))]
@@ -75,6 +89,9 @@ pub enum SimulateError {
     /// It is no scenario.
     #[error("--scenario {path}: {source}")]
     Scene { path: String, source: SceneError },
+    /// A policy that is to be played, too, is refused.
+    #[error("-f: {place}: policy {name}: {problem}")]
+    Refused { place: String, name: String, problem: String },
     /// What was put together makes no sense.
     #[error("what was read cannot be played: {0}")]
     Composed(SceneError),
@@ -102,17 +119,20 @@ pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError>
     logs::start_silent();
     let (scene, notes) = scene(&arguments).await?;
     if let Some(path) = &arguments.save {
-        save(path, &scene, &notes)?;
+        save(path, arguments.scenario.as_deref(), &scene, &notes)?;
     }
     let began = Instant::now();
-    let shows = std::io::stderr().is_terminal();
     let seed = arguments.seed;
-    let played = tokio::task::spawn_blocking(move || play(&scene, seed, |now| tell(shows, now)));
-    let played = played.await.map_err(|_| SimulateError::Broken)?.map_err(SimulateError::Play)?;
+    let (told, progress) = watch::channel(None);
+    let playing = tokio::task::spawn_blocking(move || {
+        play(&scene, seed, |now| {
+            told.send_replace(Some(now));
+        })
+    });
+    let played = watched(playing, progress).await.map_err(|_| SimulateError::Broken)?;
+    let played = played.map_err(SimulateError::Play)?;
+    let notes = notes.iter().map(|note| one_line(note, SENTENCE)).collect();
     let report = Report { notes, ..played };
-    if shows {
-        let _ = write!(std::io::stderr(), "\r\u{1b}[K");
-    }
     match arguments.output {
         Output::Json => outlook::print_json(&report)?,
         Output::Table => outlook::print(&table::report(&report, began.elapsed()))?,
@@ -131,6 +151,11 @@ async fn scene(arguments: &SimulateArguments) -> Result<(Scene, Vec<String>), Co
         None => cluster::read(arguments.kubeconfig.as_deref()).await?,
     };
     snapshot.notes.extend(found.ignored);
+    for FromFile { place, written, policy } in &found.policies {
+        let (place, name) = (place.clone(), policy.name_any());
+        let refused = |problem| SimulateError::Refused { place, name, problem };
+        Scene::check_policy(written).map_err(refused)?;
+    }
     let policies = found.policies.into_iter().map(|found| found.written).collect();
     what_if::apply(&mut snapshot.scene, policies).map_err(SimulateError::WhatIf)?;
     if arguments.from_cluster {
@@ -166,8 +191,16 @@ fn read(path: &std::path::Path) -> Result<Scene, SimulateError> {
 }
 
 /// With what was to be known of it, as comments.
-fn save(path: &std::path::Path, scene: &Scene, notes: &[String]) -> Result<(), SimulateError> {
+fn save(
+    path: &std::path::Path,
+    scenario: Option<&std::path::Path>,
+    scene: &Scene,
+    notes: &[String],
+) -> Result<(), SimulateError> {
     let failed = |message| SimulateError::Save { path: path.display().to_string(), message };
+    if scenario.is_some_and(|scenario| scenario == path) {
+        return Err(failed("that is the scenario itself; name another file".to_owned()));
+    }
     if path.as_os_str() == "-" {
         return Err(failed("standard output has the answer; name a file".to_owned()));
     }
@@ -176,16 +209,38 @@ fn save(path: &std::path::Path, scene: &Scene, notes: &[String]) -> Result<(), S
     std::fs::write(path, notes + &text).map_err(|error| failed(error.to_string()))
 }
 
-/// Shows once a simulated minute how far it is.
-fn tell(shows: bool, now: Progress) {
-    let seconds = now.elapsed.as_secs();
-    if shows && seconds % 60 == 0 {
-        let elapsed = outlook::words::length(now.elapsed);
-        let _ = write!(
-            std::io::stderr(),
-            "\r\u{1b}[K{elapsed} simulated: {} healed, {} in trouble or in work",
-            now.healed,
-            now.troubled
-        );
+/// Waits for the end, and says meanwhile how far it is.
+async fn watched<T>(
+    mut playing: JoinHandle<T>,
+    progress: watch::Receiver<Option<Progress>>,
+) -> Result<T, JoinError> {
+    let shows = std::io::stderr().is_terminal();
+    let every = if shows { ON_TERMINAL } else { IN_PIPE };
+    let mut clock = tokio::time::interval_at(Instant::now() + every, every);
+    loop {
+        tokio::select! {
+            biased;
+            played = &mut playing => {
+                if shows {
+                    let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+                }
+                return played;
+            }
+            _ = clock.tick() => {
+                if let Some(now) = *progress.borrow() {
+                    tell(shows, now);
+                }
+            }
+        }
     }
+}
+
+fn tell(shows: bool, now: Progress) {
+    let elapsed = outlook::words::length(now.elapsed);
+    let (healed, troubled) = (now.healed, now.troubled);
+    let words = format!("{elapsed} simulated: {healed} healed, {troubled} in trouble or in work");
+    let _ = match shows {
+        true => write!(std::io::stderr(), "\r\u{1b}[K{words}"),
+        false => writeln!(std::io::stderr(), "{words}"),
+    };
 }

@@ -100,6 +100,36 @@ spec:
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&again.stdout).unwrap(), report);
 }
 
+/// A person has many files, and what is written in one of them is not in the others.
+#[test]
+fn a_policy_from_a_file_that_an_api_server_refuses_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policies.yaml");
+    let policy = |name: &str, more: &str| {
+        format!(
+            "apiVersion: rerail.dev/v1alpha1
+kind: RemediationPolicy
+metadata: {{name: {name}}}
+spec:
+  nodes: {{all: true}}
+  triggers: [{{condition: {{type: Sick}}}}]
+  remedies: [{{reboot: {{method: Command}}}}]
+{more}"
+        )
+    };
+    let file = path.display().to_string();
+    for (more, says) in [
+        ("  budgt: {maxUnavailable: 1}\n", "budgt"),
+        ("  budget: {maxUnavailable: 200%}\n", "maxUnavailable"),
+    ] {
+        let text = [policy("good", ""), policy("bad", more)].join("---\n");
+        std::fs::write(&path, text).unwrap();
+        let said = refused(&["--scenario", &small(), "-f", &file]);
+        let place = format!("-f: {file}:9: policy bad: ");
+        assert!(said.contains(&place) && said.contains(says), "{said}");
+    }
+}
+
 #[test]
 fn bad_words_are_refused_with_what_to_do() {
     for (arguments, says) in [
@@ -158,7 +188,10 @@ fn a_policy_that_is_not_enforced_and_a_condition_that_nobody_names_are_told() {
     assert_eq!(output.status.code(), Some(0), "{told}");
     let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("! policy pool-a is in mode DryRun"), "{told}");
-    assert!(words.contains("! no policy acts on these conditions: KernelDeadlok"), "{told}");
+    assert!(
+        words.contains("! no policy selects n-003 and acts on the condition KernelDeadlok"),
+        "{told}"
+    );
     assert!(words.contains("0 nodes healed"), "{told}");
     let enforced = simulate(&["--scenario", &path, "--enforce"]);
     assert!(text(&enforced.stdout).starts_with("Played: 3 nodes healed"));

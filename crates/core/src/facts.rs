@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 pub use conditions::Conditions;
 pub use labels::Labels;
 
+/// Types of the conditions that kubelets and cloud providers write themselves. True is bad for all but
+/// Ready (<https://kubernetes.io/docs/reference/node/node-status/#condition>).
+pub const OF_KUBELET: [&str; 5] =
+    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
+
 /// A node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ready {

@@ -19,20 +19,16 @@ use rerail_api::{convert, names};
 use rerail_core::{
     config::ClusterConfig,
     domain::Domain,
-    facts::Labels,
+    facts::{Labels, OF_KUBELET, OUT_OF_SERVICE_TAINT},
     plan::WaitReason,
     priority::{Prefix, prefix},
 };
 use serde_json::Value;
 
 pub use face::Face;
-pub use policy::{Policy, Storm, Waits};
+pub use policy::{Policy, Storm, Waits, WasStorm};
 pub use run::{Blocked, Run, length};
 pub use told::{AT_ONCE, Told, Tone};
-
-/// Conditions that a kubelet writes; true is bad for all but Ready, and none of them is an alert.
-pub(crate) const OF_KUBELET: [&str; 5] =
-    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
 
 /// The priority of a message without a number, as of a policy that says nothing else.
 const NO_NUMBER: u16 = 9;
@@ -63,6 +59,8 @@ pub struct Entry {
     pub ours: bool,
     /// It is being deleted.
     pub leaving: bool,
+    /// Somebody says that its machine is off.
+    pub out_of_service: bool,
     /// What is wrong with it.
     pub troubles: Vec<Trouble>,
     /// Its latest run.
@@ -84,11 +82,11 @@ impl Entry {
         Face::of(self)
     }
 
-    /// Out of service, as budgets count it.
+    /// Out of service, as budgets count it; but for a machine that was never there, which is no loss.
     pub fn is_out(&self) -> bool {
         let held = self.run.as_ref().and_then(|run| run.step).is_some_and(|step| step.holds_slot());
-        // A machine that was never there is no loss.
-        held || self.was_ready && (!self.ready || self.cordoned || self.leaving)
+        let away = !self.ready || self.cordoned || self.leaving || self.out_of_service;
+        held || self.was_ready && away
     }
 
     /// It has been Ready at least once.
@@ -158,6 +156,7 @@ pub struct Board {
     /// Nodes out of service by failure domain; `allowed` is how many there are in it.
     out_by_domain: BTreeMap<String, Most>,
     blocked: Vec<Blocked>,
+    storms: Vec<WasStorm>,
 }
 
 /// A change of one object, as the API server has it.
@@ -249,6 +248,9 @@ impl Board {
         entry.cordoned = seen.object.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
         entry.ours = annotation(seen.object, names::CORDONED_BY).is_some();
         entry.leaving = seen.object.pointer("/metadata/deletionTimestamp").is_some();
+        let taints = seen.object.pointer("/spec/taints").and_then(Value::as_array);
+        let mut taints = taints.into_iter().flatten();
+        entry.out_of_service = taints.any(|taint| text(taint, "/key") == OUT_OF_SERVICE_TAINT);
         entry.troubles = troubles(seen.object);
         match (entry.sick_since, entry.troubles.is_empty()) {
             (None, false) => entry.sick_since = Some(seen.at),
@@ -441,6 +443,11 @@ impl Board {
     /// Drains that were refused for a while, in the order in which that began.
     pub fn blocked(&self) -> &[Blocked] {
         &self.blocked
+    }
+
+    /// Storms, in the order in which they began.
+    pub fn storms(&self) -> &[WasStorm] {
+        &self.storms
     }
 
     /// Nodes under remediation, by the same limit.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use rerail_core::words::one_line;
 use rerail_sim::world::{Expect, Scene};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,10 +13,14 @@ use crate::{
     board::{Board, Entry, Face, Most},
     expect,
     play::Played,
+    what_if::Acting,
 };
 
 /// Seconds: a drain that goes on sooner was only paced.
 const BRIEF: i64 = 60;
+
+/// Characters of others' words that are told: what a condition or a budget says must not move a terminal's cursor.
+pub const SENTENCE: usize = 500;
 
 /// The version of the shape.
 pub const VERSION: u32 = 1;
@@ -61,7 +66,7 @@ pub struct Report {
     /// From a node's alert to its health, of runs that healed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_alert: Option<Lengths>,
-    /// From a node's cordon to its health, of runs that healed.
+    /// From a node's admission, which its cordon follows at once, to its health, of runs that healed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_cordon: Option<Lengths>,
     /// Nodes out of service in the whole cluster: not Ready, or cordoned by anybody.
@@ -72,6 +77,9 @@ pub struct Report {
     pub domains_open: MostView,
     /// Budgets of policies.
     pub policies: Vec<PolicyReport>,
+    /// Storms: conditions that were on many nodes at once, so that a detector was suspected and nothing, or little,
+    /// started for them. In the order in which they began.
+    pub storms: Vec<StormReport>,
     /// Failure domains in which a node was out of service.
     pub domains: Vec<DomainReport>,
     /// Who was admitted, in that order.
@@ -127,6 +135,21 @@ pub struct PolicyReport {
     pub unavailable: MostView,
     /// Condition types that it suspects to be a detector's fault in the end.
     pub storms: Vec<String>,
+}
+
+/// A storm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StormReport {
+    /// The policy whose breaker stopped it.
+    pub policy: String,
+    /// The condition's type.
+    pub condition: String,
+    /// When it began.
+    pub seconds_at: i64,
+    /// When it was over; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<i64>,
 }
 
 /// One failure domain.
@@ -198,13 +221,13 @@ pub struct Left {
 pub(crate) fn of(scene: &Scene, seed: u64, played: &Played) -> Report {
     let board = &played.board;
     let start = board.start();
-    let left = left(board);
+    let left = left(scene, board);
     let (blocked_drains, brief): (Vec<_>, Vec<_>) = blocked(board, start)
         .into_iter()
         .partition(|drain| drain.for_seconds >= BRIEF || drain.then != Then::WentOn);
     let mut report = Report {
         version: VERSION,
-        scenario: scene.name.clone(),
+        scenario: one_line(&scene.name, SENTENCE),
         seed,
         as_expected: false,
         expects: scene.expect != Expect::default(),
@@ -224,6 +247,7 @@ pub(crate) fn of(scene: &Scene, seed: u64, played: &Played) -> Report {
         under_remediation: most(board.under_remediation()),
         domains_open: most(board.racks_open()),
         policies: policies(board),
+        storms: storms(board, start),
         domains: domains(board),
         order: order(board, start),
         blocked_drains,
@@ -266,6 +290,17 @@ fn policies(board: &Board) -> Vec<PolicyReport> {
     board.policies().iter().map(of).collect()
 }
 
+fn storms(board: &Board, start: Timestamp) -> Vec<StormReport> {
+    let after = |time: Timestamp| time.duration_since(start).as_secs();
+    let of = |was: &crate::board::WasStorm| StormReport {
+        policy: was.policy.clone(),
+        condition: one_line(&was.condition, SENTENCE),
+        seconds_at: after(was.since),
+        over_at: was.until.map(after),
+    };
+    board.storms().iter().map(of).collect()
+}
+
 fn domains(board: &Board) -> Vec<DomainReport> {
     let of = |(name, most): (&String, &Most)| DomainReport {
         name: name.clone(),
@@ -295,33 +330,39 @@ fn blocked(board: &Board, start: Timestamp) -> Vec<BlockedDrain> {
             (Some(_), None) => Then::WentOn,
             (Some(_), Some(_)) => Then::GaveUp,
         },
-        message: blocked.message.clone(),
+        message: one_line(&blocked.message, SENTENCE),
     };
     board.blocked().iter().map(of).collect()
 }
 
-fn left(board: &Board) -> Vec<Left> {
+fn left(scene: &Scene, board: &Board) -> Vec<Left> {
     let queue: BTreeMap<_, _> =
         board.queue().into_iter().map(|waits| (waits.node.as_str(), waits)).collect();
+    let acting = Acting::of(scene);
+    let is_ignored = |name: &str, entry: &Entry| {
+        acting.as_ref().is_some_and(|acting| {
+            !entry.troubles.iter().any(|trouble| acting.on(name, &trouble.condition))
+        })
+    };
     let is_left = |entry: &Entry| !matches!(entry.face(), Face::Healthy | Face::Healed);
     let of = |(name, entry): (&String, &Entry)| {
         let face = entry.face();
-        let run = entry.run.as_ref().map(|run| run.message.as_str());
+        let run =
+            entry.run.as_ref().map(|run| run.message.as_str()).filter(|words| !words.is_empty());
         let waits = queue.get(name.as_str()).map(|waits| waits.message.as_str());
-        let trouble = entry.troubles.first().map(|trouble| trouble.message.as_str());
-        let why = match face {
-            Face::Waiting(_) => waits.or(run).or(trouble),
-            _ => run,
+        let trouble = entry.troubles.first();
+        let message = trouble.map(|trouble| trouble.message.as_str());
+        let (state, why) = match face {
+            Face::Waiting(_) if is_ignored(name, entry) => {
+                let kind = trouble.map_or("its condition", |trouble| trouble.condition.as_str());
+                ("sick", Some(format!("no policy acts on {kind}")))
+            }
+            Face::Waiting(_) => ("waits", waits.or(run).or(message).map(str::to_owned)),
+            Face::Down | Face::Foreign => (face.meaning(), run.or(waits).map(str::to_owned)),
+            face => (face.meaning(), run.map(str::to_owned)),
         };
-        let state = match face {
-            Face::Waiting(_) => "waits",
-            face => face.meaning(),
-        };
-        Left {
-            node: name.clone(),
-            state: state.to_owned(),
-            why: why.unwrap_or_default().to_owned(),
-        }
+        let why = one_line(&why.unwrap_or_default(), SENTENCE);
+        Left { node: name.clone(), state: state.to_owned(), why }
     };
     board.nodes().iter().filter(|(_, entry)| is_left(entry)).map(of).collect()
 }

@@ -1,12 +1,18 @@
 //! Whether everything that can heal has healed.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use rerail_core::plan::WaitReason;
 
-use crate::board::{Board, Face, Policy};
+use crate::board::{Board, Entry, Face, Policy, Waits};
 
 /// For so long nothing may have been under way.
 const QUIET: SignedDuration = SignedDuration::from_secs(60);
+
+/// The same where somebody waits for others: longer than controllers and a planner need to take in that those
+/// are back, and than the longest rest behind a storm or a meltdown has to be looked for.
+const QUIET_FOR_OTHERS: SignedDuration = SignedDuration::from_mins(15);
 
 /// After so long, what has not healed will not.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
@@ -32,6 +38,17 @@ pub enum Verdict {
     TooLong,
 }
 
+/// What is to come if nobody does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outlook {
+    /// Nothing.
+    Nothing,
+    /// A node waits for something that others have to end, and of which no time is known.
+    Others,
+    /// Somebody is at work, or the time is known at which a node may have its turn.
+    More,
+}
+
 impl Watch {
     /// A scene whose last event comes then. For `rest` after it, nodes that rest after a run that failed are
     /// waited for: they may have another.
@@ -43,81 +60,65 @@ impl Watch {
     pub fn look(&mut self, board: &Board) -> Verdict {
         let now = board.now();
         let since_end = now.duration_since(self.script_ends);
-        if since_end.is_negative() || busy(board, since_end < self.rest) {
+        let outlook = outlook(board, since_end < self.rest);
+        if since_end.is_negative() || outlook == Outlook::More {
             self.quiet_since = None;
             let too_long = since_end > PATIENCE;
             return if too_long { Verdict::TooLong } else { Verdict::GoesOn };
         }
         let since = *self.quiet_since.get_or_insert(now);
-        if now.duration_since(since) >= QUIET { Verdict::Settled } else { Verdict::GoesOn }
+        let quiet = if outlook == Outlook::Others { QUIET_FOR_OTHERS } else { QUIET };
+        if now.duration_since(since) >= quiet { Verdict::Settled } else { Verdict::GoesOn }
     }
 }
 
-fn busy(board: &Board, rests_count: bool) -> bool {
+fn outlook(board: &Board, rests_count: bool) -> Outlook {
     if board.nodes().is_empty() {
-        return true;
+        return Outlook::More;
     }
-    let queue = board.queue();
     // Where every policy only says what it would do, whoever waits waits for ever.
     let acts = |policy: &Policy| !policy.is_known || policy.mode != "DryRun";
     let any_acts = board.policies().is_empty() || board.policies().values().any(acts);
+    let waits: BTreeMap<&str, Outlook> = board
+        .queue()
+        .into_iter()
+        .map(|waits| (waits.node.as_str(), of_waiting(waits, board.now(), rests_count)))
+        .collect();
     // A status lists a part of many, and an operator that has not spoken yet lists nobody.
-    let more = board
-        .policies()
-        .values()
-        .any(|policy| !policy.is_known || policy.waiting_number > policy.waiting.len());
-    board.nodes().iter().any(|(name, entry)| match entry.face() {
-        face if face.in_work() => true,
-        Face::Waiting(_) if !any_acts => false,
-        Face::Waiting(_) => {
-            let waits = queue.iter().find(|waits| waits.node == *name);
-            waits.map_or(more, |waits| {
-                waits.reason.parse().is_ok_and(|reason| may_start(reason, rests_count))
-            })
+    let unlisted = board.policies().values().map(|policy| match policy.is_known {
+        false => Outlook::More,
+        true if policy.waiting_number <= policy.waiting.len() => Outlook::Nothing,
+        true => {
+            let listed = policy.waiting.iter();
+            let listed = listed.map(|waits| of_waiting(waits, board.now(), rests_count));
+            listed.max().unwrap_or(Outlook::More).max(Outlook::Others)
         }
-        // By itself, or its run being undone.
-        Face::Down | Face::GivenBack => {
-            entry.run.as_ref().and_then(|run| run.step).is_some_and(|step| step.holds_slot())
+    });
+    let unlisted = unlisted.max().unwrap_or(Outlook::Nothing);
+    let of_node = |(name, entry): (&String, &Entry)| {
+        let face = entry.face();
+        let run = entry.run.as_ref().and_then(|run| run.step);
+        if face.in_work() || run.is_some_and(|step| step.holds_slot()) {
+            return Outlook::More;
         }
-        _ => false,
-    })
+        let waits = waits.get(name.as_str()).copied().filter(|_| any_acts);
+        match face {
+            Face::Waiting(_) if any_acts => waits.unwrap_or(unlisted),
+            _ => waits.unwrap_or(Outlook::Nothing),
+        }
+    };
+    board.nodes().iter().map(of_node).max().unwrap_or(Outlook::Nothing)
 }
 
-/// Whether a node that waits for this starts some time, if nobody does anything.
-fn may_start(reason: WaitReason, rests_count: bool) -> bool {
-    match reason {
-        WaitReason::HoldLabel
-        | WaitReason::Ignored
-        | WaitReason::ControlPlane
-        | WaitReason::CordonedByOther
-        | WaitReason::ClaimedByOther
-        | WaitReason::NoReachableRemedy
-        | WaitReason::AttemptsExhausted
-        | WaitReason::NoNewEvidence
-        | WaitReason::Paused
-        | WaitReason::NotConfigured
-        | WaitReason::PolicyMissing
-        | WaitReason::NotSelected
-        | WaitReason::PolicyNotEnforcing
-        | WaitReason::NodeMissing => false,
+/// What is to come of a node that waits.
+fn of_waiting(waits: &Waits, now: Timestamp, rests_count: bool) -> Outlook {
+    match waits.reason.parse::<WaitReason>() {
         // It rests after a run that did not succeed.
-        WaitReason::Backoff => rests_count,
-        WaitReason::NotLongEnough
-        | WaitReason::TriggerUnknown
-        | WaitReason::NodeDeleting
-        | WaitReason::ActiveRun
-        | WaitReason::ClockSkew
-        | WaitReason::OutOfDate
-        | WaitReason::Meltdown
-        | WaitReason::WarmingUp
-        | WaitReason::Unhealthy
-        | WaitReason::Storm
-        | WaitReason::OtherDomainsOpen
-        | WaitReason::DomainClosed
-        | WaitReason::MissingTopologyLabels
-        | WaitReason::BudgetExhausted
-        | WaitReason::StartsExhausted
-        | WaitReason::AdmissionFailing => true,
+        Ok(WaitReason::Backoff) if rests_count => Outlook::More,
+        Ok(WaitReason::Backoff) | Err(_) => Outlook::Nothing,
+        Ok(reason) if reason.is_for_people() => Outlook::Nothing,
+        Ok(_) if waits.until.is_some_and(|until| until > now) => Outlook::More,
+        Ok(_) => Outlook::Others,
     }
 }
 
@@ -169,17 +170,32 @@ mod tests {
         let settled = Verdict::Settled;
         assert_eq!(looks(&mut fixture, 0, &[110, 170])[1], settled, "no policy is concerned");
         let waits = |reason: &str| json!({ "waiting": [{ "node": "n1", "reason": reason }] });
-        for (reason, verdict) in [
-            ("BudgetExhausted", Verdict::GoesOn),
-            ("NotLongEnough", Verdict::GoesOn),
-            ("AttemptsExhausted", Verdict::Settled),
-            ("Backoff", Verdict::Settled),
+        for (reason, verdicts) in [
+            // Nothing is at work that could make room.
+            ("BudgetExhausted", [Verdict::GoesOn, settled]),
+            ("AttemptsExhausted", [settled, settled]),
+            ("Backoff", [settled, settled]),
         ] {
             let mut fixture = Fixture::new();
             fixture.node(0, "n1", "rack-a", &SICK);
             fixture.policy(1, 1, &waits(reason));
-            assert_eq!(looks(&mut fixture, 0, &[10, 100])[1], verdict, "{reason}");
+            assert_eq!(looks(&mut fixture, 0, &[10, 100, 910])[1..], verdicts, "{reason}");
+            // Somebody is.
+            fixture.node(2, "n2", "rack-a", &Node::default());
+            fixture.run(3, "n2", "Rebooting", "Drained", "");
+            let looked = looks(&mut fixture, 0, &[1000, 5000]);
+            assert_eq!(looked, [Verdict::GoesOn; 2], "{reason}");
         }
+        let mut fixture = Fixture::new();
+        fixture.node(0, "n1", "rack-a", &SICK);
+        let until = at(7200).to_string();
+        fixture.policy(
+            1,
+            1,
+            &json!({ "waiting": [{ "node": "n1", "reason": "NotLongEnough", "until": until }] }),
+        );
+        let looked = looks(&mut fixture, 0, &[10, 7190, 7210, 7900, 8200]);
+        assert_eq!(looked[3..], [Verdict::GoesOn, settled], "then it had its time: {looked:?}");
         let mut fixture = Fixture::new();
         fixture.node(0, "n1", "rack-a", &SICK);
         fixture.policy(1, 1, &waits("Backoff"));

@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt};
 use rerail_api::names;
 use rerail_core::{
-    facts::{Pause, PauseScope, Pauses},
+    facts::{OF_KUBELET, Pause, PauseScope, Pauses},
     policy::TypePattern,
     words::{QUOTED, one_line},
 };
@@ -19,8 +19,6 @@ use rerail_sim::world::{
     API_VERSION, Act, Entry, KIND, NodeGroup, PowerAct, Scene, Sickness, Taint,
 };
 use serde_json::{Value, json};
-
-use crate::board::OF_KUBELET;
 
 mod workloads;
 

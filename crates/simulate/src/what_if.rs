@@ -1,11 +1,19 @@
 //! What if something more went wrong, or other policies were applied? Changes to a scene before it is
 //! played.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
-use rerail_api::duration::GoDuration;
-use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Spec};
+use rerail_api::{RemediationPolicy, convert, duration::GoDuration};
+use rerail_core::{
+    facts::{Labels, OF_KUBELET},
+    policy::{NodeSelector, TypePattern},
+};
+use rerail_sim::world::{Act, Entry, PowerAct, Scene, Sickness, Spec, fits};
 use serde_json::{Value, json};
 
 use crate::snapshot;
@@ -46,6 +54,11 @@ pub enum WhatIfError {
         "`{0}` names no condition; write NODES:CONDITION or NODES:CONDITION:MESSAGE, such as `worker-0*:KernelDeadlock:[P3] stuck`"
     )]
     NoCondition(String),
+    /// A kubelet writes it.
+    #[error(
+        "kubelets write the condition {0} themselves; use a type of your own, or --power-off for nodes that are not Ready"
+    )]
+    OfKubelet(String),
     /// No node of the scene is meant.
     #[error("no node is meant by `{nodes}`; there are {known}")]
     Nobody {
@@ -101,6 +114,9 @@ impl FromStr for Sick {
         if condition.is_empty() {
             return Err(WhatIfError::NoCondition(text.to_owned()));
         }
+        if OF_KUBELET.contains(&condition.as_str()) {
+            return Err(WhatIfError::OfKubelet(condition));
+        }
         Ok(Sick { nodes, condition, message: parts.next().unwrap_or_default().trim().to_owned() })
     }
 }
@@ -109,13 +125,13 @@ impl Nodes {
     /// The names of those that are meant.
     fn of(&self, scene: &Scene) -> Result<Vec<String>, WhatIfError> {
         let specs = scene.specs();
-        let has = |spec: &Spec, (key, value): &(String, String)| match key.as_str() {
-            "kubernetes.io/hostname" => spec.name == *value,
-            key => spec.labels.get(key) == Some(value),
+        let has = |spec: &Spec, labels: &[(String, String)]| {
+            let all = spec.node_labels();
+            labels.iter().all(|(key, value)| all.get(key) == Some(value))
         };
         let meant = specs.iter().filter(|spec| match self {
-            Nodes::Named(pattern) => rerail_sim::world::fits(&spec.name, pattern),
-            Nodes::Labelled(labels) => labels.iter().all(|label| has(spec, label)),
+            Nodes::Named(pattern) => fits(&spec.name, pattern),
+            Nodes::Labelled(labels) => has(spec, labels),
         });
         let names: Vec<String> = meant.map(|spec| spec.name.clone()).collect();
         if !names.is_empty() {
@@ -171,6 +187,9 @@ pub fn notes(scene: &Scene) -> Vec<String> {
     }
     for policy in &scene.policies {
         let name = policy["metadata"]["name"].as_str().unwrap_or_default();
+        if is_switched_later(scene, name) {
+            continue;
+        }
         if policy["spec"]["suspended"] == true {
             notes
                 .push(format!("policy {name} is suspended: it starts nothing; --enforce plays it"));
@@ -180,29 +199,108 @@ pub fn notes(scene: &Scene) -> Vec<String> {
             ));
         }
     }
-    let unnamed = unnamed(scene);
-    if !unnamed.is_empty() {
-        notes.push(format!("no policy acts on these conditions: {}", unnamed.join(", ")));
+    notes.extend(for_nothing(scene));
+    notes
+}
+
+/// Whether the timeline says itself when a policy begins to act.
+fn is_switched_later(scene: &Scene, policy: &str) -> bool {
+    scene.timeline.iter().any(|entry| match &entry.act {
+        Act::Edit { object, patch, .. } => {
+            let switches = |field: &str| patch["spec"].get(field).is_some();
+            (object.resource.as_str(), object.name.as_str()) == ("remediationpolicies", policy)
+                && (switches("mode") || switches("suspended"))
+        }
+        _ => false,
+    })
+}
+
+/// Policies that select no node, and conditions that become True on nodes for which no policy acts.
+fn for_nothing(scene: &Scene) -> Vec<String> {
+    let Some(acting) = Acting::of(scene) else { return Vec::new() };
+    let mut notes = Vec::new();
+    for policy in &acting.policies {
+        if !acting.labels.values().any(|labels| policy.selector.matches(labels)) {
+            notes.push(format!("policy {} selects no node", policy.name));
+        }
+    }
+    let mut ignored: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for act in acts(scene) {
+        let Act::Sicken { nodes, with, .. } = act else { continue };
+        let meant = |name: &&String| nodes.iter().any(|pattern| fits(name, pattern));
+        for name in acting.labels.keys().filter(meant) {
+            if !acting.on(name, &with.condition) {
+                ignored.entry(&with.condition).or_default().insert(name);
+            }
+        }
+    }
+    for (condition, nodes) in ignored {
+        let first: Vec<_> = nodes.iter().take(3).copied().collect();
+        let more = nodes.len().saturating_sub(first.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        notes.push(format!(
+            "no policy selects {}{more} and acts on the condition {condition}",
+            first.join(", ")
+        ));
     }
     notes
 }
 
-/// Conditions that become True in a scene, and that none of its policies speaks of. Where policies come later,
-/// nobody can say.
-fn unnamed(scene: &Scene) -> Vec<String> {
-    let acts = || {
-        scene.timeline.iter().map(|entry| &entry.act).chain(scene.random.iter().map(|one| &one.act))
-    };
-    if acts().any(Act::creates_policy) {
-        return Vec::new();
+fn acts(scene: &Scene) -> impl Iterator<Item = &Act> {
+    let timeline = scene.timeline.iter().map(|entry| &entry.act);
+    timeline.chain(scene.random.iter().map(|one| &one.act))
+}
+
+/// On what the policies of a scene act.
+pub(crate) struct Acting {
+    policies: Vec<Acts>,
+    labels: BTreeMap<String, Labels>,
+}
+
+/// On what one acts.
+struct Acts {
+    name: String,
+    selector: NodeSelector,
+    conditions: Vec<TypePattern>,
+}
+
+impl Acting {
+    /// None where policies or labels come later: nobody can say then.
+    pub(crate) fn of(scene: &Scene) -> Option<Self> {
+        let comes = |act: &Act| act.creates_policy() || matches!(act, Act::Label { .. });
+        if acts(scene).any(comes) {
+            return None;
+        }
+        let labels = |spec: &Spec| {
+            let all = spec.node_labels().into_iter();
+            Labels::of_texts(all.map(|(key, value)| Arc::from(format!("{key}={value}"))))
+        };
+        Some(Acting {
+            policies: scene.whole_policies().iter().filter_map(Acts::of).collect(),
+            labels: scene.specs().iter().map(|spec| (spec.name.clone(), labels(spec))).collect(),
+        })
     }
-    let named: Vec<_> = scene.policies.iter().flat_map(snapshot::named).collect();
-    let sick = acts().filter_map(|act| match act {
-        Act::Sicken { with, .. } => Some(with.condition.clone()),
-        _ => None,
-    });
-    let unnamed = sick.filter(|condition| !named.iter().any(|one| one.matches(condition)));
-    unnamed.collect::<BTreeSet<_>>().into_iter().collect()
+
+    /// Whether a policy selects the node and acts on the condition. A node that was not there at the beginning
+    /// may be like any other.
+    pub(crate) fn on(&self, node: &str, condition: &str) -> bool {
+        let Some(labels) = self.labels.get(node) else { return true };
+        let acts = |policy: &Acts| {
+            policy.selector.matches(labels)
+                && policy.conditions.iter().any(|one| one.matches(condition))
+        };
+        self.policies.iter().any(acts)
+    }
+}
+
+impl Acts {
+    /// None of a policy that the operator refuses.
+    fn of(written: &Value) -> Option<Self> {
+        let object: RemediationPolicy = serde_json::from_value(written.clone()).ok()?;
+        let policy = convert::policy::policy(&object).ok()?;
+        let conditions = snapshot::named(written).collect();
+        Some(Acts { name: policy.name, selector: policy.selector, conditions })
+    }
 }
 
 /// Every policy enforces.
@@ -276,6 +374,51 @@ policies:
         scene.check().unwrap();
         let said = "n-001".parse::<Sick>().unwrap_err().to_string();
         assert!(said.contains("names no condition"), "{said}");
+        let said = "n-*:Ready:x".parse::<Sick>().unwrap_err().to_string();
+        assert!(said.contains("kubelets write the condition Ready themselves"), "{said}");
+    }
+
+    #[test]
+    fn a_policy_that_does_nothing_is_told_unless_the_timeline_switches_it_on() {
+        let mut scene = scene();
+        let told = |scene: &Scene, name: &str| {
+            notes(scene).iter().any(|note| note.starts_with(&format!("policy {name} is")))
+        };
+        assert!(told(&scene, "p") && told(&scene, "q"));
+        let edit = |patch: Value| {
+            let object =
+                json!({ "group": "rerail.dev", "resource": "remediationpolicies", "name": "q" });
+            let act = json!({ "edit": { "object": object, "patch": patch } });
+            serde_json::from_value(json!({ "at": "1m", "do": act })).unwrap()
+        };
+        scene.timeline.push(edit(json!({ "spec": { "budget": { "maxUnavailable": 2 } } })));
+        assert!(told(&scene, "q"));
+        scene.timeline.push(edit(json!({ "spec": { "mode": "Enforce" } })));
+        assert!(told(&scene, "p") && !told(&scene, "q"));
+    }
+
+    #[test]
+    fn a_policy_that_selects_nobody_and_a_condition_that_nobody_acts_on_are_told() {
+        let mut scene = scene();
+        let told = |scene: &Scene| {
+            let all = notes(scene).into_iter();
+            all.filter(|note| note.contains("select")).collect::<Vec<_>>()
+        };
+        sicken(&mut scene, &"n-*:Sick:x".parse().unwrap()).unwrap();
+        assert_eq!(told(&scene), [""; 0]);
+        sicken(&mut scene, &"n-*:Other:x".parse().unwrap()).unwrap();
+        let other =
+            "no policy selects n-001, n-002, n-003 and 1 more and acts on the condition Other";
+        assert_eq!(told(&scene), [other]);
+        scene.policies[0]["spec"]["nodes"] =
+            json!({ "selector": { "matchLabels": { "pool": "b" } } });
+        assert_eq!(told(&scene), ["policy p selects no node", other]);
+        scene.policies[1]["spec"]["nodes"] = json!({ "selector": { "matchLabels": { "node-restriction.kubernetes.io/rack": "rack-b" } } });
+        let sick = "no policy selects n-001, n-002 and acts on the condition Sick";
+        assert_eq!(told(&scene), ["policy p selects no node", other, sick]);
+        let later = json!({ "at": "1m", "do": { "label": { "nodes": ["n-001"], "key": "pool", "value": "b" } } });
+        scene.timeline.push(serde_json::from_value(later).unwrap());
+        assert_eq!(told(&scene), [""; 0], "nobody can say");
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub enum FuzzError {
     Process(#[from] ProcessError),
 }
 
+/// A target that was given fewer inputs in its time shows nothing: the slowest has some 10,000 in a minute.
+const LEAST: u64 = 500;
+
 /// Fuzzes; true if every property held.
 pub fn run(root: &Path, arguments: &FuzzArguments) -> Result<bool, FuzzError> {
     let targets = chosen(&arguments.targets)?;
@@ -83,7 +86,9 @@ pub fn run(root: &Path, arguments: &FuzzArguments) -> Result<bool, FuzzError> {
         return replay(&targets, input);
     }
     let outcomes = fuzz(root, &targets, arguments)?;
-    Ok(outcomes.iter().all(|outcome| outcome.crash.is_none()))
+    // Who asks for a number of inputs gets them.
+    let least = if arguments.runs.is_some() { 0 } else { LEAST };
+    Ok(print(&outcomes, least))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Target>, FuzzError> {
@@ -140,7 +145,6 @@ fn fuzz(
         done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     let place = |name: &str| targets.iter().position(|target| target.name == name);
     outcomes.sort_by_key(|outcome| place(outcome.name));
-    print(&outcomes);
     Ok(outcomes)
 }
 
@@ -168,7 +172,8 @@ fn build(root: &Path) -> Result<PathBuf, FuzzError> {
     Ok(target.join(host).join("release"))
 }
 
-fn print(outcomes: &[Outcome]) {
+/// Says what came of it; false when that is no proof of anything.
+fn print(outcomes: &[Outcome], least: u64) -> bool {
     let line = |name: &str, figures: [&str; 5], result: &str| {
         let [inputs, speed, coverage, features, corpus] = figures;
         anstream::println!(
@@ -186,7 +191,11 @@ fn print(outcomes: &[Outcome]) {
             progress.features.to_string(),
             progress.corpus.to_string(),
         ];
-        let result = if outcome.crash.is_some() { "CRASH" } else { "holds" };
+        let result = match outcome.crash {
+            Some(_) => "CRASH",
+            None if progress.inputs < least => "TOO FEW: the machine has no time for it",
+            None => "holds",
+        };
         line(outcome.name, figures.each_ref().map(String::as_str), result);
     }
     anstream::println!();
@@ -195,6 +204,7 @@ fn print(outcomes: &[Outcome]) {
             anstream::println!("{}: {crash}\n", outcome.name);
         }
     }
+    outcomes.iter().all(|outcome| outcome.crash.is_none() && outcome.progress.inputs >= least)
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ pub struct Component {
     pub env: Vec<String>,
     /// May end on its own. When a component that is no guest does, the whole control plane ends.
     pub guest: bool,
+    /// Is started again when it aborts itself, as a kubelet does with a container that ends.
+    #[serde(rename = "startAgain")]
+    pub start_again: bool,
 }
 
 /// The supervisor's `plan.json`.

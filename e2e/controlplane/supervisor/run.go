@@ -33,6 +33,9 @@ type component struct {
 	Env []string `json:"env"`
 	// Guest may end on its own without taking the control plane with it.
 	Guest bool `json:"guest"`
+	// StartAgain a process that aborts itself, as a kubelet does with a container that ends. Whatever was asked to
+	// end stays ended.
+	StartAgain bool `json:"startAgain"`
 
 	cmd *exec.Cmd
 	// done is closed when the process has been reaped.
@@ -246,9 +249,21 @@ func (s *supervisor) ended(gone exit) error {
 	}
 	if c.Guest {
 		fmt.Fprintf(os.Stderr, "%s ended on its own (%s)\n", c.Name, reason)
+		if c.StartAgain && aborted(gone.err) {
+			return s.start(c)
+		}
 		return nil
 	}
 	return fmt.Errorf("%s ended on its own (%s); see %s.log", c.Name, reason, filepath.Join(s.dir, c.Name))
+}
+
+func aborted(err error) bool {
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return false
+	}
+	status, ok := ended.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGABRT
 }
 
 func (s *supervisor) forget(c *component) {

@@ -99,9 +99,21 @@ fn a_guest_may_end_and_a_component_may_not() {
         argv: ["sh", "-c", "echo hello $WHO; exit 3"].map(str::to_owned).to_vec(),
         env: vec!["WHO=world".to_owned()],
         guest: true,
+        start_again: true,
     };
     plane.run(&guest).unwrap();
     eventually("the guest has ended", || plane.pid("guest").is_none());
+    // One that aborts itself comes back, as a container does.
+    let aborts = "echo begins; test -e begun && exec sleep 100; touch begun; kill -ABRT $$";
+    let argv = ["sh", "-c", aborts].map(str::to_owned).to_vec();
+    plane.run(&Component { name: "aborts".to_owned(), argv, ..guest }).unwrap();
+    let log = plane.dir().join("aborts.log");
+    eventually("it is there again", || {
+        let began = std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+        began == 2 && plane.pid("aborts").is_some()
+    });
+    plane.kill_component("aborts").unwrap();
+    assert_eq!(plane.pid("aborts"), None, "whatever is asked to end stays ended");
     assert_eq!(std::fs::read_to_string(plane.dir().join("guest.log")).unwrap(), "hello world\n");
     plane.run_kubectl(&["get", "nodes"]).unwrap();
 

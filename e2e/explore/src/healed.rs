@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rerail_api::{convert::ledger, names};
+use rerail_core::facts::OF_KUBELET;
 use rerail_sim::{Server, Store};
 use serde_json::Value;
-
-/// Conditions that are no triggers.
-const OF_KUBELET: [&str; 5] =
-    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"];
 
 /// How far everything has healed.
 #[derive(Debug, Default)]

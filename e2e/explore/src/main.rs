@@ -135,6 +135,8 @@ enum ExploreError {
     Json(#[from] serde_json::Error),
     #[error("there is no part {part} of {of}: they are numbered from 0")]
     Part { part: u64, of: u64 },
+    #[error("part {part} of {of} has nothing in it: ask for fewer parts")]
+    EmptyPart { part: u64, of: u64 },
     #[error("this program does not find itself: {0}")]
     Program(std::io::Error),
     #[error("the trace cannot be written to {}: {source}", path.display())]
@@ -234,10 +236,11 @@ fn part_of_all(
         return Err(ExploreError::Part { part, of });
     }
     let program = std::env::current_exe().map_err(ExploreError::Program)?;
-    let mut good = true;
+    let (mut good, mut begun) = (true, 0);
     for story in stories {
         let trunks: Vec<_> = story.trunks(story.requests()?, part, of).collect();
         let count = u64::try_from(trunks.len()).unwrap_or(u64::MAX);
+        begun += count;
         let what = format!("branches, {story}");
         let trunks = trunks.into_iter().map(|said| (kill::SEED, said));
         let tally = watched(&what, count, |progress| {
@@ -245,7 +248,10 @@ fn part_of_all(
         });
         good &= tally?.is_good();
     }
-    Ok(good)
+    match begun {
+        0 => Err(ExploreError::EmptyPart { part, of }),
+        _ => Ok(good),
+    }
 }
 
 /// Plays many runs with a bar, and tells the stories of those that failed.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rerail_explore::{
     branch, crew,
-    kill::{self, Share},
+    kill::{self, Share, Story},
     net::{KillPoint, Moment},
     plan::{Mode, Plan, Settings},
     play::{Keep, play},
@@ -102,30 +102,46 @@ fn an_operator_may_die_twice() {
 
 /// What histories have in common is played once, in a process that is copied where they part. A copy is what
 /// the history would have been alone, to the last line of its trace.
-#[test]
-fn a_branch_of_a_history_is_that_history() {
-    let story = kill::STORIES[1];
-    let first = KillPoint { request: story.requests().unwrap() / 2, moment: Moment::After };
-    let said = story.settings(&[first]);
+fn branches_are_what_they_would_have_been_alone(story: Story, kills: &[KillPoint]) {
+    let said = story.settings(kills);
     let program = Path::new(env!("CARGO_BIN_EXE_rerail-explore"));
     let lines = branch::lines(program, kill::SEED, &said);
     let points: Vec<_> = lines.iter().map(|line| line.left_at).collect();
     let (original, copies) = points.split_last().unwrap();
     assert_eq!(*original, None);
     let requests = lines.last().unwrap().outcome.as_ref().unwrap().requests;
-    let all = KillPoint::all(first.request + 1..=requests).map(Some);
+    let last = kills.last().unwrap().request;
+    let all = KillPoint::all(last + 1..=requests).map(Some);
     assert_eq!(copies, all.collect::<Vec<_>>(), "each request once, in each way");
+    assert!(copies.len() > 100, "{} copies", copies.len());
     for (number, branch::Line { left_at, outcome }) in lines.into_iter().enumerate() {
         let outcome = outcome.unwrap();
         assert!(outcome.is_good(), "{left_at:?}: {:#?}", outcome.violations);
         if number % 25 == 0 || left_at.is_none() {
-            let kills: Vec<_> = [first].into_iter().chain(left_at).collect();
+            let kills: Vec<_> = kills.iter().copied().chain(left_at).collect();
             let alone = play(&Plan::new(kill::SEED, &story.settings(&kills)), Keep::default());
             let alone = alone.unwrap();
             let told = (outcome.trace, outcome.requests, outcome.lasted, outcome.seen);
             assert_eq!(told, (alone.trace, alone.requests, alone.lasted, alone.seen), "{kills:?}");
         }
     }
+}
+
+#[test]
+fn a_branch_of_a_history_is_that_history() {
+    let story = kill::STORIES[1];
+    let request = story.requests().unwrap() / 2;
+    let first = KillPoint { request, moment: Moment::After };
+    branches_are_what_they_would_have_been_alone(story, &[first]);
+}
+
+#[test]
+fn a_branch_behind_two_lost_answers_is_that_history() {
+    let story = kill::STORIES[2];
+    assert_eq!(story.scene, "deleted");
+    let request = story.requests().unwrap() - 60;
+    let lost = |request| KillPoint { request, moment: Moment::ReplyLost };
+    branches_are_what_they_would_have_been_alone(story, &[lost(request), lost(request + 1)]);
 }
 
 #[test]

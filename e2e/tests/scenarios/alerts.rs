@@ -162,6 +162,15 @@ fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
         source_named("impatient", &stage, &monitoring, rest).await;
         let name = "CalicoTooManyInterfacesEarly";
         wait_for_condition(stage.cluster(), &node, name, "True").await;
+        wait_for("the impatient source to know", PATIENCE, || async {
+            let kind = format!("Impatient_{name}");
+            let conditions = stage.node(&node).await.status.and_then(|status| status.conditions);
+            let found =
+                conditions.into_iter().flatten().any(|c| c.type_ == kind && c.status == "True");
+            if found { Ok(()) } else { Err("not yet") }
+        })
+        .await
+        .unwrap();
         let patient = changes(&stage, &node, &format!("AlertManager_{name}"));
         let impatient = changes(&stage, &node, &format!("Impatient_{name}"));
         plane.kill_component(&alertmanager(0)).unwrap();

@@ -16,7 +16,7 @@ use crate::{
 const IMPATIENT: &str = "
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   attempts: {max: 1, per: 1h, backoff: 1h}
-  verify: {ready: 1s, timeout: 8s";
+  verify: {ready: 1s, timeout: 20s";
 
 /// Waits until the machine has booted and is being verified.
 async fn verifying(stage: &Stage, node: &str) {
@@ -135,7 +135,7 @@ fn a_trigger_that_is_ignored_by_the_verification_need_not_clear() {
 fn a_trigger_has_to_be_clear_for_as_long_as_the_policy_says() {
     play("clear-for", 1, |stage| async move {
         let node = stage.nodes[0].clone();
-        let trigger = format!("{{condition: {{type: {CONDITION}}}, clearFor: 4s}}");
+        let trigger = format!("{{condition: {{type: {CONDITION}}}, clearFor: 10s}}");
         stage.policy_on("Enforce", &trigger, SHORT).await;
         stage.sicken(&node, "deadlock").await;
         stage

@@ -15,7 +15,7 @@ use crate::shared::{ANOTHER, Stage, play, said};
 pub const IMPATIENT: &str = "
   drain: {timeout: 5m, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 1s, timeout: 5s}
+  verify: {ready: 1s, timeout: 15s}
   attempts: {max: 2, per: 1h, backoff: 1s}";
 
 /// Runs `rerail` as the person of the scenarios.

@@ -111,8 +111,8 @@ fn a_blocked_drain_names_pod_and_budget_and_is_woken_by_a_change_of_the_budget()
             let event = stage.event(kind, &name, "DrainBlocked").await;
             assert!(event.note.unwrap().contains(&budget));
         }
-        // Tries come 0, 5, 15, 35 s after the first: from 6 s on the next one is far away.
-        tokio::time::sleep(Duration::from_secs(7)).await;
+        // Tries come 0, 5, 15, 35 s after the first: from 16 s on the next one is far away.
+        tokio::time::sleep(Duration::from_secs(16)).await;
         assert!(stage.guarded().await.is_some());
         let room = Patch::Merge(json!({"spec": {"minAvailable": 0}}));
         let changed = tokio::time::Instant::now();
@@ -122,7 +122,7 @@ fn a_blocked_drain_names_pod_and_budget_and_is_woken_by_a_change_of_the_budget()
         })
         .await
         .unwrap();
-        assert!(changed.elapsed() < Duration::from_secs(3), "after {:?}", changed.elapsed());
+        assert!(changed.elapsed() < Duration::from_secs(15), "after {:?}", changed.elapsed());
         stage.run_in(&node, Step::Succeeded).await;
         stage.finish().await;
     });
@@ -133,7 +133,7 @@ fn a_drain_that_takes_too_long_is_rolled_back_and_the_node_rests() {
     play("drain-late", 1, |stage| async move {
         let node = stage.nodes[0].clone();
         let rest = "
-  drain: {timeout: 6s, unmanaged: Delete}
+  drain: {timeout: 20s, unmanaged: Delete}
   attempts: {max: 3, per: 1h, backoff: 1h}";
         let run = stage.blocked_drain(&node, rest).await;
         let marks = stage.marks(&node).await;
@@ -171,7 +171,7 @@ fn a_pod_that_a_finalizer_keeps_is_named_and_waited_for_as_long_as_the_policy_sa
         stuck_pod(&stage, "one", &node).await;
         stuck_pod(&stage, "two", &other).await;
         let rest = "
-  drain: {timeout: 6s, unmanaged: Delete}
+  drain: {timeout: 20s, unmanaged: Delete}
   attempts: {max: 3, per: 1h, backoff: 1h}";
         stage.policy("Enforce", rest).await;
         stage.sicken(&node, SICK).await;
@@ -261,7 +261,7 @@ fn a_pod_under_two_budgets_is_told_of_and_stays() {
         let node = stage.nodes[0].clone();
         stage.budget("second", "guarded", "minAvailable: 0").await;
         let rest = "
-  drain: {timeout: 8s, unmanaged: Delete}
+  drain: {timeout: 20s, unmanaged: Delete}
   attempts: {max: 3, per: 1h, backoff: 1h}";
         let run = stage.blocked_drain(&node, rest).await;
         let pod = stage.guarded().await;

@@ -65,7 +65,7 @@ fn a_run_that_is_deleted_by_force_while_its_machine_is_down_keeps_its_place_unti
     play("gone-down", 2, |stage| async move {
         let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
         stage.policy("Enforce", PATIENT).await;
-        stage.inject(&node, Fault::SlowBoot { factor: 6 });
+        stage.inject(&node, Fault::SlowBoot { factor: 12 });
         stage.sicken(&node, "task blocked").await;
         let run = stage.run_in(&node, Step::Rebooting).await;
         stage.goes_down(&node).await;
@@ -124,8 +124,12 @@ fn a_mark_that_is_found_at_the_start_keeps_a_place_and_one_that_appears_later_do
             stage.is_given_back(swept, "Cancelled", "RunDeleted").await;
             assert_eq!(stage.boots(swept), 0);
         }
-        let page = operator.get("/metrics").await.unwrap();
-        assert!(page.contains("rerail_nodes_swept_total 2"), "{page}");
+        wait_for("both to be counted", PATIENCE, || async {
+            let page = operator.get("/metrics").await?;
+            if page.contains("rerail_nodes_swept_total 2") { Ok(()) } else { Err(page) }
+        })
+        .await
+        .unwrap();
         stage.finish().await;
     });
 }

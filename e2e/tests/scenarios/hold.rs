@@ -55,7 +55,7 @@ fn a_hold_after_the_reboot_keeps_the_cordon_and_its_end_verifies_anew() {
         let node = stage.nodes[0].clone();
         let rest = "
   remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 4s, timeout: 60s}";
+  verify: {ready: 10s, timeout: 60s}";
         stage.policy("Enforce", rest).await;
         stage.sicken(&node, "deadlock").await;
         stage.run_in(&node, Step::Verifying).await;

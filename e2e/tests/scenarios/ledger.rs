@@ -31,13 +31,13 @@ fn drains_that_a_budget_blocks_are_no_attempts_and_the_rest_after_them_doubles()
         stage.guard(&node).await;
         // A single attempt is allowed.
         let rest = "
-  drain: {timeout: 2s, unmanaged: Delete}
+  drain: {timeout: 6s, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   verify: {ready: 1s, timeout: 60s}
-  attempts: {max: 1, per: 1h, backoff: 2s}";
+  attempts: {max: 1, per: 1h, backoff: 6s}";
         stage.policy("Enforce", rest).await;
         stage.sicken(&node, "deadlock").await;
-        for (round, seconds) in [(1, 2), (2, 4), (3, 8)] {
+        for (round, seconds) in [(1, 6), (2, 12), (3, 24)] {
             assert_eq!(nth_run_in(&stage, &node, round, Step::Failed).await.0, "DrainTimeout");
             let memory = stage.marks(&node).await.memory.unwrap();
             assert_eq!(memory["attempts"].as_array().unwrap().len(), 0);
@@ -85,7 +85,7 @@ fn reboots_that_do_not_help_are_attempts_whatever_becomes_of_their_runs_and_oper
         let node = stage.nodes[0].clone();
         let rest = "
   remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 1s, timeout: 3s, onNotCured: Uncordon}
+  verify: {ready: 1s, timeout: 10s, onNotCured: Uncordon}
   attempts: {max: 3, per: 1h, backoff: 1s}";
         stage.policy("Enforce", rest).await;
         stage.machine(&node).inject_lasting(Fault::ConditionsStay).unwrap();

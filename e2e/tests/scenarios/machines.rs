@@ -163,7 +163,7 @@ fn a_node_that_dies_in_mid_drain_is_held_and_given_back_when_it_has_power_again(
     alone("dies", 2, nervous(), |stage| async move {
         let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
         let rest = "
-  drain: {timeout: 20s, unmanaged: Delete}
+  drain: {timeout: 40s, unmanaged: Delete}
   remedies: [{reboot: {method: Command}, timeout: 60s}]
   verify: {ready: 1s, timeout: 60s}
   attempts: {max: 3, per: 1h, backoff: 1h}";

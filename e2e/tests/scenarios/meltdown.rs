@@ -44,7 +44,9 @@ fn three_hundred_nodes_that_are_not_ready_start_nothing_and_afterwards_work_goes
         let (sick, lost) = stage.nodes.split_at(3);
         stage.budgeted("{maxUnavailable: 50%}", QUICK).await;
         power(&stage, lost, false).await;
-        stage.is_not_ready(lost.last().unwrap()).await;
+        for node in lost {
+            stage.is_not_ready(node).await;
+        }
         for node in sick {
             stage.sicken(node, "[P0] deadlock").await;
         }

@@ -63,7 +63,7 @@ fn the_same_machine_under_a_new_node_object_is_not_touched() {
 async fn rebooting(stage: &Stage) -> kube::core::ObjectMeta {
     let (node, other) = (stage.nodes[0].clone(), stage.nodes[1].clone());
     stage.policy("Enforce", SHORT).await;
-    stage.inject(&node, Fault::SlowBoot { factor: 4 });
+    stage.inject(&node, Fault::SlowBoot { factor: 12 });
     stage.sicken(&node, "deadlock").await;
     stage.goes_down(&node).await;
     stage.sicken(&other, "deadlock").await;

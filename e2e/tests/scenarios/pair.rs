@@ -177,6 +177,6 @@ impl Pair {
             let found = verdict.map_err(|error| error.to_string())?.violations;
             if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }
         };
-        wait_for("no violation", Duration::from_secs(10), look).await.unwrap();
+        wait_for("no violation", PATIENCE, look).await.unwrap();
     }
 }

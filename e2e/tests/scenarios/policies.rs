@@ -27,7 +27,7 @@ async fn is_undone(stage: &Stage, reason: &str) {
 async fn rebooting(stage: &Stage) -> NodeRemediation {
     let node = &stage.nodes[0];
     stage.policy("Enforce", SHORT).await;
-    stage.inject(node, Fault::SlowBoot { factor: 2 });
+    stage.inject(node, Fault::SlowBoot { factor: 10 });
     stage.sicken(node, "deadlock").await;
     stage.goes_down(node).await;
     stage.run_in(node, Step::Rebooting).await

@@ -42,7 +42,7 @@ fn an_urgent_node_elsewhere_closes_the_rack() {
             stage.sicken(node, "[P6] task umount blocked").await;
         }
         for node in slow {
-            stage.inject(node, Fault::SlowBoot { factor: 80 });
+            stage.inject(node, Fault::SlowBoot { factor: 300 });
         }
         stage.budgeted("{maxUnavailable: 2}", QUICK).await;
         for node in slow {
@@ -89,7 +89,7 @@ fn a_rack_whose_label_changes_in_mid_run_stays_the_rack_that_was_begun() {
         let rack = "node-restriction.kubernetes.io/rack";
         let (moved, there) = (stage.nodes[0].clone(), stage.nodes[2].clone());
         stage.budgeted("{maxUnavailable: 2}", QUICK).await;
-        stage.inject(&moved, Fault::SlowBoot { factor: 80 });
+        stage.inject(&moved, Fault::SlowBoot { factor: 300 });
         stage.sicken(&moved, "[P6] task umount blocked").await;
         let before = stage.run_in(&moved, Step::Rebooting).await.status.unwrap().failure_domain;
         stage.label(&moved, rack, Some("rack-b")).await;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Closed by a person alone. The window passes before that.
-const MANUAL: &str = "{correlated: \"25%\", window: 5s, reset: Manual}";
+const MANUAL: &str = "{correlated: \"25%\", window: 20s, reset: Manual}";
 
 /// It would be probed in ten minutes.
 const AUTOMATIC: &str = "{correlated: \"25%\"}";
@@ -55,7 +55,7 @@ async fn starts_at_once(stage: &Stage, runs: usize) {
 
 async fn a_manual_one(stage: Stage) {
     begun(&stage, MANUAL).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
     stands(&stage, 0).await;
     // What is no time, and what is still to come, says nothing yet; the policy stays in force.
     for nothing in ["now", &date("1 hour")] {

@@ -105,7 +105,7 @@ async fn ended_in(stage: &Stage, operators: &mut Operators, step: Step, node: &s
     match step {
         Step::Cordoning => forbid_cordons(stage).await,
         Step::Draining => stage.guard(node).await,
-        Step::Rebooting => stage.inject(node, Fault::SlowBoot { factor: 2 }),
+        Step::Rebooting => stage.inject(node, Fault::SlowBoot { factor: 10 }),
         _ => {}
     }
     let boots = stage.boots(node);

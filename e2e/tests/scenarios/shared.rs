@@ -332,7 +332,7 @@ spec:
             if verdict.violations.is_empty() { Ok(()) } else { Err(verdict.violations.join("; ")) }
         };
         // Finalizers go a moment after the end of a run.
-        wait_for("no violation", Duration::from_secs(10), look).await.unwrap();
+        wait_for("no violation", PATIENCE, look).await.unwrap();
         sweep(&self.shared, self.pool, &self.nodes).await.unwrap();
     }
 }

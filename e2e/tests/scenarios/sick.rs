@@ -38,7 +38,7 @@ fn a_machine_that_is_sick_after_its_boot_is_held_with_the_reason_a_person_needs(
         let nodes = stage.nodes.clone();
         let rest = "
   remedies: [{reboot: {method: Command}, timeout: 60s}]
-  verify: {ready: 3s, timeout: 7s}
+  verify: {ready: 3s, timeout: 20s}
   attempts: {max: 3, per: 1h, backoff: 1h}";
         stage.policy("Enforce", rest).await;
         // What passes in time is no reason to hold a machine, nor to reboot it again.

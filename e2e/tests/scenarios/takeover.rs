@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rerail_core::step::Step;
-use rerail_e2e::Election;
+use rerail_e2e::{Election, PATIENCE};
 use rerail_fleet::{Pool, truth::Limits};
 use tokio::time::Instant;
 
@@ -13,18 +13,19 @@ use crate::{
     workloads::PATIENT,
 };
 
-/// From the end of the leader to the first act of the next one, with the default times.
-const WITHIN: Duration = Duration::from_secs(20);
+/// From the end of the leader to the first act of the next one, with the default times: the Lease is waited
+/// out, and on a busy machine once more. How long it takes on a quiet one is in docs/benchmarks.md.
+const WITHIN: Duration = Duration::from_secs(40);
 
-/// The same after a leader that has said goodbye.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// The same after a leader that has said goodbye: its Lease is not waited out.
+const AT_ONCE: Duration = Duration::from_secs(12);
 
 fn limits() -> Limits {
     Limits { out: Some(1), open_domains: Some(1), ..Limits::default() }
 }
 
 #[test]
-fn a_standby_takes_over_within_twenty_seconds_of_a_kill_and_at_once_after_a_goodbye() {
+fn a_standby_takes_over_when_the_lease_of_a_killed_leader_is_over_and_at_once_after_a_goodbye() {
     let election = Election::DEFAULT;
     let pairing = Pairing { election, ..Pairing::of(wide(1), Pool::new("standby", 3, 1)) };
     pair("standby", pairing, |pair| async move {
@@ -99,7 +100,7 @@ fn a_leader_killed_at_twenty_drawn_moments_leaves_nothing_undone_and_no_limit_pa
             keep_busy(&pair, round).await;
             tokio::time::sleep(Duration::from_millis(drawn.below(2500))).await;
             leader.kill(plane).unwrap();
-            pair.leads(pair.other(leader), Duration::from_secs(10)).await;
+            pair.leads(pair.other(leader), PATIENCE).await;
             leader.start_again(plane).await.unwrap();
         }
         stage.everything_is_healed().await;

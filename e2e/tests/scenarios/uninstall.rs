@@ -114,7 +114,7 @@ async fn by_hand(stage: &Stage, node: &str) {
     sh(stage, by_hand);
     // Nothing holds up the resources any more.
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-    sh(stage, &format!("kubectl delete --timeout=30s -k {}", crds.display()));
+    sh(stage, &format!("kubectl delete --timeout=120s -k {}", crds.display()));
     let marks = stage.marks(node).await;
     assert_eq!((marks.cordoned, marks.owner, marks.note), (false, None, None));
 }

@@ -1,14 +1,21 @@
 //! Pods of all kinds on the nodes of a stage, and budgets over them. They live in the namespace
 //! `default`, under the name of the stage's pool.
 
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use rerail_api::NodeRemediation;
 use rerail_core::step::Step;
 use rerail_e2e::{PATIENCE, wait_for};
+use serde_json::json;
+use tokio::time::Instant;
 
 use crate::shared::Stage;
 
@@ -106,10 +113,15 @@ spec: {{{rule}, selector: {{matchLabels: {{app: {app}}}}}}}"
 
     /// Waits until a workload has so many Ready pods, all of them on this node.
     pub async fn ready_on(&self, node: &str, of: &str, count: usize) -> Vec<Pod> {
+        let nudger = Nudger::default();
         let look = || async {
             let pods = self.pods(of).await;
             let there = pods.iter().filter(|pod| is_ready(pod) && is_on(pod, node)).count();
-            if there == count && pods.len() == count { Ok(pods) } else { Err(names(&pods)) }
+            if there == count && pods.len() == count {
+                return Ok(pods);
+            }
+            nudger.nudge(&self.default_pods(), &pods).await;
+            Err(names(&pods))
         };
         wait_for(&format!("{count} ready pods of {of} on {node}"), PATIENCE, look).await.unwrap()
     }
@@ -161,4 +173,39 @@ pub fn is_on(pod: &Pod, node: &str) -> bool {
 fn names(pods: &[Pod]) -> Vec<(String, Option<String>, bool)> {
     let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     pods.iter().map(|pod| (pod.name_any(), node(pod), is_ready(pod))).collect()
+}
+
+/// Has kwok look again at pods that do not start. It learns of a new node's pods by one list; if that fails,
+/// as on a busy machine, it says so in its log and does not try again, and they would never start. It takes
+/// up every pod that changes.
+pub struct Nudger {
+    began: Instant,
+    times: AtomicU32,
+}
+
+/// A pod that is not Ready after so long is touched, and again.
+const NUDGED_EVERY: Duration = Duration::from_secs(20);
+
+impl Default for Nudger {
+    fn default() -> Self {
+        Nudger { began: Instant::now(), times: AtomicU32::new(0) }
+    }
+}
+
+impl Nudger {
+    /// Touches those that are not Ready, now and then.
+    pub async fn nudge(&self, api: &Api<Pod>, pods: &[Pod]) {
+        let times = self.times.load(Ordering::Relaxed);
+        if self.began.elapsed() < NUDGED_EVERY * (times + 1) {
+            return;
+        }
+        self.times.store(times + 1, Ordering::Relaxed);
+        let touched = json!({ "metadata": { "annotations": { "e2e.rerail.dev/nudged": times.to_string() } } });
+        for pod in pods.iter().filter(|pod| !is_ready(pod)) {
+            eprintln!("{} is not Ready yet: kwok is told to look again", pod.name_any());
+            // One that has gone meanwhile is nobody's concern.
+            let params = PatchParams::default();
+            let _ = api.patch(&pod.name_any(), &params, &Patch::Merge(&touched)).await;
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub struct Election {
 impl Election {
     /// What an operator has by default.
     pub const DEFAULT: Self = Self::millis(15_000, 10_000, 5_000);
-    /// Nobody waits long for the next leader, and a busy machine loses none.
+    /// Nobody waits long for the next leader. A busy machine loses one now and then.
     pub const SHORT: Self = Self::millis(3_000, 2_000, 1_000);
 
     const fn millis(lease: u64, renew_deadline: u64, retry_period: u64) -> Self {

@@ -100,7 +100,13 @@ fn dir(plane: &ControlPlane) -> Result<PathBuf, Error> {
 }
 
 fn run(plane: &ControlPlane, name: &str, argv: Vec<String>) -> Result<(), Error> {
-    let component = Component { name: name.to_owned(), argv, env: Vec::new(), guest: true };
+    let component = Component {
+        name: name.to_owned(),
+        argv,
+        env: Vec::new(),
+        guest: true,
+        ..Component::default()
+    };
     Ok(plane.run(&component)?)
 }
 

@@ -108,7 +108,9 @@ impl Operator {
         argv.extend(options.election.arguments());
         argv.extend(options.arguments);
         let env = vec!["RUST_LOG=info,rerail_operator=debug".to_owned()];
-        plane.run(&Component { name: options.name.clone(), argv, env, guest: true })?;
+        // On a busy machine one may not be able to renew its Lease in time, and its watchdog ends it.
+        let (name, guest, start_again) = (options.name.clone(), true, true);
+        plane.run(&Component { name, argv, env, guest, start_again })?;
         let operator = Operator { name: options.name, pod_name, port };
         operator.is_ready().await?;
         Ok(operator)

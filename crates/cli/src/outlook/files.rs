@@ -119,8 +119,9 @@ fn parse(file: &str, text: &str, files: &mut Files) -> Result<(), FileError> {
 fn yaml<T: DeserializeOwned>(file: &str, document: &str) -> Result<T, FileError> {
     serde_saphyr::from_str(document).map_err(|error| {
         let line = error.location().map_or(String::new(), |at| format!(":{}", at.line()));
-        let error = error.without_snippet();
-        FileError::Yaml { place: format!("{file}{line}"), message: error.to_string() }
+        let words =
+            error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        FileError::Yaml { place: format!("{file}{line}"), message: words }
     })
 }
 

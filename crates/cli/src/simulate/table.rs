@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use rerail_simulate::report::{Admitted, Ending, Lengths, MostView, Report, Then};
+use rerail_simulate::{
+    board::length,
+    report::{Admitted, Ending, Lengths, MostView, Report, Then},
+};
 
-use crate::outlook::words::{count, length, table, wrapped};
+use crate::outlook::words::{count, table, wrapped};
 
 /// Rows that people are shown; the others are counted.
 const ROWS: usize = 40;
@@ -39,6 +42,7 @@ pub fn report(report: &Report, took: Duration) -> String {
     part("TIMES", times(report));
     part("FAILURE DOMAINS", domains(report));
     part("ORDER", order(&report.order));
+    part("STORMS: FEW OR NONE STARTED FOR THESE", storms(report));
     let title = if report.blocked_drains.is_empty() {
         "DRAINS THAT HAD TO WAIT"
     } else {
@@ -148,6 +152,17 @@ fn order(order: &[Admitted]) -> String {
         Some(vec![after, first.domain.clone(), parts.join(", ")])
     });
     table(&["AFTER", "DOMAIN", "ADMITTED, BY PRIORITY"], rows) + &more(rounds.len(), ROUNDS)
+}
+
+fn storms(report: &Report) -> String {
+    if report.storms.is_empty() {
+        return String::new();
+    }
+    let rows = report.storms.iter().take(ROWS).map(|storm| {
+        let over = storm.over_at.map_or("not over".to_owned(), seconds);
+        vec![storm.condition.clone(), storm.policy.clone(), seconds(storm.seconds_at), over]
+    });
+    table(&["CONDITION", "POLICY", "FROM", "UNTIL"], rows) + &more(report.storms.len(), ROWS)
 }
 
 fn blocked(report: &Report) -> String {

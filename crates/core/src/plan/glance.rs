@@ -80,6 +80,9 @@ pub(super) struct Glances {
     of_domain: BTreeMap<Domain, Vec<usize>>,
     /// The kind that is tried first: neighbours by name are often alike, and a node keeps its kind.
     likely: usize,
+    /// How many looks were taken.
+    #[cfg(test)]
+    pub looks: usize,
 }
 
 /// A node of which more is to be known than its kind.
@@ -177,6 +180,10 @@ impl Glances {
     }
 
     fn glance(&mut self, rules: Rules<'_>, node: &NodeFacts) -> Glance {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let kind = self.kind_of(rules, node);
         self.likely = kind;
         let quiet_until = rules.quiet_until(&self.kinds[kind].policies, node);

@@ -59,6 +59,12 @@ impl Memo {
         self.glances.size()
     }
 
+    /// How many looks at nodes were taken since a policy or the topology keys changed.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.glances.looks
+    }
+
     /// Nodes have come or gone: what is known of the others takes its new place.
     fn align(&mut self, world: &World) {
         let rules = Rules::of(world);

@@ -74,6 +74,45 @@ pub enum WaitReason {
 }
 }
 
+impl WaitReason {
+    /// Whether only somebody's doing ends it: neither time nor what becomes of other nodes.
+    pub fn is_for_people(self) -> bool {
+        match self {
+            WaitReason::HoldLabel
+            | WaitReason::Ignored
+            | WaitReason::ControlPlane
+            | WaitReason::CordonedByOther
+            | WaitReason::ClaimedByOther
+            | WaitReason::NoReachableRemedy
+            | WaitReason::AttemptsExhausted
+            | WaitReason::NoNewEvidence
+            | WaitReason::Paused
+            | WaitReason::NotConfigured
+            | WaitReason::PolicyMissing
+            | WaitReason::NotSelected
+            | WaitReason::PolicyNotEnforcing
+            | WaitReason::NodeMissing => true,
+            WaitReason::Backoff
+            | WaitReason::NotLongEnough
+            | WaitReason::TriggerUnknown
+            | WaitReason::NodeDeleting
+            | WaitReason::ActiveRun
+            | WaitReason::ClockSkew
+            | WaitReason::OutOfDate
+            | WaitReason::Meltdown
+            | WaitReason::WarmingUp
+            | WaitReason::Unhealthy
+            | WaitReason::Storm
+            | WaitReason::OtherDomainsOpen
+            | WaitReason::DomainClosed
+            | WaitReason::MissingTopologyLabels
+            | WaitReason::BudgetExhausted
+            | WaitReason::StartsExhausted
+            | WaitReason::AdmissionFailing => false,
+        }
+    }
+}
+
 /// Why, in a sentence, and when it can change by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {

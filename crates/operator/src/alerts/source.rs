@@ -13,7 +13,7 @@ use rerail_api::{
     AlertSource,
     alert_source::{AccessSpec, AlertSourceSpec, PushSpec},
 };
-use rerail_core::words::quoted;
+use rerail_core::{facts::OF_KUBELET, words::quoted};
 
 use super::access;
 use crate::observe::objects::Entry;
@@ -61,15 +61,8 @@ impl SourceError {
     }
 }
 
-/// Conditions that no source may write.
-const OTHERS: [&str; 6] = [
-    "Ready",
-    "MemoryPressure",
-    "DiskPressure",
-    "PIDPressure",
-    "NetworkUnavailable",
-    "RebootRequired",
-];
+/// A condition of Rerail's own that no source may write, beside those of kubelets.
+const REBOOT_REQUIRED: &str = "RebootRequired";
 
 /// A source that can be worked with.
 #[derive(Clone, PartialEq, Eq)]
@@ -200,7 +193,8 @@ impl Source {
         }
         let expression = Arc::new(Expression::parse(&spec.expression)?);
         let prefix = &spec.condition_prefix;
-        if let Some(other) = OTHERS.into_iter().find(|other| other.starts_with(prefix.as_str())) {
+        let mut others = OF_KUBELET.into_iter().chain([REBOOT_REQUIRED]);
+        if let Some(other) = others.find(|other| other.starts_with(prefix.as_str())) {
             return Err(SourceError::Prefix(quoted(prefix), other));
         }
         Ok(Source {

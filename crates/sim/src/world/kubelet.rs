@@ -19,23 +19,9 @@ use crate::{
 
 /// The Node object as it is first created; the status follows by patch.
 pub(super) fn node_object(spec: &Spec) -> Value {
-    let mut labels: serde_json::Map<String, Value> = [
-        ("kubernetes.io/hostname", spec.name.as_str()),
-        ("kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", "amd64"),
-    ]
-    .map(|(key, value)| (key.to_owned(), json!(value)))
-    .into_iter()
-    .collect();
-    if spec.with_role {
-        let worker = "node-role.kubernetes.io/worker";
-        let role = if spec.control_plane { CONTROL_PLANE } else { worker };
-        labels.insert(role.to_owned(), json!(""));
-    }
-    labels.extend(spec.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
     let mut node = json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": { "name": spec.name, "labels": labels },
+        "metadata": { "name": spec.name, "labels": spec.node_labels() },
         "spec": {},
     });
     let mut taints: Vec<Value> = spec.taints.iter().map(|taint| json!(taint)).collect();

@@ -86,6 +86,8 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 pub const RACK: &str = "node-restriction.kubernetes.io/rack";
 /// Label of a node with the role of the control plane, and the taint of such a node.
 pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// Label of a node with the role of a worker.
+const WORKER: &str = "node-role.kubernetes.io/worker";
 
 impl Spec {
     /// A worker.
@@ -100,6 +102,20 @@ impl Spec {
             taints: Vec::new(),
             cordoned: false,
         }
+    }
+
+    /// All labels of its node, those that every node has among them.
+    pub fn node_labels(&self) -> BTreeMap<String, String> {
+        let of_all = [
+            ("kubernetes.io/hostname", self.name.as_str()),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", "amd64"),
+        ];
+        let role = if self.control_plane { CONTROL_PLANE } else { WORKER };
+        let role = self.with_role.then_some((role, ""));
+        let given = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = of_all.into_iter().chain(role).chain(given);
+        all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// The same with one more label.

@@ -53,6 +53,7 @@ mod check;
 mod expect;
 mod groups;
 mod limits;
+mod slips;
 mod span;
 mod workloads;
 
@@ -263,6 +264,11 @@ pub enum SceneError {
         /// Its `kind`.
         kind: String,
     },
+    /// It says nothing of what it is.
+    #[error(
+        "the text has neither `apiVersion` nor `kind`: a scenario begins with `apiVersion: {API_VERSION}` and `kind: {KIND}`"
+    )]
+    NoVersion,
     /// It can be read, and makes no sense.
     #[error("the scenario makes no sense at {place}: {problem}; {advice}")]
     Wrong {
@@ -276,6 +282,18 @@ pub enum SceneError {
     /// No scene that comes with this crate has that name.
     #[error("no scene is called `{0}`; there are {known}", known = names().join(", "))]
     Unknown(String),
+}
+
+impl SceneError {
+    /// The same, at another place of the scene.
+    fn at(self, other: String) -> Self {
+        match self {
+            SceneError::Wrong { problem, advice, .. } => {
+                SceneError::Wrong { place: other, problem, advice }
+            }
+            error => error,
+        }
+    }
 }
 
 /// What tells the version.
@@ -299,9 +317,15 @@ fn names() -> Vec<&'static str> {
 impl Scene {
     /// Reads a scene.
     pub fn parse(text: &str) -> Result<Self, SceneError> {
-        let unreadable = |error: serde_saphyr::Error| SceneError::Unreadable(error.to_string());
+        let unreadable = |error: serde_saphyr::Error| {
+            let words = &serde_saphyr::UserMessageFormatter;
+            SceneError::Unreadable(error.render_with_formatter(words))
+        };
         let Head { api_version: version, kind } =
             serde_saphyr::from_str(text).map_err(unreadable)?;
+        if version.is_empty() && kind.is_empty() {
+            return Err(SceneError::NoVersion);
+        }
         // Before all fields: those of another version need not be known.
         if (version.as_str(), kind.as_str()) != (API_VERSION, KIND) {
             return Err(SceneError::Version { version, kind });
@@ -314,6 +338,15 @@ impl Scene {
     /// Says what makes no sense, as [`Scene::parse`] does, of a scene that was put together.
     pub fn check(&self) -> Result<(), SceneError> {
         check::check(self)
+    }
+
+    /// What an API server would say of a policy, if it refuses it.
+    pub fn check_policy(policy: &Value) -> Result<(), String> {
+        match check::check_policy(policy) {
+            Err(SceneError::Wrong { problem, .. }) => Err(problem),
+            Err(other) => Err(other.to_string()),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// A scene that comes with this crate, by its name.

@@ -21,6 +21,19 @@ pub struct Storm {
     pub state: String,
 }
 
+/// A storm that there was, or is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WasStorm {
+    /// The policy.
+    pub policy: String,
+    /// The condition's type.
+    pub condition: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was over.
+    pub until: Option<Timestamp>,
+}
+
 /// A node that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
@@ -61,6 +74,7 @@ impl Board {
         let name = text(seen.object, "/metadata/name").to_owned();
         if seen.gone {
             self.policies.remove(&name);
+            self.note_storms(seen.at, &name, &[]);
             self.tell(seen.at, Tone::Others, "", format!("policy {name} deleted{}", by(seen.by)));
             return;
         }
@@ -84,9 +98,27 @@ impl Board {
         let before = std::mem::replace(&mut policy.storms, storms);
         let now = policy.storms.clone();
         let new = not_told(&mut policy);
+        self.note_storms(seen.at, &name, &now);
         self.policies.insert(name, policy);
         self.tell_of_storms(seen.at, &before, &now);
         self.tell_who_waits(seen.at, new);
+    }
+
+    fn note_storms(&mut self, at: Timestamp, policy: &str, now: &[Storm]) {
+        let is_on = |was: &WasStorm| now.iter().any(|storm| storm.condition == was.condition);
+        let open = |was: &&mut WasStorm| was.policy == policy && was.until.is_none();
+        for over in self.storms.iter_mut().filter(open).filter(|was| !is_on(was)) {
+            over.until = Some(at);
+        }
+        for storm in now {
+            let known = self.storms.iter().any(|was| {
+                was.policy == policy && was.until.is_none() && was.condition == storm.condition
+            });
+            if !known {
+                let (policy, condition) = (policy.to_owned(), storm.condition.clone());
+                self.storms.push(WasStorm { policy, condition, since: at, until: None });
+            }
+        }
     }
 
     fn tell_of_storms(&mut self, at: Timestamp, before: &[Storm], now: &[Storm]) {

@@ -75,6 +75,30 @@ fn other_topology_keys_are_other_plans() {
     assert_eq!(domains, [3, 2, 2, 3]);
 }
 
+/// What the memory is for: of thousands of nodes those are looked at that have changed.
+#[test]
+fn a_node_is_looked_at_once_until_it_or_the_rules_change() {
+    let names: Vec<_> = (0..50).map(|number| format!("n{number:02}")).collect();
+    let mut world = world(names.iter().map(|name| healthy(name)).collect());
+    let mut memo = Memo::default();
+    let mut looks_after = |world: &World| {
+        assert_eq!(plan_with(&mut memo, world), plan(world));
+        memo.looks()
+    };
+    assert_eq!(looks_after(&world), 50);
+    world.now = at(130);
+    assert_eq!(looks_after(&world), 50, "only time has passed");
+    let changed = super::sick("n07", "[P6] x", 0).into();
+    world.nodes.insert("n07".into(), changed);
+    assert_eq!(looks_after(&world), 51);
+    world.nodes.remove("n20");
+    assert_eq!(looks_after(&world), 51, "the others have moved up");
+    world.nodes.insert("n99".into(), healthy("n99").into());
+    assert_eq!(looks_after(&world), 52);
+    workers(&mut world).ageing.floor = 3;
+    assert_eq!(looks_after(&world), 50, "all of them, by the new rules");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

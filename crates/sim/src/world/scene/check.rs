@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use http::Method;
+use jiff::Timestamp;
 use rerail_api::{RemediationPolicy, names as names_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Random, Scene, SceneError, policy};
 use crate::{
     Options, Store, meta,
-    world::{Act, api, kubelet::node_object, machine_names},
+    world::{Act, Error, api, kubelet::node_object, machine_names},
 };
 
 pub(super) fn wrong(
@@ -52,11 +53,13 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
             return Err(wrong(format!("policies[{at}]"), "it is no object", advice));
         }
         let read: Result<RemediationPolicy, _> = serde_json::from_value(policy(given.clone()));
+        let advice = "write it as for kubectl (docs/reference has all fields)";
         if let Err(error) = read {
-            let advice = "write it as for kubectl (docs/reference has all fields)";
             return Err(wrong(format!("policies[{at}]"), error.to_string(), advice));
         }
     }
+    check_policies(scene)?;
+    super::slips::check(scene, &specs)?;
     for (at, deployment) in scene.deployments.iter().enumerate() {
         let both = |budget: &super::Budget| {
             budget.max_unavailable.is_some() == budget.min_available.is_some()
@@ -77,10 +80,6 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
     check_objects(scene)?;
     for (at, entry) in scene.timeline.iter().enumerate() {
         let place = format!("timeline[{at}]");
-        if scene.until.as_ref().is_some_and(|until| until.value() < entry.at.value()) {
-            let problem = "it is later than `until`, so that it never happens";
-            return Err(wrong(format!("{place}.at"), problem, "play longer, or take it out"));
-        }
         check_act(&place, &entry.act, &names)?;
         check_names(scene, &names, &place, &entry.act)?;
     }
@@ -108,7 +107,8 @@ fn check_labels(scene: &Scene) -> Result<(), SceneError> {
     Ok(())
 }
 
-/// A pause of something that is not there, and a run for a policy that is not: a slip of the pen.
+/// A pause of something that is not there, and a run for a policy that is not, or an edit of it: a slip of the
+/// pen.
 fn check_names(
     scene: &Scene,
     nodes: &BTreeSet<String>,
@@ -120,6 +120,11 @@ fn check_names(
     let known = |name: &str| policies().any(|one| one == name) || comes();
     let (field, policy) = match act {
         Act::Remediate { policy, .. } => ("policy", policy.as_str()),
+        Act::Edit { object, .. } | Act::Delete { object, .. }
+            if object.resource == "remediationpolicies" =>
+        {
+            ("object", object.name.as_str())
+        }
         Act::Pause { scope, .. } => match scope.split_once('/') {
             Some(("policy", name)) => ("scope", name),
             Some(("node", name)) if nodes.contains(name) => return Ok(()),
@@ -148,19 +153,53 @@ fn check_objects(scene: &Scene) -> Result<(), SceneError> {
     let nodes = scene.specs().into_iter().map(|spec| node_object(&spec));
     let late = scene.policies_at.as_ref().map(|_| scene.whole_policies()).unwrap_or_default();
     for object in nodes.chain(scene.objects()).chain(late) {
-        let place = format!("{} {}", meta::text(&object, &["kind"]), meta::of(&object, "name"));
-        let made = api::collection_of(&store, &object).and_then(|path| {
-            // As kubectl: a field that nobody knows is a slip of the pen, and no wish.
-            let strict = object["kind"] == "RemediationPolicy" || object["kind"] == "AlertSource";
-            let path = if strict { format!("{path}?fieldValidation=Strict") } else { path };
-            let (who, media) = (api::person("admin"), api::Media::Json);
-            api::ask_store(&mut store, now, who, &Method::POST, &path, media, Some(&object))
-        });
-        if let Err(error) = made {
-            return Err(wrong(place, error.to_string(), "write it as for kubectl"));
-        }
+        make(&mut store, now, &object)?;
     }
     Ok(())
+}
+
+/// What an API server says of each policy, with its place in the scene.
+fn check_policies(scene: &Scene) -> Result<(), SceneError> {
+    let options = Options::default();
+    let now = options.start;
+    let mut store = Store::new(options);
+    let mut names = BTreeSet::new();
+    for (at, given) in scene.policies.iter().enumerate() {
+        let name = meta::of(given, "name");
+        let place = format!("policies[{at}] ({name})");
+        if !names.insert(name) {
+            let advice = "leave one of them out";
+            return Err(wrong(place, "there is one of this name already", advice));
+        }
+        make(&mut store, now, &policy(given.clone())).map_err(|error| error.at(place))?;
+    }
+    Ok(())
+}
+
+/// What an API server says of a policy alone.
+pub(super) fn check_policy(given: &Value) -> Result<(), SceneError> {
+    let options = Options::default();
+    let now = options.start;
+    make(&mut Store::new(options), now, &policy(given.clone()))
+}
+
+fn make(store: &mut Store, now: Timestamp, object: &Value) -> Result<(), SceneError> {
+    let made = api::collection_of(store, object).and_then(|path| {
+        // As kubectl: a field that nobody knows is a slip of the pen, and no wish.
+        let strict = object["kind"] == "RemediationPolicy" || object["kind"] == "AlertSource";
+        let path = if strict { format!("{path}?fieldValidation=Strict") } else { path };
+        let (who, media) = (api::person("admin"), api::Media::Json);
+        api::ask_store(store, now, who, &Method::POST, &path, media, Some(object))
+    });
+    made.map(drop).map_err(|error| {
+        let place = format!("{} {}", meta::text(object, &["kind"]), meta::of(object, "name"));
+        let problem = match error {
+            // How it was asked is nobody's question here.
+            Error::Refused { message, .. } => message,
+            other => other.to_string(),
+        };
+        wrong(place, problem, "write it as for kubectl")
+    })
 }
 
 fn check_random(place: &str, random: &Random) -> Result<(), SceneError> {
@@ -173,6 +212,7 @@ fn check_random(place: &str, random: &Random) -> Result<(), SceneError> {
 
 /// Machines that come later (the autoscaler's) cannot be named: their names are not known yet.
 fn check_act(place: &str, act: &Act, names: &BTreeSet<String>) -> Result<(), SceneError> {
+    super::slips::check_act(place, act)?;
     for pattern in act.nodes() {
         if machine_names(names.iter(), pattern).next().is_none() {
             let problem = format!("no machine is called `{pattern}`");

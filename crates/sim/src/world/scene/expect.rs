@@ -10,7 +10,7 @@ use super::is_default;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Expect {
-    /// Every node is healthy and in service so long after the first one was not, at the latest.
+    /// Every node is healthy and in service so long after the first one was not, at the latest; and one was not.
     #[serde(skip_serializing_if = "is_default")]
     pub cleared_within: Option<GoDuration>,
     /// The most nodes out of service at any one time: not Ready, or cordoned by anybody.
@@ -28,6 +28,9 @@ pub struct Expect {
     /// The most nodes that are left for people in the end.
     #[serde(skip_serializing_if = "is_default")]
     pub left: Option<usize>,
+    /// At least so many nodes are healed by a run: so that a check fails, too, when nothing is done at all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub healed: Option<usize>,
     /// The order in which nodes are admitted.
     #[serde(skip_serializing_if = "is_default")]
     pub order: Option<Vec<String>>,
