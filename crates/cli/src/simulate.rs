@@ -68,6 +68,10 @@ pub struct SimulateArguments {
     /// What everything is drawn from that looks random, such as how long a boot takes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Play it with each of the seeds from 1 to this one, and tell the worst of it: a figure of one seed is one
+    /// draw. With `-o json`, a list of answers.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "seed", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: Option<u64>,
     /// Write what is played to a file, as a scenario.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     save: Option<PathBuf>,
@@ -122,7 +126,24 @@ pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError>
         save(path, arguments.scenario.as_deref(), &scene, &notes)?;
     }
     let began = Instant::now();
-    let seed = arguments.seed;
+    let notes: Vec<_> = notes.iter().map(|note| one_line(note, SENTENCE)).collect();
+    let seeds = arguments.seeds.map_or(arguments.seed..=arguments.seed, |last| 1..=last);
+    let mut reports = Vec::new();
+    for seed in seeds {
+        let played = played(scene.clone(), seed).await?;
+        reports.push(Report { notes: notes.clone(), ..played });
+    }
+    let as_expected = reports.iter().all(|report| report.as_expected);
+    match (arguments.output, reports.as_slice()) {
+        (Output::Json, [report]) if arguments.seeds.is_none() => outlook::print_json(report)?,
+        (Output::Json, all) => outlook::print_json(&all)?,
+        (Output::Table, [report]) => outlook::print(&table::report(report, began.elapsed()))?,
+        (Output::Table, all) => outlook::print(&table::seeds(all, began.elapsed()))?,
+    }
+    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_EXPECTED) })
+}
+
+async fn played(scene: Scene, seed: u64) -> Result<Report, SimulateError> {
     let (told, progress) = watch::channel(None);
     let playing = tokio::task::spawn_blocking(move || {
         play(&scene, seed, |now| {
@@ -130,14 +151,7 @@ pub async fn run(arguments: SimulateArguments) -> Result<ExitCode, CommandError>
         })
     });
     let played = watched(playing, progress).await.map_err(|_| SimulateError::Broken)?;
-    let played = played.map_err(SimulateError::Play)?;
-    let notes = notes.iter().map(|note| one_line(note, SENTENCE)).collect();
-    let report = Report { notes, ..played };
-    match arguments.output {
-        Output::Json => outlook::print_json(&report)?,
-        Output::Table => outlook::print(&table::report(&report, began.elapsed()))?,
-    }
-    Ok(if report.as_expected { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_EXPECTED) })
+    Ok(played?)
 }
 
 /// What is played, and what is to be known beside it.

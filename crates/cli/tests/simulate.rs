@@ -100,6 +100,41 @@ spec:
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&again.stdout).unwrap(), report);
 }
 
+/// A figure of one seed is one draw.
+#[test]
+fn many_seeds_are_told_by_the_best_and_the_worst_of_them() {
+    let output = simulate(&["--scenario", &small(), "--seeds", "4"]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{}", text(&output.stderr));
+    assert!(told.starts_with("Played with each of 4 seeds\n"), "{told}");
+    assert!(told.contains("all clear after") && told.contains("WITH SEED"), "{told}");
+    let output = simulate(&["--scenario", &small(), "--seeds", "4", "-o", "json"]);
+    let reports: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let cleared = |report: &serde_json::Value| report["clearedAfterSeconds"].as_i64().unwrap();
+    let (best, worst) = (reports.iter().map(cleared).min(), reports.iter().map(cleared).max());
+    assert_eq!(
+        reports.iter().map(|one| one["seed"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert!(best < worst, "they are alike: {reports:#?}");
+    // Between the two: some are as expected, and the answer is not.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strict.yaml");
+    let within = worst.unwrap() - 1;
+    let scene = std::fs::read_to_string(small()).unwrap();
+    std::fs::write(&path, format!("{scene}expect: {{clearedWithin: {within}s}}\n")).unwrap();
+    let output = simulate(&["--scenario", &path.display().to_string(), "--seeds", "4"]);
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.starts_with("Not as expected with ") && told.contains(" of 4: "), "{told}");
+    assert!(told.contains("cleared after "), "{told}");
+    assert!(refused(&["--scenario", &small(), "--seeds", "0"]).contains("invalid value '0'"));
+    assert!(
+        refused(&["--scenario", &small(), "--seeds", "3", "--seed", "2"])
+            .contains("cannot be used with")
+    );
+}
+
 /// A person has many files, and what is written in one of them is not in the others.
 #[test]
 fn a_policy_from_a_file_that_an_api_server_refuses_is_told_with_its_place() {

@@ -158,9 +158,12 @@ impl Operator {
     }
 
     /// Starts a new process in the place of one that has ended, and waits until it says that it is
-    /// ready.
+    /// ready. One that had aborted itself may have been started by then.
     pub async fn start_again(&self, plane: &ControlPlane) -> Result<(), Error> {
-        plane.start_component(&self.name)?;
+        match plane.start_component(&self.name) {
+            Err(rerail_controlplane::Error::Refused { .. }) if self.runs(plane) => {}
+            other => other?,
+        }
         self.is_ready().await
     }
 

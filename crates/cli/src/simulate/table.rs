@@ -53,6 +53,70 @@ pub fn report(report: &Report, took: Duration) -> String {
     text
 }
 
+/// Several plays of one scenario: the best and the worst of each figure, and what was not as expected with which
+/// seed.
+pub fn seeds(reports: &[Report], took: Duration) -> String {
+    let bad: Vec<_> = reports.iter().filter(|report| !report.as_expected).collect();
+    let (scenario, all) = (reports.first().map_or("", |first| &first.scenario), reports.len());
+    let names: Vec<_> = bad.iter().map(|report| report.seed.to_string()).collect();
+    let mut text = match bad.as_slice() {
+        [] => format!("{} with each of {}\n", good(reports), count(all, "seed")),
+        _ => wrapped(
+            &format!(
+                "Not as expected with {} of {all}: {}",
+                count(bad.len(), "seed"),
+                names.join(", ")
+            ),
+            2,
+        ),
+    };
+    text.push_str(&format!("scenario {scenario}: played in {:.1} s\n", took.as_secs_f64()));
+    for note in reports.first().into_iter().flat_map(|first| &first.notes) {
+        text.push_str(&wrapped(&format!("! {note}"), 2));
+    }
+    text.push_str(&format!("\nOVER ALL SEEDS\n{}", best_and_worst(reports)));
+    if !bad.is_empty() {
+        text.push_str("\nNOT AS EXPECTED\n");
+    }
+    for report in bad.iter().take(ROWS) {
+        let wrong = report.violations.iter().chain(&report.missed).chain(&report.not_done);
+        for sentence in wrong {
+            text.push_str(&wrapped(&format!("seed {}: {sentence}", report.seed), 2));
+        }
+    }
+    text + &more(bad.len(), ROWS)
+}
+
+fn good(reports: &[Report]) -> &'static str {
+    if reports.iter().any(|report| report.expects) { "As expected" } else { "Played" }
+}
+
+fn best_and_worst(reports: &[Report]) -> String {
+    let never = i64::MAX;
+    let time = |value: i64| if value == never { "never".to_owned() } else { seconds(value) };
+    let number = |value: i64| value.to_string();
+    let len = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+    type Figure<'a> = (&'a str, &'a dyn Fn(&Report) -> i64, &'a dyn Fn(i64) -> String);
+    let figures: [Figure<'_>; 6] = [
+        ("all clear after", &|report| report.cleared_after_seconds.unwrap_or(never), &time),
+        (
+            "longest from the alert to healthy",
+            &|report| report.from_alert.map_or(0, |lengths| lengths.longest_seconds),
+            &time,
+        ),
+        ("nodes out of service at once", &|report| len(report.unavailable.most), &number),
+        ("failure domains worked on at once", &|report| len(report.domains_open.most), &number),
+        ("drains that were blocked", &|report| len(report.blocked_drains.len()), &number),
+        ("nodes left in the end", &|report| len(report.left.len()), &number),
+    ];
+    let rows = figures.iter().filter_map(|(what, of, told)| {
+        let best = reports.iter().min_by_key(|report| of(report))?;
+        let worst = reports.iter().max_by_key(|report| of(report))?;
+        Some(vec![(*what).to_owned(), told(of(best)), told(of(worst)), worst.seed.to_string()])
+    });
+    table(&["WHAT", "BEST", "WORST", "WITH SEED"], rows)
+}
+
 fn summary(report: &Report) -> String {
     let nodes = count(report.healed, "node");
     let healed = format!("{nodes} healed, of {} in trouble", report.troubled);

@@ -32,6 +32,8 @@ pub(super) struct Budget<'a> {
     pub scope: Scope,
     /// Position of its policy.
     policy: Option<usize>,
+    /// Number of its failure domain.
+    domain: Option<usize>,
     limit: CountOrPercent,
     min_floor: u32,
     total: usize,
@@ -106,13 +108,9 @@ impl<'a> Budgets<'a> {
             let name = (chosen.name.clone(), look.domains.get(domain).clone());
             let limit = chosen.budget.max_unavailable_per_domain;
             let floor = chosen.budget.min_floor;
-            self.all.push(budget(
-                Scope::PolicyDomain(name.0, name.1),
-                Some(policy),
-                limit,
-                floor,
-                0,
-            ));
+            let scope = Scope::PolicyDomain(name.0, name.1);
+            let of_domain = budget(scope, Some(policy), limit, floor, 0);
+            self.all.push(Budget { domain: Some(domain), ..of_domain });
         }
         id
     }
@@ -215,6 +213,14 @@ impl<'a> Budgets<'a> {
         })
     }
 
+    /// What a candidate's slot takes of a scope beyond what its node takes of it already: nothing where a node
+    /// that is out counts. Where the run was admitted, and its node is not any more, it takes a place.
+    pub(super) fn taken_by(&self, look: &Look<'_>, entry: &Entry<'_>, id: usize) -> usize {
+        let domain = self.all[id].domain;
+        let is_there = domain.is_none_or(|one| look.domains.present(entry.node) == Some(one));
+        usize::from(!(is_out(entry.node) && is_there))
+    }
+
     /// How the scopes stand: the cluster's (`None`) and those of the policies that it is to be about.
     pub(super) fn report(
         &self,
@@ -252,6 +258,7 @@ fn budget<'a>(
     Budget {
         scope,
         policy,
+        domain: None,
         limit,
         min_floor,
         total,

@@ -6,7 +6,6 @@ use super::{
     Candidate, Explanation, PairReport, Wait, WaitReason, closing,
     domain::{self, Places},
     gate::{self, Question},
-    glance::is_out,
     look::{Entry, Look},
     scope::{Budgets, Use},
 };
@@ -55,11 +54,11 @@ impl<'a> Turn<'a> {
         Some(Wait::new(WaitReason::ActiveRun, message))
     }
 
-    fn admit(&mut self, look: &Look<'a>, entry: &Entry<'a>) {
+    fn admit(&mut self, look: &Look<'a>, budgets: &Budgets<'a>, entry: &Entry<'a>) {
         let name = entry.node.name.as_str();
         for id in &entry.scopes {
             self.used[*id].slots += 1;
-            self.used[*id].out += usize::from(!is_out(entry.node));
+            self.used[*id].out += budgets.taken_by(look, entry, *id);
             if self.named[*id].len() < 3 {
                 self.named[*id].push(name);
             }
@@ -124,7 +123,7 @@ pub(super) fn round<'a>(
         }
         match &wait {
             None => {
-                turn.admit(look, entry);
+                turn.admit(look, budgets, entry);
                 outcome.admitted.push(entry.told(look));
             }
             Some(wait) if wait.reason == WaitReason::BudgetExhausted => {
