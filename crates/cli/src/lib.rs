@@ -50,7 +50,8 @@ enum Command {
     ///
     /// When all was healthy, in which order, how many nodes were out at most, which drains were blocked; in
     /// virtual time, so that an hour takes seconds. Exits with 0 if nothing happened that must never happen and
-    /// everything came as the scenario expects it, with 3 if not, with 1 if it could not be played, and with 2 if the command line makes no sense.
+    /// everything came as the scenario expects it, with 3 if not, with 1 if it could not be played, and with 2 if
+    /// the command line makes no sense.
     Simulate(simulate::SimulateArguments),
     /// Make alerts conditions of nodes, without the rest of the operator: for clusters that have no
     /// other. With Sciuro's environment in place of Sciuro.

@@ -78,9 +78,9 @@ pub(crate) struct Played {
 
 /// Plays it. Blocks the thread; `progress` is called once for each simulated second.
 pub fn play(scene: &Scene, seed: u64, progress: impl FnMut(Progress)) -> Result<Report, PlayError> {
-    let acts = scene.timeline.iter().map(|entry| &entry.act);
-    let mut acts = acts.chain(scene.random.iter().map(|random| &random.act));
-    if acts.any(|act| matches!(act, Act::Sicken { with, .. } if with.source == Source::Alert)) {
+    let by_alert =
+        |act: &Act| matches!(act, Act::Sicken { with, .. } if with.source == Source::Alert);
+    if scene.acts().any(by_alert) {
         return Err(PlayError::Alerts);
     }
     if scene.until.is_none() && scene.random.iter().any(|random| random.until.is_none()) {

@@ -10,8 +10,8 @@ use crate::board::{Board, Entry, Face, Policy, Waits};
 /// For so long nothing may have been under way.
 const QUIET: SignedDuration = SignedDuration::from_secs(60);
 
-/// The same where somebody waits for others: longer than controllers and a planner need to take in that those
-/// are back, and than the longest rest behind a storm or a meltdown has to be looked for.
+/// The same where somebody waits for others: longer than controllers and the planner need to take in that those
+/// are back.
 const QUIET_FOR_OTHERS: SignedDuration = SignedDuration::from_mins(15);
 
 /// After so long, what has not healed will not.

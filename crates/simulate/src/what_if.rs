@@ -125,13 +125,11 @@ impl Nodes {
     /// The names of those that are meant.
     fn of(&self, scene: &Scene) -> Result<Vec<String>, WhatIfError> {
         let specs = scene.specs();
-        let has = |spec: &Spec, labels: &[(String, String)]| {
-            let all = spec.node_labels();
-            labels.iter().all(|(key, value)| all.get(key) == Some(value))
-        };
         let meant = specs.iter().filter(|spec| match self {
             Nodes::Named(pattern) => fits(&spec.name, pattern),
-            Nodes::Labelled(labels) => has(spec, labels),
+            Nodes::Labelled(labels) => {
+                spec.has_labels(labels.iter().map(|(key, value)| (key, value)))
+            }
         });
         let names: Vec<String> = meant.map(|spec| spec.name.clone()).collect();
         if !names.is_empty() {
@@ -225,7 +223,7 @@ fn for_nothing(scene: &Scene) -> Vec<String> {
         }
     }
     let mut ignored: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for act in acts(scene) {
+    for act in scene.acts() {
         let Act::Sicken { nodes, with, .. } = act else { continue };
         let meant = |name: &&String| nodes.iter().any(|pattern| fits(name, pattern));
         for name in acting.labels.keys().filter(meant) {
@@ -246,11 +244,6 @@ fn for_nothing(scene: &Scene) -> Vec<String> {
     notes
 }
 
-fn acts(scene: &Scene) -> impl Iterator<Item = &Act> {
-    let timeline = scene.timeline.iter().map(|entry| &entry.act);
-    timeline.chain(scene.random.iter().map(|one| &one.act))
-}
-
 /// On what the policies of a scene act.
 pub(crate) struct Acting {
     policies: Vec<Acts>,
@@ -268,7 +261,7 @@ impl Acting {
     /// None where policies or labels come later: nobody can say then.
     pub(crate) fn of(scene: &Scene) -> Option<Self> {
         let comes = |act: &Act| act.creates_policy() || matches!(act, Act::Label { .. });
-        if acts(scene).any(comes) {
+        if scene.acts().any(comes) {
             return None;
         }
         let labels = |spec: &Spec| {

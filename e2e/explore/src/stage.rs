@@ -89,9 +89,7 @@ impl Stage {
     /// Opens the scene of a plan on a fresh server.
     pub fn set(server: &Server, plan: &Plan) -> Result<Self, StageError> {
         let scene = scene(&plan.scene)?;
-        let acts = scene.timeline.iter().map(|entry| &entry.act);
-        let acts = acts.chain(scene.random.iter().map(|random| &random.act));
-        let sick = acts.filter_map(|act| match act {
+        let sick = scene.acts().filter_map(|act| match act {
             Act::Sicken { with, .. } => Some(with),
             _ => None,
         });

@@ -45,15 +45,22 @@ pub async fn condition(
     node: &str,
     name: &str,
 ) -> Option<(String, String, String)> {
-    let kind = format!("AlertManager_{name}");
+    of_type(cluster, node, &format!("AlertManager_{name}")).await
+}
+
+async fn of_type(cluster: &Cluster, node: &str, kind: &str) -> Option<(String, String, String)> {
     let node = Api::<Node>::all(cluster.client.clone()).get(node).await.unwrap();
     let found = node.status?.conditions?.into_iter().find(|condition| condition.type_ == kind)?;
     Some((found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default()))
 }
 
 pub async fn wait_for_condition(cluster: &Cluster, node: &str, name: &str, status: &str) {
-    wait_for(&format!("{name} of {node} to be {status}"), PATIENCE, || async {
-        match condition(cluster, node, name).await {
+    wait_for_type(cluster, node, &format!("AlertManager_{name}"), status).await;
+}
+
+async fn wait_for_type(cluster: &Cluster, node: &str, kind: &str, status: &str) {
+    wait_for(&format!("{kind} of {node} to be {status}"), PATIENCE, || async {
+        match of_type(cluster, node, kind).await {
             Some((is, ..)) if is == status => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -162,15 +169,7 @@ fn an_alertmanager_that_is_killed_for_a_minute_clears_nothing() {
         source_named("impatient", &stage, &monitoring, rest).await;
         let name = "CalicoTooManyInterfacesEarly";
         wait_for_condition(stage.cluster(), &node, name, "True").await;
-        wait_for("the impatient source to know", PATIENCE, || async {
-            let kind = format!("Impatient_{name}");
-            let conditions = stage.node(&node).await.status.and_then(|status| status.conditions);
-            let found =
-                conditions.into_iter().flatten().any(|c| c.type_ == kind && c.status == "True");
-            if found { Ok(()) } else { Err("not yet") }
-        })
-        .await
-        .unwrap();
+        wait_for_type(stage.cluster(), &node, &format!("Impatient_{name}"), "True").await;
         let patient = changes(&stage, &node, &format!("AlertManager_{name}"));
         let impatient = changes(&stage, &node, &format!("Impatient_{name}"));
         plane.kill_component(&alertmanager(0)).unwrap();

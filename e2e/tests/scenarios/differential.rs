@@ -115,9 +115,9 @@ async fn foretold_of_cluster(stage: &Stage, policies: &str) -> Value {
     let plane = &stage.cluster().plane;
     let viewer = plane.kubeconfig_for_user(VIEWER, &[]).unwrap();
     for role in ["view", "rerail-view"] {
-        let (name, of) = (format!("viewer-{role}"), format!("--clusterrole={role}"));
-        let binding = ["create", "clusterrolebinding", &name, &of, "--user=viewer"];
-        plane.run_kubectl(&binding).unwrap();
+        let (name, of) = (format!("{VIEWER}-{role}"), format!("--clusterrole={role}"));
+        let user = format!("--user={VIEWER}");
+        plane.run_kubectl(&["create", "clusterrolebinding", &name, &of, &user]).unwrap();
     }
     let arguments = ["simulate", "--from-cluster", "-f", policies, "-o", "json"];
     let told = wait_for("the viewer to have the rights", PATIENCE, || async {

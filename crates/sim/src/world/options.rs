@@ -118,6 +118,15 @@ impl Spec {
         all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
+    /// Whether its node has all these labels, of those that every node has, too.
+    pub fn has_labels<'a>(
+        &self,
+        labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> bool {
+        let all = self.node_labels();
+        labels.into_iter().all(|(key, value)| all.get(key) == Some(value))
+    }
+
     /// The same with one more label.
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {

@@ -360,6 +360,12 @@ impl Scene {
         SCENES
     }
 
+    /// What happens in it, by its timeline and by dice.
+    pub fn acts(&self) -> impl Iterator<Item = &Act> + Clone {
+        let timeline = self.timeline.iter().map(|entry| &entry.act);
+        timeline.chain(self.random.iter().map(|random| &random.act))
+    }
+
     /// The machines.
     pub fn specs(&self) -> Vec<Spec> {
         self.nodes.iter().flat_map(NodeGroup::specs).collect()

@@ -53,8 +53,8 @@ pub(super) fn check(scene: &Scene) -> Result<(), SceneError> {
             return Err(wrong(format!("policies[{at}]"), "it is no object", advice));
         }
         let read: Result<RemediationPolicy, _> = serde_json::from_value(policy(given.clone()));
-        let advice = "write it as for kubectl (docs/reference has all fields)";
         if let Err(error) = read {
+            let advice = "write it as for kubectl (docs/reference has all fields)";
             return Err(wrong(format!("policies[{at}]"), error.to_string(), advice));
         }
     }
@@ -145,14 +145,13 @@ fn check_names(
     Err(wrong(format!("{place}.do: {field}"), problem, &format!("there are {}", there.join(", "))))
 }
 
-/// Makes every object on a server that nobody sees.
+/// Makes every object on a server that nobody sees. Policies that come later have been looked at by then.
 fn check_objects(scene: &Scene) -> Result<(), SceneError> {
     let options = Options::default();
     let now = options.start;
     let mut store = Store::new(options);
     let nodes = scene.specs().into_iter().map(|spec| node_object(&spec));
-    let late = scene.policies_at.as_ref().map(|_| scene.whole_policies()).unwrap_or_default();
-    for object in nodes.chain(scene.objects()).chain(late) {
+    for object in nodes.chain(scene.objects()) {
         make(&mut store, now, &object)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Slips of the pen: what can be read and played, and comes to nothing. Who checks a policy with a scene would
 //! believe what was never tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rerail_core::facts::OF_KUBELET;
 
@@ -43,9 +43,7 @@ fn groups(scene: &Scene) -> Result<(), SceneError> {
 }
 
 fn workloads(scene: &Scene, specs: &[Spec]) -> Result<(), SceneError> {
-    let acts = scene.timeline.iter().map(|entry| &entry.act);
-    let mut acts = acts.chain(scene.random.iter().map(|random| &random.act));
-    let is_labelled = acts.any(|act| matches!(act, Act::Label { .. }));
+    let is_labelled = scene.acts().any(|act| matches!(act, Act::Label { .. }));
     for (at, deployment) in scene.deployments.iter().enumerate() {
         let place = |field| format!("deployments[{at}] ({}).{field}", deployment.name);
         let (placed, replicas) = (deployment.placed.len(), deployment.replicas);
@@ -53,17 +51,12 @@ fn workloads(scene: &Scene, specs: &[Spec]) -> Result<(), SceneError> {
             let problem = format!("{placed} Pods are placed, and there are {replicas}");
             return Err(wrong(place("placed"), problem, "give it as many replicas"));
         }
-        if !is_labelled && !specs.iter().any(|spec| has(spec, &deployment.nodes)) {
+        if !is_labelled && !specs.iter().any(|spec| spec.has_labels(&deployment.nodes)) {
             let problem = "no machine has these labels, so that its Pods never run";
             return Err(wrong(place("nodes"), problem, "write labels of `nodes`"));
         }
     }
     Ok(())
-}
-
-fn has(spec: &Spec, labels: &BTreeMap<String, String>) -> bool {
-    let has = spec.node_labels();
-    labels.iter().all(|(key, value)| has.get(key) == Some(value))
 }
 
 fn times(scene: &Scene) -> Result<(), SceneError> {
