@@ -63,7 +63,7 @@ fn bad_words_are_refused_with_what_to_do() {
             "apiVersion: scenario.rerail.dev/v1alpha1\nkind: Scenario\nname: x\nnodes: []\nweather: bad\n",
             "weather",
         ),
-        ("name: x\nnodes: []\n", "reads `scenario.rerail.dev/v1alpha1`"),
+        ("name: x\nnodes: []\n", "neither `apiVersion` nor `kind`"),
         ("just a text", "cannot be read"),
     ] {
         std::fs::write(&file, bad).unwrap();
