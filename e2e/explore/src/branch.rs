@@ -49,12 +49,12 @@ impl Branching {
     }
 
     /// What happens to the sender of this request: nothing in the original, and in each of its copies, which
-    /// begin here, one of the moments.
+    /// begin here, one of the losses.
     pub(crate) fn at(&mut self, request: u64) -> Option<Moment> {
         if self.left_at.is_some() || request <= self.behind {
             return None;
         }
-        for moment in Moment::ALL {
+        for moment in Moment::LOSSES {
             let here = KillPoint { request, moment };
             match rerail_simpin::branch() {
                 Ok(Branch::Original) => {}

@@ -1,5 +1,5 @@
 //! Kill points: at every request of a scene the process that sends it dies, before or after it was done,
-//! or its answer is lost; and two of these in one run.
+//! or its answer is lost, or it or its answer is late; and two losses in one run.
 
 use std::fmt;
 
@@ -81,13 +81,29 @@ impl Story {
         KillPoint::all(1..=requests).map(move |kill| story.settings(&[kill]))
     }
 
+    /// All runs in which one request, or its answer, is late, among so many requests; and those in which the
+    /// answers to two in a row are.
+    pub fn late(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
+        let story = *self;
+        let once = KillPoint::late(1..=requests).map(move |late| story.settings(&[late]));
+        once.chain(self.twice(requests, Moment::ReplyLate))
+    }
+
     /// Runs in which the answers to two requests in a row are lost: often those to a write and to the look
     /// at what became of it.
     pub fn in_a_row(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
+        self.twice(requests, Moment::ReplyLost)
+    }
+
+    fn twice(
+        &self,
+        requests: u64,
+        moment: Moment,
+    ) -> impl Iterator<Item = Settings> + Send + use<> {
         let story = *self;
         (1..requests).map(move |first| {
-            let lost = |request| KillPoint { request, moment: Moment::ReplyLost };
-            story.settings(&[lost(first), lost(first + 1)])
+            let at = |request| KillPoint { request, moment };
+            story.settings(&[at(first), at(first + 1)])
         })
     }
 
@@ -131,6 +147,7 @@ mod tests {
         let story = STORIES[0];
         assert_eq!(story.singles(10).count(), 30);
         assert_eq!(story.in_a_row(10).count(), 9);
+        assert_eq!(story.late(10).count(), 29);
         let drawn = |one_in| Share { one_in, seed: 0 };
         let all = story.pairs(10, drawn(1)).count();
         // The first at request 1..=10, the second behind it, up to 15.

@@ -40,7 +40,7 @@ enum Command {
         #[command(flatten)]
         said: Settings,
     },
-    /// At each request the operator dies, before or after it is done, or its answer is lost.
+    /// At each request the operator dies, before or after it is done, or its answer is lost, or one of them is late.
     Kill {
         #[command(flatten)]
         whose: Whose,
@@ -173,7 +173,7 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
         }
         Command::Kill { whose } => {
             stories("kill points", threads, &whose.stories(), |story, requests| {
-                story.singles(requests).chain(story.in_a_row(requests))
+                story.singles(requests).chain(story.in_a_row(requests)).chain(story.late(requests))
             })
         }
         Command::Pairs { one_in, seed, part: None, whose } => {

@@ -17,7 +17,7 @@ use crate::{
     branch::Branching, draw::Draw, fault::Spoil, process::Process, signal::Signal, trace::Trace,
 };
 
-/// When in the life of a request a process dies.
+/// What happens to the sender of a request, and when in its life.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -30,11 +30,18 @@ pub enum Moment {
     After,
     /// It does not die: the request is done, and its answer is lost.
     ReplyLost,
+    /// It does not die: the request is done when its sender has given it up already.
+    RequestLate,
+    /// It does not die: the answer comes when what was asked for may be over.
+    ReplyLate,
 }
 
 impl Moment {
-    /// All of them.
-    pub const ALL: [Moment; 3] = [Moment::Before, Moment::After, Moment::ReplyLost];
+    /// Those in which something is lost: a process, or an answer.
+    pub const LOSSES: [Moment; 3] = [Moment::Before, Moment::After, Moment::ReplyLost];
+
+    /// Those in which something is late only.
+    pub const DELAYS: [Moment; 2] = [Moment::RequestLate, Moment::ReplyLate];
 }
 
 /// A request at which something happens to its sender.
@@ -47,9 +54,14 @@ pub struct KillPoint {
 }
 
 impl KillPoint {
-    /// All of these requests, in their order.
+    /// Every loss at all of these requests, in their order.
     pub fn all(requests: RangeInclusive<u64>) -> impl Iterator<Item = KillPoint> + Send {
-        requests.flat_map(|request| Moment::ALL.map(|moment| KillPoint { request, moment }))
+        requests.flat_map(|request| Moment::LOSSES.map(|moment| KillPoint { request, moment }))
+    }
+
+    /// Every delay at all of these requests, in their order.
+    pub fn late(requests: RangeInclusive<u64>) -> impl Iterator<Item = KillPoint> + Send {
+        requests.flat_map(|request| Moment::DELAYS.map(|moment| KillPoint { request, moment }))
     }
 }
 

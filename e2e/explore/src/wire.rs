@@ -36,6 +36,14 @@ type Result<T> = std::result::Result<T, BoxError>;
 /// How late what is slow is.
 const SLOW: Duration = Duration::from_secs(30);
 
+/// How late a late request is done: its sender has given it up (`CALL_DEADLINE`, 10 s), and may have gone on.
+const REQUEST_LATE: Duration = Duration::from_secs(12);
+
+/// How late a late answer comes: in time for most calls, and too late for those to the Lease, which have half a
+/// renew deadline (5 s). Where the look at what became of such a write is as late, the right to act is over
+/// before it is known.
+const REPLY_LATE: Duration = Duration::from_secs(8);
+
 /// The connection of one process; clones are the same.
 #[derive(Clone)]
 pub struct Wire {
@@ -114,6 +122,9 @@ impl Wire {
         self.net.note(format_args!("{number} {name} {method} {uri} {sum:x}"));
         self.process.proceed().await;
         self.gets_there(&fate).await?;
+        if fate.kill == Some(Moment::RequestLate) {
+            sleep(REQUEST_LATE).await;
+        }
         let request = Asked { parts, body };
         let reply = self.spoiled(&fate, &request).await;
         let reply = match fate.kill {
@@ -126,7 +137,11 @@ impl Wire {
                 self.net.reply_lost();
                 Some(Err(reset()))
             }
-            Some(Moment::Before) | None => reply,
+            Some(Moment::ReplyLate) => {
+                sleep(REPLY_LATE).await;
+                reply
+            }
+            Some(Moment::Before | Moment::RequestLate) | None => reply,
         };
         let said = match &reply {
             None => 0,

@@ -27,6 +27,9 @@ const OPEN: &[u64] = &[];
 /// time. `cargo xtask explore pairs` plays as many as it is told to.
 const PAIRS: [u64; 3] = [120, 200, 520];
 
+/// One in so many of what may be late in each story. `cargo xtask explore kill` plays all.
+const LATE: [usize; 3] = [1, 3, 3];
+
 fn all_good(what: &str, tally: &Tally) {
     println!("{what}: {} runs, {} requests", tally.runs, tally.requests);
     let Some(failed) = tally.failed.first() else { return };
@@ -86,6 +89,17 @@ fn an_operator_may_lose_two_answers_in_a_row() {
         let tally = play_all(threads(), runs, |_| {});
         all_good(&format!("two lost answers, {story}"), &tally);
         assert_eq!(tally.runs, requests - 1);
+    }
+}
+
+#[test]
+fn whatever_an_operator_asks_for_or_is_told_may_be_late() {
+    for (story, one_in) in kill::STORIES.into_iter().zip(LATE) {
+        let requests = story.requests().unwrap();
+        let runs = story.late(requests).step_by(one_in).map(|said| (kill::SEED, said));
+        let tally = play_all(threads(), runs, |_| {});
+        all_good(&format!("late requests and answers, {story}"), &tally);
+        assert_eq!(tally.runs, (requests * 3 - 1).div_ceil(one_in as u64));
     }
 }
 

@@ -90,9 +90,9 @@ pub fn full() -> Vec<Case<Leaders>> {
         Purse { deletions: 1, cancels: 1, late: 1, ..two },
         Purse { deletions: 2, ..three },
         Purse { ticks: 6, ..three },
-        Purse { ticks: 3, lost: 1, ..three },
+        Purse { ticks: 6, lost: 1, ..three },
         Purse { deletions: 1, lost: 1, cancels: 1, ..two },
-        Purse { crashes: 1, late: 1, ..three },
+        Purse { ticks: 6, crashes: 1, late: 1, ..three },
         Purse { deletions: 1, cancels: 1, ..three },
     ];
     purses.map(Leaders::case).into()

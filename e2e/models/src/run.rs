@@ -115,7 +115,8 @@ pub fn full() -> Vec<Case<OneRun>> {
         Purse { crashes: 1, late: 1, cancels: 1, people: 2, ..none },
         Purse { crashes: 1, cancels: 1, lost_pods: 1, reruns: 1, own_boots: 1, ..none },
         Purse { crashes: 1, late: 1, replaced: 1, cancels: 1, lost_pods: 1, ..none },
-        Purse { crashes: 1, late: 1, unready: 2, own_boots: 1, ..none },
+        Purse { late: 1, unready: 2, own_boots: 1, ..none },
+        Purse { crashes: 1, late: 1, unready: 1, own_boots: 1, ..none },
         Purse { deletions: 1, crashes: 1, late: 1, lost_pods: 1, people: 1, ..none },
     ];
     purses.map(OneRun::case).into()

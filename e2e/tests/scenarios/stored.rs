@@ -63,14 +63,20 @@ async fn set_status(client: &Client, name: &str, status: Value) {
     runs.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
 }
 
-/// Waits until the operator has counted so many objects of a kind that it cannot read.
+/// Waits until the operator has counted so many objects of a kind that it cannot read, or more: one that a
+/// list shows anew is counted anew.
 async fn counted(stage: &Stage, kind: &str, count: u32) {
-    let line = format!("rerail_malformed_objects_total{{kind=\"{kind}\"}} {count}");
+    let name = format!("rerail_malformed_objects_total{{kind=\"{kind}\"}} ");
     let look = || async {
         let page = stage.shared.operator.get("/metrics").await?;
-        if page.lines().any(|known| known == line) { Ok(()) } else { Err("not counted".to_owned()) }
+        let said = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0");
+        if said.parse().is_ok_and(|seen: u32| seen >= count) {
+            Ok(())
+        } else {
+            Err(said.to_owned())
+        }
     };
-    wait_for(&line, PATIENCE, look).await.unwrap();
+    wait_for(&format!("{name}{count}"), PATIENCE, look).await.unwrap();
 }
 
 async fn is_stalled(client: &Client, name: &str, words: &str) {

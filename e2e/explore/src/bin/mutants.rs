@@ -131,7 +131,7 @@ mod mutants {
     }
 
     /// The seeds; and behind them, unless a scene is said, what every test run plays, too: the regressions,
-    /// every kill point, and two lost answers in a row.
+    /// every kill point, two lost answers in a row, and whatever is late.
     fn runs(arguments: &Arguments) -> Result<Vec<Run>, Box<dyn std::error::Error>> {
         let scene = || arguments.scene.clone();
         let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
@@ -144,6 +144,7 @@ mod mutants {
         for story in kill::STORIES {
             let requests = story.requests()?;
             let points = story.singles(requests).chain(story.in_a_row(requests));
+            let points = points.chain(story.late(requests));
             runs.extend(points.map(|said| (kill::SEED, said)));
         }
         Ok(runs)
