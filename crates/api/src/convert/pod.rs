@@ -133,8 +133,15 @@ fn waiting_reason(container: Option<&ContainerStatus>, pod_reason: Option<String
         .unwrap_or_else(|| "no word yet".into())
 }
 
+/// The reason of a container that kubelet could not find when its Pod ended; the code beside it is made up
+/// (`kubelet_pods.go` of Kubernetes 1.36, `convertToAPIContainerStatuses`).
+const NOT_FOUND: &str = "ContainerStatusUnknown";
+
 fn ended(container: &ContainerStatus) -> Option<PodSeen> {
     let terminated = container.state.as_ref()?.terminated.as_ref()?;
+    if terminated.reason.as_deref() == Some(NOT_FOUND) {
+        return Some(PodSeen::Lost);
+    }
     let report =
         terminated.message.as_deref().and_then(|text| serde_json::from_str::<Report>(text).ok());
     Some(PodSeen::Ended {
@@ -147,6 +154,24 @@ fn ended(container: &ContainerStatus) -> Option<PodSeen> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a real kubelet wrote it of a reboot Pod whose sandbox could not be made, and whose deadline passed.
+    #[test]
+    fn a_container_that_kubelet_could_not_find_has_not_ended_as_its_code_says() {
+        let status = serde_json::json!({
+            "phase": "Failed",
+            "containerStatuses": [{
+                "name": "rerail", "image": "localhost/rerail:rerail", "imageID": "", "ready": false,
+                "restartCount": 0, "started": false,
+                "state": { "terminated": {
+                    "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+                    "message": "The container could not be located when the pod was terminated",
+                } },
+            }],
+        });
+        let pod: Pod = serde_json::from_value(serde_json::json!({ "status": status })).unwrap();
+        assert_eq!(seen(Some(&pod)), PodSeen::Lost);
+    }
 
     /// Seed 95 of the explorer: the machine lost its power after the probe, and its next boot was taken for
     /// verified.
