@@ -9,6 +9,7 @@ mod explore;
 mod fuzz;
 mod generate;
 mod libtest;
+mod machines;
 mod models;
 mod mutants;
 mod process;
@@ -79,6 +80,9 @@ enum Task {
     /// Start, list and stop real control planes to work with.
     #[command(subcommand)]
     Controlplane(controlplane::ControlplaneCommand),
+    /// Start virtual machines with real kernels as nodes of a control plane, and do things to them.
+    #[command(subcommand)]
+    Machines(machines::MachinesCommand),
 }
 
 /// Why a task could not be done.
@@ -108,6 +112,8 @@ enum TaskError {
     Conformance(#[from] conformance::ConformanceError),
     #[error(transparent)]
     Controlplane(#[from] rerail_e2e::Error),
+    #[error(transparent)]
+    Machines(#[from] machines::MachinesError),
 }
 
 fn main() -> ExitCode {
@@ -137,6 +143,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Vectors { files } => Ok(vectors::run(&files)?),
         Task::Conformance(arguments) => Ok(conformance::run(&root()?, &arguments)?),
         Task::Controlplane(command) => Ok(controlplane::run(command).map(|()| true)?),
+        Task::Machines(command) => Ok(machines::run(command).map(|()| true)?),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Builds the Go programs and keeps them, keyed by what they were built from.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
-
 use crate::error::{Error, Result};
+use crate::kept::{Kept, Key};
 
 /// The Kubernetes version that go.mod asks for; here because the binaries learn it from a linker flag.
 pub const KUBERNETES_VERSION: &str = "1.36.3";
@@ -51,6 +50,19 @@ impl Binaries {
         Ok(Self { supervisor: supervisor.ensure()?, kubernetes: kubernetes.ensure()? })
     }
 
+    /// The kubelet, built when it is asked for: only machines with a kernel of their own (`e2e/machines`) run one.
+    pub fn kubelet() -> Result<PathBuf> {
+        let set = Set {
+            what: "kubelet",
+            usual: "a minute when the control plane is built already",
+            prefix: "kubelet",
+            packages: &["k8s.io/kubernetes/cmd/kubelet"],
+            linker_flags: version_flags(),
+            rename: &[],
+        };
+        Ok(set.ensure()?.join("kubelet"))
+    }
+
     /// The path of one of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubectl` and `kwok`.
     pub fn kubernetes(&self, name: &str) -> PathBuf {
         self.kubernetes.join(name)
@@ -89,36 +101,22 @@ struct Set {
 
 impl Set {
     fn ensure(&self) -> Result<PathBuf> {
-        let state = state_dir();
-        let done = state.join(format!("{}-{}", self.prefix, self.key()?));
-        if done.is_dir() {
-            return Ok(done);
-        }
-        fs::create_dir_all(&state).map_err(Error::file("create", &state))?;
-        let _building = lock(&state.join("build.lock"))?;
-        if done.is_dir() {
-            return Ok(done); // built by whoever held the lock
-        }
-        // Renamed when complete: a directory of the final name is never half a build.
-        let partial = done.with_extension("partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(Error::file("remove", &partial))?;
-        }
-        fs::create_dir_all(&partial).map_err(Error::file("create", &partial))?;
-        anstream::eprintln!(
-            "building {} (usually {}; kept for the next time)",
-            self.what,
-            self.usual
-        );
-        self.build(&partial)?;
-        for (from, to) in self.rename {
-            let from = partial.join(from);
-            if from.exists() {
-                fs::rename(&from, partial.join(to)).map_err(Error::file("rename", &from))?;
+        let kept = Kept { dir: state_dir(), name: self.prefix.to_owned(), key: self.key()? };
+        kept.ensure(|into| {
+            anstream::eprintln!(
+                "building {} (usually {}; kept for the next time)",
+                self.what,
+                self.usual
+            );
+            self.build(into)?;
+            for (from, to) in self.rename {
+                let from = into.join(from);
+                if from.exists() {
+                    fs::rename(&from, into.join(to)).map_err(Error::file("rename", &from))?;
+                }
             }
-        }
-        fs::rename(&partial, &done).map_err(Error::file("rename", &partial))?;
-        Ok(done)
+            Ok(())
+        })
     }
 
     /// The arguments of `go`, all but the output directory.
@@ -154,20 +152,14 @@ impl Set {
 
     /// Changes when anything that goes into the build does.
     fn key(&self) -> Result<String> {
-        let mut hash = Sha256::new();
+        let mut key = Key::default();
         for argument in self.arguments() {
-            hash.update(argument);
-            hash.update([0]);
+            key.add(argument);
         }
         for file in self.inputs()? {
-            hash.update(fs::read(&file).map_err(Error::file("read", &file))?);
-            hash.update([0]);
+            key.add(fs::read(&file).map_err(Error::file("read", &file))?);
         }
-        Ok(hash
-            .finalize()
-            .iter()
-            .take(8)
-            .fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+        Ok(key.to_string())
     }
 
     /// go.mod and go.sum fix everything from outside; our own packages have their own files, and need nothing else.
@@ -189,27 +181,13 @@ impl Set {
     }
 }
 
-/// Waits for the lock and holds it until the file is dropped.
-fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).map_err(Error::file("create", path))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            anstream::eprintln!("waiting for another process that builds the control plane")
-        }
-        Err(TryLockError::Error(source)) => return Err(Error::file("lock", path)(source)),
-    }
-    file.lock().map_err(Error::file("lock", path))?;
-    Ok(file)
-}
-
 /// The directory of the Go module, which is this crate's too.
 pub(crate) fn source_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Everything this crate writes is below this directory.
-pub(crate) fn state_dir() -> PathBuf {
+pub fn state_dir() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| source_dir().join("../../target"), PathBuf::from);
     let dir = target.join("controlplane");

@@ -155,7 +155,7 @@ fn api_server(layout: &Layout<'_>, ports: Ports, options: &Options) -> Vec<Strin
         // The endpoint of the `kubernetes` service may not be a loopback address, and no pod would use it.
         flag("endpoint-reconciler-type", "none"),
         flag("service-cluster-ip-range", "10.96.0.0/16"),
-        flag("authorization-mode", "RBAC"),
+        flag("authorization-mode", if options.kubelets { "Node,RBAC" } else { "RBAC" }),
         flag("client-ca-file", pki("ca.crt")),
         flag("tls-cert-file", pki("apiserver.crt")),
         flag("tls-private-key-file", pki("apiserver.key")),
@@ -172,6 +172,9 @@ fn api_server(layout: &Layout<'_>, ports: Ports, options: &Options) -> Vec<Strin
         flags.push(flag("audit-log-path", path(&layout.audit_log())));
         // Written before the request is answered: what a test reads after its request is complete.
         flags.push(flag("audit-log-mode", "blocking"));
+    }
+    if options.kubelets {
+        flags.push(flag("enable-admission-plugins", "NodeRestriction"));
     }
     flags.extend(options.api_server_args.iter().cloned());
     flags

@@ -10,6 +10,7 @@
 //! | module | what |
 //! |---|---|
 //! | `binaries` | builds the Go programs once |
+//! | `kept` | what is made once, and kept by what it was made from |
 //! | `components` | the processes and their flags |
 //! | `supervisor`, `supervisor/*.go` | owns the processes, so that nothing survives |
 //! | `plane` | a running control plane |
@@ -20,11 +21,12 @@ mod binaries;
 mod components;
 mod error;
 mod instance;
+pub mod kept;
 mod plane;
 mod supervisor;
 mod tools;
 
-pub use binaries::{Binaries, KUBERNETES_VERSION};
+pub use binaries::{Binaries, KUBERNETES_VERSION, state_dir};
 pub use components::{AUDIT_DIR, Component, HANDS_OFF, KUBELET_RUNNING, NEVER_KWOK};
 pub use error::{Error, Result};
 pub use instance::Instance;

@@ -42,6 +42,9 @@ pub struct Options {
     pub audit_patches: bool,
     /// For how long a node may be silent before it is not ready; 16 s unless given.
     pub node_monitor_grace_period: Option<Duration>,
+    /// Kubelets are among its clients: they may only what the authorizer `Node` and the admission plugin
+    /// `NodeRestriction` let them.
+    pub kubelets: bool,
     /// More flags for kube-apiserver.
     pub api_server_args: Vec<String>,
     /// More flags for kube-controller-manager.

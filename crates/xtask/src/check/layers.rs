@@ -49,6 +49,7 @@ const LAYERS: &[(&str, Ours)] = &[
         "rerail-fuzz-bodies",
         Ours::Only(&["rerail-core", "rerail-api", "rerail-alerts", "rerail-operator"]),
     ),
+    ("rerail-machines", Ours::Only(&["rerail-controlplane"])),
     ("rerail-models", Ours::Only(&["rerail-core"])),
     ("rerail-proxy", Ours::Only(&["rerail-operator"])),
     ("rerail-e2e", Ours::Any),
