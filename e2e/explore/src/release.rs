@@ -26,6 +26,11 @@ pub(crate) async fn all(
         return Vec::new();
     }
     operators.end_all();
+    // What the scene does at this very moment is done before it is mended.
+    let told = stage.told.saturating_sub(net.elapsed());
+    if net.elapsed() <= stage.told {
+        sleep(told + Duration::from_millis(1)).await;
+    }
     befall::calm(net, plan);
     stage.calm(plan.restores());
     let person = async {

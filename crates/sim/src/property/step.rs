@@ -47,6 +47,11 @@ impl Court {
         object: &Arc<Value>,
     ) {
         let uid = uid_of(object).to_owned();
+        // A restore of etcd puts an older object of the same name into its place.
+        let replaced = before.map(uid_of).filter(|old| *old != uid);
+        if let Some(run) = replaced.and_then(|old| self.runs.get_mut(old)) {
+            run.gone = Some(seen.at);
+        }
         let Some(after) = after else {
             if let Some(run) = self.runs.get_mut(&uid) {
                 if run.is_open() && run.begun {
@@ -67,7 +72,7 @@ impl Court {
             self.runs.insert(uid, RunTruth::new(&read));
             return;
         };
-        if before.is_none() && run.gone.take().is_some() {
+        if (before.is_none() || replaced.is_some()) && run.gone.take().is_some() {
             // It is there again: a backup was restored.
             run.spoiled = true;
         }

@@ -98,6 +98,33 @@ fn a_reboot_from_before_a_restore_is_not_held_against_the_restored_run() {
     }
 }
 
+/// A restore of etcd puts an older run of the same name into the place of one that has begun: the younger one is
+/// gone, and so is nobody's fault afterwards. (Seed 1001924 of the scene `machines`.)
+#[test]
+fn a_run_that_a_restore_replaced_by_an_older_one_is_gone() {
+    for restored in [true, false] {
+        let mut history = History::new();
+        history.policy(json!({ "maxUnavailable": 4 }));
+        history.wait(20);
+        history.renews(&[]);
+        history.admitted("n1");
+        if restored {
+            history.happens("cluster", What::Restored);
+            history.change("restore", "noderemediations", "n1", |run| {
+                run["metadata"]["uid"] = json!("run-older");
+                run["status"]["step"] = json!("Cancelled");
+            });
+        }
+        let spec = history.get("noderemediations", "n1")["spec"].clone();
+        let metadata = json!({ "name": "second", "uid": "run-second" });
+        let second = json!({ "metadata": metadata, "spec": spec });
+        history.write("person", "noderemediations", second);
+        history.renews(&["n1", "second"]);
+        let two = history.told().iter().filter(|told| told.contains("SAFE-22")).count();
+        assert_eq!(two, usize::from(!restored), "{:#?}", history.told());
+    }
+}
+
 /// Nobody starts what has not been reported for long, however urgent it was.
 #[test]
 fn a_node_that_is_silent_for_long_is_not_overtaken() {
