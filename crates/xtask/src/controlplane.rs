@@ -46,15 +46,16 @@ pub enum ControlplaneCommand {
 pub fn run(command: ControlplaneCommand) -> Result<(), Error> {
     match command {
         ControlplaneCommand::Up { name, nodes, racks, audit } => up(name, nodes, racks, audit),
-        ControlplaneCommand::Down { name, named } => {
-            let instance = Instance::named(&named.unwrap_or(name))?;
-            let name = instance.name.clone();
-            instance.down()?;
-            anstream::println!("`{name}` is gone");
-            Ok(())
-        }
+        ControlplaneCommand::Down { name, named } => down(&named.unwrap_or(name)),
         ControlplaneCommand::Status => status(),
     }
+}
+
+/// Ends the control plane of this name, and whatever runs on it.
+pub(crate) fn down(name: &str) -> Result<(), Error> {
+    Instance::named(name)?.down()?;
+    anstream::println!("`{name}` is gone");
+    Ok(())
 }
 
 fn up(name: String, nodes: u32, racks: u32, audit: bool) -> Result<(), Error> {
@@ -64,12 +65,16 @@ fn up(name: String, nodes: u32, racks: u32, audit: bool) -> Result<(), Error> {
     if let Some(program) = fleet {
         plane.run(&fleet_component(&plane, program, nodes, racks)?)?;
     }
+    let about = format!("nodes    {nodes} in {racks} racks; they appear within seconds");
+    leave_running(plane, if nodes > 0 { std::slice::from_ref(&about) } else { &[] })
+}
+
+/// Leaves a control plane running, and says what a person needs to work with it, with these lines between.
+pub(crate) fn leave_running(plane: ControlPlane, about: &[String]) -> Result<(), Error> {
     let (kubectl, kubeconfig) = (plane.kubectl(), plane.admin_kubeconfig());
     let instance = plane.detach()?;
     anstream::println!("API      {}", instance.api_url);
-    if nodes > 0 {
-        anstream::println!("nodes    {nodes} in {racks} racks; they appear within seconds");
-    }
+    about.iter().for_each(|line| anstream::println!("{line}"));
     anstream::println!("logs     {}/*.log", instance.dir.display());
     anstream::println!("kubectl  {}", kubectl.display());
     anstream::println!("end      cargo xtask controlplane down {}", instance.name);

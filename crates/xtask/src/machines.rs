@@ -3,26 +3,26 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use rerail_controlplane::{Instance, Options};
 use rerail_machines::{Machine, Site};
 use tokio::time::Instant;
 
+use crate::controlplane;
+
 /// The name of the control plane that is meant when none is given.
 const DEFAULT_NAME: &str = "machines";
 
 /// How long a machine may take from its power to a node that is Ready, on a host with other work.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: &str = "300s";
 
 /// What to do with machines.
 #[derive(Debug, Subcommand)]
 pub enum MachinesCommand {
     /// Start a control plane with machines, and leave it running
     Up {
-        /// How many machines; each takes 0.7 GB of memory
+        /// How many machines; each takes 1 GB of memory
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
         count: u8,
         /// The control plane's name
@@ -82,12 +82,14 @@ pub enum MachinesError {
     #[error(transparent)]
     Program(#[from] rerail_e2e::Error),
     /// A machine's node is not Ready.
-    #[error("the node {node} is not Ready after {} s; its console: {}", PATIENCE.as_secs(), console.display())]
+    #[error("the node {node} is not Ready ({source}); its console: {}", console.display())]
     NotReady {
         /// The node.
         node: String,
         /// What its kernel wrote.
         console: PathBuf,
+        /// What kubectl said.
+        source: rerail_controlplane::Error,
     },
     /// A machine's console.
     #[error("the console {} cannot be read: {source}", path.display())]
@@ -103,11 +105,7 @@ pub enum MachinesError {
 pub fn run(command: MachinesCommand) -> Result<(), MachinesError> {
     match command {
         MachinesCommand::Up { count, name } => up(count, name),
-        MachinesCommand::Down { name } => {
-            Instance::named(&name)?.down()?;
-            anstream::println!("`{name}` is gone");
-            Ok(())
-        }
+        MachinesCommand::Down { name } => Ok(controlplane::down(&name)?),
         MachinesCommand::Console(which) => console(&which.machine()?),
         MachinesCommand::Hang(which) => Ok(which.machine()?.crash()?),
         MachinesCommand::Power { which, order } => {
@@ -135,29 +133,21 @@ fn up(count: u8, name: String) -> Result<(), MachinesError> {
     let site = Site::start(options, &program, &vec![BTreeMap::new(); count.into()])?;
     let began = Instant::now();
     for machine in &site.machines {
-        wait_for(&site, machine, began)?;
+        wait_for(&site, machine)?;
         let took = began.elapsed().as_secs();
         anstream::println!("{} is Ready, {took} s after its power came", machine.name());
     }
-    let (kubectl, kubeconfig) = (site.plane.kubectl(), site.plane.admin_kubeconfig());
-    let instance = site.plane.detach()?;
-    anstream::println!("kubectl  {}", kubectl.display());
-    anstream::println!("end      cargo xtask machines down --name {}", instance.name);
-    anstream::println!();
-    anstream::println!("export KUBECONFIG={}", kubeconfig.display());
-    Ok(())
+    Ok(controlplane::leave_running(site.plane, &[])?)
 }
 
-fn wait_for(site: &Site, machine: &Machine, began: Instant) -> Result<(), MachinesError> {
-    let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-    while began.elapsed() < PATIENCE {
-        let said = site.plane.run_kubectl(&["get", "node", machine.name(), "-o", path]);
-        if said.is_ok_and(|status| status.trim() == "True") {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_secs(1));
-    }
-    Err(MachinesError::NotReady { node: machine.name().to_owned(), console: machine.console_log() })
+fn wait_for(site: &Site, machine: &Machine) -> Result<(), MachinesError> {
+    let (node, limit) = (format!("node/{}", machine.name()), format!("--timeout={PATIENCE}"));
+    let ready = site.plane.run_kubectl(&["wait", "--for=condition=Ready", &node, &limit]);
+    ready.map(drop).map_err(|source| MachinesError::NotReady {
+        node: machine.name().to_owned(),
+        console: machine.console_log(),
+        source,
+    })
 }
 
 fn console(machine: &Machine) -> Result<(), MachinesError> {

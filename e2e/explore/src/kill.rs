@@ -107,6 +107,11 @@ impl Story {
         })
     }
 
+    /// All runs in which something happens at one request, or the same is lost or late at two in a row.
+    pub fn all(&self, requests: u64) -> impl Iterator<Item = Settings> + Send + use<> {
+        self.singles(requests).chain(self.in_a_row(requests)).chain(self.late(requests))
+    }
+
     /// What branches are played of: all runs with one kill point, and those with two lost answers in a row.
     /// Every so many, from the one of this number, from 0.
     pub fn trunks(

@@ -172,9 +172,7 @@ fn run(arguments: Arguments) -> Result<bool, ExploreError> {
             Ok(tally.is_good() && (missing.is_empty() || !must_show))
         }
         Command::Kill { whose } => {
-            stories("kill points", threads, &whose.stories(), |story, requests| {
-                story.singles(requests).chain(story.in_a_row(requests)).chain(story.late(requests))
-            })
+            stories("kill points", threads, &whose.stories(), |story, requests| story.all(requests))
         }
         Command::Pairs { one_in, seed, part: None, whose } => {
             let share = Share { one_in, seed };

@@ -27,9 +27,8 @@ pub(crate) async fn all(
     }
     operators.end_all();
     // What the scene does at this very moment is done before it is mended.
-    let told = stage.told.saturating_sub(net.elapsed());
-    if net.elapsed() <= stage.told {
-        sleep(told + Duration::from_millis(1)).await;
+    if let Some(left) = stage.told.checked_sub(net.elapsed()) {
+        sleep(left + Duration::from_millis(1)).await;
     }
     befall::calm(net, plan);
     stage.calm(plan.restores());

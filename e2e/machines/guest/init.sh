@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # The first process: finds the disk and hands over to systemd. When it ends the kernel panics, and says why.
 /bin/busybox mount -t devtmpfs dev /dev
-for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do
-  /bin/busybox insmod /modules/$module.ko
+for module in /modules/*.ko; do
+  /bin/busybox insmod "$module"
 done
 tries=0
 while ! test -e /dev/vda; do

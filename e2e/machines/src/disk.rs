@@ -10,7 +10,7 @@ use rerail_controlplane::kept::{Kept, Key};
 
 use crate::{
     error::{Error, Result},
-    host::{find, run},
+    host::{busybox, install, run},
     images,
 };
 
@@ -212,29 +212,24 @@ fn settle(root: &Path) -> Result<()> {
 /// The first file system: busybox, the modules of the disk, and a script.
 fn initrd(into: &Path, modules: &Path) -> Result<()> {
     let root = into.join("initrd-root");
-    for dir in ["bin", "dev", "root", "modules"] {
+    for dir in ["dev", "root"] {
         let dir = root.join(dir);
         fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
     }
-    if let Some(busybox) = find("busybox") {
-        install(&busybox, &root.join("bin/busybox"))?;
-    }
+    install(&busybox()?, &root.join("bin/busybox"))?;
     write(&root.join("init"), 0o755, INIT)?;
     let built = run(Command::new("find").arg(modules).args(["-name", "virtio*.ko"]))?;
-    for module in MODULES {
+    for (number, module) in MODULES.iter().enumerate() {
         let wanted = format!("{module}.ko");
         let found = built.lines().map(Path::new).find(|path| path.ends_with(&wanted));
         let Some(found) = found else {
             return Err(Error::NotHere(format!("the kernel's package has no {wanted}")));
         };
-        install(found, &root.join("modules").join(wanted))?;
+        // In the order of their names the first process takes them.
+        install(found, &root.join(format!("modules/{number}-{wanted}")))?;
     }
     let pack = "find . | busybox cpio -o -H newc 2>/dev/null | gzip -1 > ../initrd";
     run(Command::new("sh").args(["-c", pack]).current_dir(&root)).map(drop)
-}
-
-fn install(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).map(drop).map_err(Error::file("copy", from))
 }
 
 fn write(path: &Path, mode: u32, text: &str) -> Result<()> {

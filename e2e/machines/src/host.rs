@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{Error, Result};
@@ -56,6 +56,19 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let mut places = std::env::split_paths(&path).chain(more).map(|dir| dir.join(program));
     places.find(|place| place.is_file())
+}
+
+/// The program that containers and the first file system are made of.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    find("busybox").ok_or_else(|| Error::NotHere("there is no busybox".to_owned()))
+}
+
+/// Copies a file with its mode, and makes the directories above it.
+pub(crate) fn install(from: &Path, to: &Path) -> Result<()> {
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
+    }
+    fs::copy(from, to).map(drop).map_err(Error::file("copy", from))
 }
 
 /// Runs a program to its end; what it printed.

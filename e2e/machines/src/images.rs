@@ -2,7 +2,7 @@
 //! containerd imports (github.com/moby/docker-image-spec, v1.2).
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    host::{find, run},
+    host::{busybox, install, run},
 };
 
 /// What holds the namespaces of a Pod (`sandbox_image` of `guest/containerd.toml`).
@@ -51,10 +51,8 @@ pub(crate) fn write(into: &Path, rerail: &Path, work: &Path) -> Result<()> {
 fn with_busybox(root: &Path) -> Result<()> {
     let bin = root.join("bin");
     fs::create_dir_all(&bin).map_err(Error::file("create", &bin))?;
-    let Some(busybox) = find("busybox") else {
-        return Err(Error::NotHere("there is no busybox".to_owned()));
-    };
-    put(&busybox, &bin.join("busybox"))?;
+    let busybox = busybox()?;
+    install(&busybox, &bin.join("busybox"))?;
     for command in run(Command::new(&busybox).arg("--list"))?.lines() {
         if command != "busybox" {
             let link = bin.join(command);
@@ -73,7 +71,7 @@ fn with_program(root: &Path, program: &Path) -> Result<()> {
     let enter = bin.join("nsenter");
     symlink("/bin/busybox", &enter).map_err(Error::file("link", &enter))?;
     for library in libraries(&run(Command::new("ldd").arg(program))?) {
-        put(library, &root.join(library.strip_prefix("/").unwrap_or(library)))?;
+        install(library, &root.join(library.strip_prefix("/").unwrap_or(library)))?;
     }
     Ok(())
 }
@@ -83,15 +81,6 @@ fn libraries(said: &str) -> impl Iterator<Item = &Path> {
     said.lines()
         .filter_map(|line| line.split(' ').map(str::trim).find(|word| word.starts_with('/')))
         .map(Path::new)
-}
-
-fn put(from: &Path, to: &Path) -> Result<()> {
-    if let Some(dir) = to.parent() {
-        fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-    }
-    fs::copy(from, to).map_err(Error::file("copy", from))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755))
-        .map_err(Error::file("set the mode of", to))
 }
 
 impl Draft<'_> {

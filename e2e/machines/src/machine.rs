@@ -22,7 +22,7 @@ const MEMORY_MIB: u32 = 1024;
 /// Processors of a machine.
 const PROCESSORS: u32 = 2;
 
-/// How large the translated code of an emulated machine may grow, in MiB: 256 keeps a machine at 0.7 GB of the host's
+/// How large the translated code of an emulated machine may grow, in MiB: 256 keeps a machine at 1 GB of the host's
 /// memory, where QEMU's own choice lets it grow to 1.75 GB.
 const TRANSLATED_MIB: u32 = 256;
 
@@ -191,42 +191,43 @@ impl Machine {
 
     /// Cuts its power: nothing of it goes on, and what it had not written to its disk is lost.
     pub fn power_off(&self) -> Result<()> {
-        self.order("power off", "stop")
+        self.order("power off", |qmp| qmp.execute("stop"))
     }
 
     /// Gives it power: it boots. One that is on is reset.
     pub fn power_on(&self) -> Result<()> {
-        let failed = |error: io::Error| self.failed("power on", &error.to_string());
-        let mut qmp = Qmp::connect(&self.qmp()).map_err(failed)?;
-        qmp.execute("system_reset").map_err(failed)?;
-        // It is asked for only; what goes on before it would go on from where it stopped.
-        qmp.wait_for("RESET").map_err(failed)?;
-        qmp.execute("cont").map(drop).map_err(failed)
+        self.order("power on", |qmp| {
+            qmp.execute("system_reset")?;
+            // It is asked for only; what goes on before it would go on from where it stopped.
+            qmp.wait_for("RESET")?;
+            qmp.execute("cont")
+        })
     }
 
     /// Resets it: it boots, without a word to what runs on it.
     pub fn reset(&self) -> Result<()> {
-        self.order("reset", "system_reset")
+        self.order("reset", |qmp| qmp.execute("system_reset"))
     }
 
     /// Crashes its kernel: it stays on and does nothing more, but for a processor of the host that it keeps busy. (By an
     /// NMI, at which the kernel panics.)
     pub fn crash(&self) -> Result<()> {
-        self.order("crash", "inject-nmi")
+        self.order("crash", |qmp| qmp.execute("inject-nmi"))
     }
 
     /// Whether it has power.
     pub fn is_on(&self) -> Result<bool> {
-        let failed = |error: io::Error| self.failed("power state", &error.to_string());
-        let mut qmp = Qmp::connect(&self.qmp()).map_err(failed)?;
-        let status = qmp.execute("query-status").map_err(failed)?;
+        let status = self.ask("power state", |qmp| qmp.execute("query-status"))?;
         Ok(status["running"].as_bool().unwrap_or(false))
     }
 
-    fn order(&self, order: &str, command: &str) -> Result<()> {
-        let failed = |error: io::Error| self.failed(order, &error.to_string());
-        let mut qmp = Qmp::connect(&self.qmp()).map_err(failed)?;
-        qmp.execute(command).map(drop).map_err(failed)
+    fn order(&self, order: &str, act: impl FnOnce(&mut Qmp) -> io::Result<Value>) -> Result<()> {
+        self.ask(order, act).map(drop)
+    }
+
+    fn ask(&self, order: &str, act: impl FnOnce(&mut Qmp) -> io::Result<Value>) -> Result<Value> {
+        let done = Qmp::connect(&self.qmp()).and_then(|mut qmp| act(&mut qmp));
+        done.map_err(|error| self.failed(order, &error.to_string()))
     }
 
     fn failed(&self, order: &str, why: &str) -> Error {

@@ -143,9 +143,7 @@ mod mutants {
         runs.extend(regressions::all()?.into_iter().map(|one| (one.seed, one.settings)));
         for story in kill::STORIES {
             let requests = story.requests()?;
-            let points = story.singles(requests).chain(story.in_a_row(requests));
-            let points = points.chain(story.late(requests));
-            runs.extend(points.map(|said| (kill::SEED, said)));
+            runs.extend(story.all(requests).map(|said| (kill::SEED, said)));
         }
         Ok(runs)
     }
